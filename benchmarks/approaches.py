@@ -1,4 +1,4 @@
-"""The approaches to publishing every workload's backlog that are compared, each in a process of its own.
+"""The approaches to publishing every workload's backlog that are compared, each in a separate process.
 
 `python benchmarks/approaches.py tick ENDPOINT 1000`: each line of stdin is one invocation, and one line of
 stdout says what it took. The process ends with its stdin.
@@ -259,7 +259,7 @@ class Process:
 
 @contextmanager
 def process(name: str, endpoint: str, workloads: int, readers: int) -> Iterator[Process]:
-    """Start an approach in a process of its own; it imports nothing heavy before the first event."""
+    """Start an approach in a separate process; it imports nothing heavy before the first event."""
     options = [name, endpoint, str(workloads), f"--readers={readers}"]
     running = Process([sys.executable, str(Path(__file__).resolve()), *options])
     try:

@@ -1,6 +1,6 @@
 """Limit a process to a share of a core, as Lambda does according to memory.
 
-Uses a control group of either version, with a quota per 20 ms. Raises NoControlGroupError where the kernel or
+Uses a control group of either version, with a quota per 20 ms. Raises NoControlGroupError if the kernel or
 the user's rights do not allow it.
 """
 

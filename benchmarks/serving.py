@@ -22,7 +22,7 @@ import click
 
 @dataclass(slots=True, kw_only=True)
 class Counts:
-    """What was asked so far."""
+    """The requests so far."""
 
     requests: dict[str, int] = field(default_factory=dict)
     """By operation."""
@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where answers go."""
+        """Remember the transport for the answers."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
@@ -108,9 +108,9 @@ class Connection(asyncio.Protocol):
             if method == "GET":
                 self._write(Answer(body=json.dumps(self._record(path)).encode()))
             else:
-                self._received(Request(path=path, headers=headers, body=rest[:length]))
+                self._answer_to(Request(path=path, headers=headers, body=rest[:length]))
 
-    def _received(self, request: Request) -> None:
+    def _answer_to(self, request: Request) -> None:
         came_at = self._loop.time()
         Connection.under_way += 1
         counts = self._service.counts
@@ -155,7 +155,7 @@ def serve(service: Service, latency_s: float, port: int) -> None:
 
 @contextmanager
 def started(script: Path, options: Sequence[str]) -> Iterator[str]:
-    """The endpoint of a stub in a process of its own, which ends with the context."""
+    """The endpoint of a stub in a separate process, which ends with the context."""
     command = [sys.executable, str(script), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
         try:

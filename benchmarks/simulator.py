@@ -1,4 +1,4 @@
-"""The simulator's speed beside a plain SimPy model on this machine: `python benchmarks/simulator.py`.
+"""The simulator's speed compared with a plain SimPy model on this machine: `python benchmarks/simulator.py`.
 
 Compares the whole run with `sluice` (30 days of 600,000 messages a day, alarms, ticks, target tracking) with
 the whole run of the SimPy model, which has workers and no control at all; then the event loops alone.

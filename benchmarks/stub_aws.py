@@ -366,7 +366,7 @@ class Stub:
 
 @contextmanager
 def stub(*, workloads: int, latency_s: float) -> Iterator[Stub]:
-    """A stub in a process of its own, which ends with the context."""
+    """A stub in a separate process, which ends with the context."""
     options = ["--workloads", str(workloads), "--latency-s", str(latency_s)]
     with serving.started(Path(__file__).resolve(), options) as endpoint:
         yield Stub(endpoint)

@@ -1,4 +1,4 @@
-"""SQS over HTTP for benchmarks: any queue, each request answered after the same time; a process of its own.
+"""SQS over HTTP for benchmarks: any queue, each request answered after the same time; a separate process.
 
 It has just enough of the JSON protocol for a consumer, and counts the requests. It keeps no messages: a full
 queue never runs out and delivers nothing twice, an empty one makes long polls wait, and every delete
@@ -25,7 +25,7 @@ from benchmarks.serving import Answer, Request  # noqa: E402
 
 BODY = '{"work": "nothing", "id": "@ID@"}'
 ID = "@ID@"
-"""In a body, where the message's id goes."""
+"""The place of the message's id in a body."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,13 +112,13 @@ class Stub:
         self.queue_url = f"{endpoint}/000000000000/benchmark"
 
     def counts(self) -> Counts:
-        """What it counted so far; the most at once since the last time it was asked."""
+        """What it counted so far; the most at once since the last reading."""
         return Counts(**serving.read_record(self.endpoint))
 
 
 @contextmanager
 def stub(*, latency_s: float, empty: bool = False, body: str = BODY) -> Iterator[Stub]:
-    """A stub in a process of its own, which ends with the context."""
+    """A stub in a separate process, which ends with the context."""
     options = ["--latency-s", str(latency_s), "--body", body, *(["--empty"] if empty else [])]
     with serving.started(Path(__file__).resolve(), options) as endpoint:
         yield Stub(endpoint)

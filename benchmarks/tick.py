@@ -1,9 +1,9 @@
 """A tick of a thousand workloads in one invocation: `python benchmarks/tick.py`.
 
-The deployed handler and plain boto3 clients make the same calls at the same concurrency, each in a process of
-its own, against a stub of AWS that answers after 10 ms. They alternate, and the best round of each counts, as
-in timeit: other load on the machine can only slow a round down. A Lambda function per workload is measured
-beside them. Exits with 1 if 1000 workloads take more than 1.10 calls each, more than 1.5 times the plain
+The deployed handler and plain boto3 clients make the same calls at the same concurrency, each in a separate
+process, against a stub of AWS that answers after 10 ms. They alternate, and the best round of each counts, as
+in timeit: other load on the machine can only slow a round down. A Lambda function per workload is measured as
+well. Exits with 1 if 1000 workloads take more than 1.10 calls each, more than 1.5 times the plain
 clients' time, or more memory than the function has.
 """
 
@@ -166,7 +166,7 @@ def main(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure ticks of growing size, and one of 1000 workloads beside a function per workload."""
+    """Measure ticks of growing size, and one of 1000 workloads compared with a function per workload."""
     memory_mb = load(ROOT / "template.yaml")["Globals"]["Function"]["MemorySize"]
     part = 1.0 if full_core else _core_share(memory_mb)
     ticks, each = _measure_all(_plan(workloads, readers, part), rounds, memory_mb, part)
@@ -190,7 +190,7 @@ def main(
 
 
 def _core_share(memory_mb: int) -> float:
-    """The share of a core that the function's memory gives; 1 where the share cannot be limited."""
+    """The share of a core that the function's memory gives; 1 if the share cannot be limited."""
     part = share_of(memory_mb)
     try:
         with process("bare", "", 0, 1) as running, limited_to(part, running.pid):

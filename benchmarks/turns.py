@@ -22,7 +22,7 @@ from benchmarks.stub_sqs import BODY, ID, Stub, stub
 LATENCY_S = 0.01
 WARM_UP_S = 2.0
 SETTLE_S = 0.25
-"""Of a turn, before it is watched: what came while it stood still is worked off."""
+"""The part of a turn that is not measured: the contender works off what came while it was stopped."""
 BEFORE_FIRST_DELETE_S = 30.0
 BODIES = {"celery": celery_body(ID)}
 
@@ -86,7 +86,7 @@ class Contender:
 
 
 class Running:
-    """A contender that is warmed up, and stopped between its turns."""
+    """A contender that is warmed up and stopped between its turns."""
 
     def __init__(self, name: str, connections: int, handler: str, sqs: Stub) -> None:
         self._name, self._connections, self._sqs = name, connections, sqs

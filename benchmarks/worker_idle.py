@@ -1,4 +1,4 @@
-"""What an idle worker asks of SQS: `python benchmarks/worker_idle.py`.
+"""The requests of an idle worker to SQS: `python benchmarks/worker_idle.py`.
 
 Measures a worker with its minimum of pollers at an empty queue, whose long polls take their real time. Exits
 with 1 if it makes more than one ReceiveMessage for each poller in 20 s, or any other request.

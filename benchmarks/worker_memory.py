@@ -47,7 +47,7 @@ class EndlessQueues:
         self.settled = 0
 
     def receive(self, poll: Poll, visibility_s: int) -> list[Message]:
-        """As many as were asked for, while there are any."""
+        """As many messages as the poll requests, while there are any."""
         with self._lock:
             count = min(poll.max_messages, self._left)
             self._left -= count
@@ -81,7 +81,7 @@ class EndlessQueues:
         return Depth(visible=self._left, in_flight=0)
 
     def send_to_dead_letter_queue(self, url: str, message: Message, reason: str) -> None:
-        """Never asked here."""
+        """Never called here."""
         raise NotImplementedError
 
     def _settle(self, count: int) -> dict[int, Refusal]:

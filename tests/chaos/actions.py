@@ -34,7 +34,7 @@ class Snapshot:
     backlog: Backlog | Unknown | None = None
     capacity: Capacity | Unknown | None = None
     proof: list[float | None] | Unknown | None = None
-    """CloudWatch's value for each idle minute, None where it has none."""
+    """CloudWatch's value for each idle minute, or None if it has none."""
     policy: Policy | None = None
     after_shutdown: bool = False
 

@@ -1,7 +1,7 @@
 """One observed invocation: its ports pass calls on, and record what is read and done.
 
-Never raises inside a handler, whose isolation would catch the error: violations are collected, and the caller
-of the invocation raises them.
+Never raises inside a handler, because its isolation would catch the error: violations are collected, and
+the caller of the invocation raises them.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class _Fleets:
         finally:
             observation = Observation(backlog=observed[0], capacity=observed[1])  # type: ignore[arg-type]
             self.of.actions.append(Action(kind, name, instances, taken, observation))
-            if snapshot:  # the next action needs a snapshot of its own
+            if snapshot:  # the next action needs a new snapshot
                 snapshot.backlog = snapshot.capacity = snapshot.proof = None
                 snapshot.after_shutdown = taken and lowers
 

@@ -135,7 +135,7 @@ class Liveness:
             document, idle = self.cloud.document(served), self.above_min_and_empty[served.name]
             own = alarm.is_alarm and alarm.arn == document.shutdown_alarm_arn
             unchanged = idle.facts is not None and idle.since <= began and run.remaining > 0
-            # While the handler ran, a later minute may have begun, or a later point become readable.
+            # While the handler ran, a later minute may have started, or a later point become readable.
             same = (clock - run.began_at) < MINUTE and clock.minute == run.began_at.minute
             proven = proofs.get(served.name)
             if own and unchanged and same and proven and self.proofs(run.event).get(served.name) == proven:

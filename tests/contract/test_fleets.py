@@ -35,7 +35,7 @@ def service(name: str) -> EcsService:
 
 
 def running(fleet: Fleet, instances: int) -> Capacity:
-    """A fleet whose instances all run; only of a group does AWS say which boot and which are protected."""
+    """A fleet whose instances all run; AWS says only for a group which boot and which are protected."""
     listed = 0 if isinstance(fleet, AutoScalingGroup) else None
     bounds = Bounds(min=0, max=5)
     return Capacity(desired=instances, running=instances, bounds=bounds, booting=listed, protected=listed)

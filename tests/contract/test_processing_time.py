@@ -1,7 +1,7 @@
-"""One metric from the worker to the target: where a time is published is exactly where it is read.
+"""One metric from the worker to the target: a time is read from exactly the metric it is published to.
 
 CloudWatch aggregates no dimensions: a sample with one more, fewer or another is a metric that nothing reads.
-So every source that names a metric is asked here, each in its own words: the real worker with the settings of
+So every source that names a metric is read here: the real worker with the settings of
 each example fleet, the simulated workers, the deployed functions' calls, and the templates.
 
 moto compares names and dimensions but not namespaces once a query has dimensions; namespaces are compared in

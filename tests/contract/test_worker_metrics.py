@@ -36,7 +36,7 @@ def plane() -> Iterator[Plane]:
 
 
 def configured(fleet: str) -> Settings:
-    """The settings that a worker of this fleet is started with; what is published where is its own doing."""
+    """The settings that a worker of this fleet is started with; the worker decides what it publishes."""
     named = {OPTIONS[name]: value for name, value in stacks.DIMENSIONS[fleet].items()}
     return settings({"queues": ["https://sqs.eu-west-1.amazonaws.com/123456789012/q"], **named})
 

@@ -32,7 +32,7 @@ CODES = ("AccessDeniedException", "AccessDenied")
 
 
 class RefusedError(ServiceException):
-    """AWS's error response; a class of its own, because moto looks its own ones up in the service's model."""
+    """AWS's error response; a separate class, because moto looks up its own errors in the service's model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

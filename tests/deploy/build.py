@@ -26,7 +26,7 @@ SAM_LIMIT_S = 180
 
 
 def sam(*arguments: str | Path, folder: Path, endpoint: str = "http://localhost:1") -> str:
-    """What `sam` printed, run in this project; the test fails where sam does."""
+    """What `sam` printed, run in this project; the test fails if sam does."""
     status, printed = sam_status(*arguments, folder=folder, endpoint=endpoint)
     if status != 0:
         pytest.fail(f"sam {arguments[0]} ended with status {status}:\n{printed}")

@@ -26,7 +26,7 @@ from tests.deploy.server import Server
 
 PLANE = "sluice-e2e"
 BUCKET = "sluice-e2e-artifacts"
-"""In the embedded AWS, whose S3 makes no bucket for `resolve_s3`; samconfig.toml names none."""
+"""For the embedded AWS, which makes no bucket for `resolve_s3`; samconfig.toml names none."""
 RESOLVES = "resolve_s3 = true\n"
 WORKLOADS = ("e2e-transcription", "e2e-queue-proc")
 """Environments of samconfig.toml."""

@@ -27,7 +27,7 @@ def closure(requirements: Iterable[str]) -> dict[str, str]:
 
 
 def roots(name: str) -> list[Path]:
-    """The folders and modules that a distribution puts beside all others."""
+    """The folders and modules that a distribution puts next to all others."""
     installed = distribution(name)
     tops = {file.parts[0] for file in installed.files or ()}.difference(NOT_IMPORTED)
     return [Path(str(installed.locate_file(top))) for top in sorted(tops)]

@@ -65,7 +65,7 @@ class RunningFunction:
         return self.log_path.read_text()
 
     def embedded_metrics(self) -> list[dict[str, Any]]:
-        """The log lines that CloudWatch would turn into metrics."""
+        """The log lines from which CloudWatch would extract metrics."""
         lines = [line for line in self.log().splitlines() if line.startswith('{"_aws"')]
         return [json.loads(line) for line in lines]
 

@@ -29,7 +29,7 @@ def unmet(version: tuple[int, ...] = sys.version_info, system: str = platform.sy
 
 
 def demand(unmet: str | None, environ: Mapping[str, str] = os.environ) -> None:
-    """Skip the test if a prerequisite is missing; in CI, where nobody reads skips, fail it."""
+    """Skip the test if a prerequisite is missing; in CI, fail it, because nobody reads skips there."""
     if unmet is None:
         return
     if environ.get("CI"):

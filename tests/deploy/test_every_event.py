@@ -1,4 +1,4 @@
-"""Every deployed function gets every file of events/: the account changes only where it should."""
+"""Every deployed function gets every file of events/: the account changes only as expected."""
 
 from __future__ import annotations
 

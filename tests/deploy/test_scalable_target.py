@@ -57,7 +57,7 @@ def listed(server: Server, what: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def registered(shared_deployment: SharedDeployment, server: Server) -> Scaling:
-    """The deployed workload, on whose target somebody else put a scheduled action."""
+    """The deployed workload; somebody else put a scheduled action on its scalable target."""
     shared_deployment.current()
     shared_deployment.outdated = True
     server.aws(

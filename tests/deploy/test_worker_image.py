@@ -1,4 +1,4 @@
-"""examples/Dockerfile makes an image whose first process is the worker, where a container engine runs."""
+"""examples/Dockerfile makes an image whose first process is the worker, if a container engine runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The account in which every cell runs: three workloads, and the deployed handlers over them.
 
 Sets the account up for each case, cheaply: one account serves all cells, and moto's own state is read and
-restored where API calls would take most of the time.
+restored directly if API calls would take most of the time.
 """
 
 import importlib.util
@@ -49,7 +49,7 @@ from tests.templates import stacks
 NOON = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 REFUSED_AT = NOON - timedelta(minutes=1)
 STARTED_AFTER = timedelta(seconds=3)
-# The FIFO queue's turn, one minute of five, is noon.
+# The FIFO queue is checked in one minute of five: at noon.
 ASG, ECS, FIFO = "transcription", "queue-proc", "refunds"
 WORKLOADS = (ASG, ECS, FIFO)
 SHARDS, TICKS, STATES = "shards", "ticks", "states"
@@ -70,7 +70,7 @@ REGION, ACCOUNT = "eu-west-1", "123456789012"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What a workload is like before the invocation; its fleet runs what it is asked for."""
+    """What a workload is like before the invocation; its fleet runs as many instances as desired."""
 
     desired: int = 2
     visible: int = 6

@@ -170,7 +170,7 @@ def ends_in_time_without_a_trace(outcome: Outcome) -> None:
 
 
 def recovers_later(case: Case, account: Account, healthy: Outcome, outcome: Outcome) -> None:
-    """Healthy runs in the same process end where a run without any fault ends."""
+    """Healthy runs in the same process end in the same state as a run without any fault."""
     if case.function == "send_test_messages":
         again = account.invoke(case.function, dict(case.event), at=_minute(1), warm=True)
         assert _waits_more(again.state, outcome.state) == _waits_more(healthy.state, case.before(account))

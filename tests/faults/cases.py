@@ -1,4 +1,4 @@
-"""The use cases, each as its trigger starts it, with two other workloads beside the one it is about."""
+"""The use cases, each as its trigger starts it, with two workloads besides the one it is about."""
 
 import json
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ class Case:
     situation: Situation | None = None
     warm: bool = False
     only: tuple[str, ...] = ()
-    """The operations whose failing is of interest here; none for all."""
+    """The operations whose failure is tested; empty for all."""
     max_workloads_per_invocation: int = shards.MAX_WORKLOADS_PER_INVOCATION
     """Workloads that a tick serves itself."""
     situations: Mapping[str, Situation] = field(init=False)
@@ -92,7 +92,7 @@ class Case:
         return self.name.removesuffix(" asg").removesuffix(" ecs")
 
     def desired(self, name: str) -> int:
-        """What the workload's fleet is asked for before."""
+        """The fleet's desired instances before the invocation."""
         return self.situations.get(name, BUSY).desired
 
     def before(self, account: Account) -> State:

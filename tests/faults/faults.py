@@ -1,6 +1,6 @@
 """The ways in which a call fails.
 
-One class per place where it goes wrong: no response, or a wrong one. `assertions` checks that nothing unsafe
+One class per kind of failure: no response, or a wrong one. `assertions` checks that nothing unsafe
 follows.
 """
 

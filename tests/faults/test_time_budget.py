@@ -68,7 +68,7 @@ class FakeReaders:
     own_call_s: float
     """The same for a call of the invocation's own thread."""
     metrics_call_s: float | None = None
-    """The same for GetMetricData, where it differs."""
+    """The same for GetMetricData, if it differs."""
     free_at_s: list[float] = field(default_factory=lambda: [0.0] * wiring.READERS)
     queued: list[tuple[Future[Any], partial[Any]]] = field(default_factory=list)
     running: list[tuple[float, int, Future[Any], partial[Any]]] = field(default_factory=list)
@@ -235,7 +235,7 @@ class Invocation:
             for part in parts
         ]
         deliveries = {str(place): body for place, body in enumerate(bodies)}
-        with suppress(TransientError):  # where every shard failed
+        with suppress(TransientError):  # if every shard failed
             publish_shards(deliveries, self.ports, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
         return self.readers, self.report, len(self.responses.points)
 

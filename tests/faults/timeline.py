@@ -24,7 +24,7 @@ _of_thread = threading.local()
 
 
 class ReadersPool(ThreadPoolExecutor):
-    """A pool whose threads know which future they work for; `begun` are those of this invocation."""
+    """A pool whose threads know which future they work for; `submitted` are those of this invocation."""
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
@@ -106,7 +106,7 @@ class Timeline:
         self._let_go.wait()
 
     def wait(self, futures: Collection[Future[Any]], timeout: float) -> None:
-        """As `concurrent.futures.wait`; where only lingering reads are left, the time is up at once."""
+        """Like `concurrent.futures.wait`; if only lingering reads are left, the time is up at once."""
         with self._pool.changed:
             self._pool.changed.wait_for(
                 lambda: _done(futures) or all(map(self._is_over, self._pool.submitted))

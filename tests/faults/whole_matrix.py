@@ -1,6 +1,6 @@
 """Every AWS call of every use case fails in every way, and nothing unsafe happens.
 
-By its name pytest collects it only where it is asked for.
+Because of its name, pytest collects it only if the file is named.
 """
 
 import pytest

@@ -32,7 +32,7 @@ def refusal(
     *,
     shape: str | None = None,
 ) -> AWSResponse:
-    """The error `code`; `shape` is what a JSON service calls it where that differs from the code."""
+    """The error `code`; `shape` is what a JSON service calls it, if that differs from the code."""
     message = f"said AWS about {operation.name}"
     if protocol(operation) == "query":
         body = (

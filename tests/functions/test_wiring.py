@@ -100,7 +100,7 @@ def test_a_client_gives_up_early_and_has_a_connection_for_every_reader(
     services: list[str],
 ) -> None:
     queues = wiring.ports(SETTINGS).queues
-    assert services == []  # a client is made when it is first asked
+    assert services == []  # a client is made at its first call
     client = queues._client()
     assert queues._client() is client
     assert services == ["sqs"]

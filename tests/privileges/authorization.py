@@ -20,7 +20,7 @@ Tags = Mapping[str, Mapping[str, str]]
 """ARN -> the tags that resource carries; one that is not there carries none."""
 
 IAM_PREFIXES = {"monitoring": "cloudwatch"}
-"""Where the name a request is signed with is not the prefix of its actions."""
+"""Signing names that are not the prefix of their actions."""
 AUTHORIZED_AS = {
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
@@ -115,7 +115,7 @@ CONDITION_KEYS: Mapping[str, Mapping[str, str]] = {
 
 
 def requests(call: Call, tags: Tags) -> list[Request]:
-    """One request per resource: AWS refuses the whole call where it refuses one."""
+    """One request per resource: AWS refuses the whole call if it refuses one."""
     name = f"{IAM_PREFIXES.get(call.signing_name, call.signing_name)}:{call.operation}"
     action = catalog.action(AUTHORIZED_AS.get(name, name))
     context = {
@@ -139,7 +139,7 @@ def requests(call: Call, tags: Tags) -> list[Request]:
 
 
 def request(action: str, arn: str, tags: Tags, **context: str) -> Request:
-    """A request on one resource, with its tags where AWS looks at them for this action."""
+    """A request on one resource, with its tags if AWS looks at them for this action."""
     carried = {f"aws:ResourceTag/{key}": value for key, value in tags.get(arn, {}).items()}
     known = {key: value for key, value in carried.items() if catalog.action(action).knows(key)}
     return Request(action=action, resource=arn, context=context | known)

@@ -24,7 +24,7 @@ class Action:
 
     name: str
     arn_formats: Mapping[str, str]
-    """By resource type; empty where AWS supports no resource, and a policy must say `*`."""
+    """By resource type; empty if AWS supports no resource, and a policy must say `*`."""
     condition_keys: frozenset[str]
 
     @property

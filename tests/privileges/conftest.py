@@ -17,7 +17,7 @@ from tests.templates import stacks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """Every scenario run once: what the functions asked of AWS, and what AWS did on their behalf."""
+    """Every scenario run once: what the functions requested of AWS, and what AWS did on their behalf."""
 
     roles: Roles
     runs: list[ScenarioRun]

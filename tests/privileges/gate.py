@@ -83,7 +83,7 @@ class Gate:
 
 
 def _refusal(role: str, request: Request, model: OperationModel) -> ClientError:
-    """AWS's words; it names no resource where the action takes none."""
+    """AWS's words; it names no resource if the action takes none."""
     on = "" if request.resource == "*" else f" on resource: {request.resource}"
     message = (
         f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role} is not authorized to perform: "

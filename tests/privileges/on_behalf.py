@@ -1,4 +1,4 @@
-"""What AWS does under our roles without a call of ours: each with the page that documents it.
+"""What AWS does under the roles of Sluice without a call from Sluice: each with the page that documents it.
 
 Owns the list, as requests that follow from what is deployed and from the calls that were made: they are
 evaluated like those. A granted action that neither a call nor this list uses has no reason to be granted.
@@ -33,7 +33,7 @@ UNNAMED = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImpliedRequest:
-    """One request that AWS makes under a role of ours, and the page that documents it."""
+    """One request that AWS makes under a role of Sluice, and the page that documents it."""
 
     role: str
     request: Request

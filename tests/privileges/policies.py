@@ -1,8 +1,8 @@
 """What a role's policies allow: an evaluator for the grammar our templates use, and for no other.
 
 Owns parsing a policy document and deciding one request. Refuses with a sentence what it does not know (Deny,
-NotAction, wildcards in actions, policy variables, operators beside StringEquals and StringLike), because a
-decision made without it could be wrong.
+NotAction, wildcards in actions, policy variables, operators other than StringEquals and StringLike), because
+a decision made without it could be wrong.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The statement that allows a request; None where nothing does, which is IAM's implicit deny."""
+    """The statement that allows a request; None if nothing does, which is IAM's implicit deny."""
 
     by: Statement | None
 

@@ -35,7 +35,7 @@ def granted(request: pytest.FixtureRequest) -> list[Grant]:
 
 
 def too_wide(grant: Grant) -> str:
-    """Why the grant covers more than AWS makes it cover, or nothing at all; empty where it does neither."""
+    """Why the grant covers more than AWS makes it cover, or nothing at all; empty if it does neither."""
     action = catalog.action(grant.action)
     for pattern in grant.statement.resources:
         if pattern == "*" and action.arn_formats and (grant.role, grant.action) not in PROBED_UNNAMED:

@@ -1,6 +1,6 @@
 """A day of queue-proc: nothing at night, most in the early afternoon, and messages that take longer then.
 
-A day takes minutes to play, so continuous integration plays its morning (`test_day.py`) and `make day` all of
+A day takes minutes to run, so continuous integration runs its morning (`test_day.py`) and `make day` all of
 it (`whole_day.py`).
 """
 

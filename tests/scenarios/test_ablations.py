@@ -91,7 +91,7 @@ def test_without_retries_the_alarm_shuts_the_group_down(
 def test_a_sum_of_metrics_that_may_be_missing_never_shuts_the_group_down(
     monkeypatch: pytest.MonkeyPatch, checkout_with: Callable[[str, str, str], Path]
 ) -> None:
-    """The expression of before, where a missing operand drops the point."""
+    """The former expression: a missing operand drops the point."""
     monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)
 
     def aws_as(aws: EmbeddedAws) -> None:

@@ -1,4 +1,4 @@
-"""The morning of a day of queue-proc: the share that continuous integration plays of `whole_day.py`."""
+"""The morning of a day of queue-proc: the part of `whole_day.py` that continuous integration runs."""
 
 import pytest
 

@@ -66,7 +66,7 @@ def test_messages_of_one_batch_start_one_after_the_other() -> None:
 
 
 def test_instances_are_billed_from_their_launch_until_they_are_terminated(transcription: Recording) -> None:
-    """Of a fleet whose every change falls on a minute's end these are the hours of those asked for."""
+    """If every change falls on the end of a minute, instance hours equal the hours of desired instances."""
     desired_hours = sum(minute.desired for minute in transcription.minutes) / 60
     running_hours = sum(minute.running for minute in transcription.minutes) / 60
     assert running_hours < transcription.summary.instance_hours
@@ -148,7 +148,7 @@ def test_a_report_that_cannot_be_written_is_an_error_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def run_scenarios(*_: object, **__: object) -> None:
-        raise AssertionError("it was played")
+        raise AssertionError("a scenario ran")
 
     monkeypatch.setattr(demo, "run_scenarios", run_scenarios)
     (tmp_path / "a-file").touch()

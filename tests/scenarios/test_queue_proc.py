@@ -70,7 +70,7 @@ def test_the_target_follows_messages_that_take_longer_at_least_three_times(drift
 
 def test_processed_messages_do_not_raise_the_alarm_on_their_age(drift: Recording) -> None:
     assert drift.summary.ok
-    assert drift.notified("sluice-queue-proc-age", State.OK), "a new alarm's first OK is told"
+    assert drift.notified("sluice-queue-proc-age", State.OK), "a new alarm's first OK is reported"
     assert drift.notified("sluice-queue-proc-age") == []
 
 

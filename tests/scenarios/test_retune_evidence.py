@@ -1,7 +1,7 @@
 """What the retune makes of measurements gone wrong and of policies changed by hand, and how it explains it.
 
-One play holds every trouble side by side, each a workload of its own, and one retune meets them all. The
-plays begin late in the hour, so that the hourly retune comes soon.
+One scenario has every problem at once, each in a separate workload, and one retune meets them all. The
+scenarios begin late in the hour, so that the hourly retune comes soon.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def dimensions(service: str) -> list[dict[str, str]]:
 
 
 def publish(aws: EmbeddedAws, service: str, *seconds: float, minutes_from_now: int) -> None:
-    """Samples that were, or will be, published for a service beside those of its simulated workers."""
+    """Samples that were, or will be, published for a service, besides those of its simulated workers."""
     at = aws.clock.now + minutes_from_now * 60
 
     def put() -> None:

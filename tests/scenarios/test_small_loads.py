@@ -1,4 +1,4 @@
-"""Small loads, where one message or one instance too many or too few would show."""
+"""Small loads, which show one message or one instance too many or too few."""
 
 from __future__ import annotations
 

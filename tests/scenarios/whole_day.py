@@ -1,6 +1,6 @@
-"""A whole day of queue-proc over the embedded AWS keeps its promise with few launches, and sleeps at night.
+"""A whole day of queue-proc over the embedded AWS keeps its promise with few launches, and is empty at night.
 
-By its name pytest collects it only where it is asked for (`make day`).
+Because of its name, pytest collects it only if the file is named (`make day`).
 """
 
 import pytest

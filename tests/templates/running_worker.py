@@ -1,6 +1,6 @@
 """The real worker as a process: with an example fleet's variables, against an AWS on this machine.
 
-Owns the process, and the variables that a machine adds to a template's: where AWS is, and who one is there.
+Owns the process, and the variables that a machine adds to a template's: the endpoint and the credentials.
 """
 
 from __future__ import annotations

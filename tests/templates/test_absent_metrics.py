@@ -69,7 +69,7 @@ class TestShutdownAlarm:
         assert judged(gaps=gaps, visible=silent)[1] == silent
 
     def test_the_newest_minute_that_is_not_reported_yet_stays_open(self, gaps: str) -> None:
-        # CloudWatch warns that FILL pins an alarm whose newest minute never has data.
+        # CloudWatch warns that FILL pins an alarm if its newest minute never has data.
         late: Counts = [*ZERO[:-1], None]
         assert judged(gaps=gaps, visible=late) == (State.ALARM, late)
 

@@ -57,7 +57,7 @@ REGISTERING = "CreateScalableTarget"
 
 @cache  # a pattern's strategy takes longer to make than a value of it
 def allowed(name: str, *, empty: bool = True) -> st.SearchStrategy[str]:
-    """Values that the parameter takes; those as long as can be stand beside those of any length."""
+    """Values that the parameter takes; the longest ones occur together with those of any length."""
     parameter = PARAMETERS.get(name) or PLANE_PARAMETERS[name]
     if "AllowedValues" in parameter:
         return st.sampled_from(parameter["AllowedValues"])

@@ -123,7 +123,7 @@ def test_the_types_of_the_instances_are_those_that_are_named_and_one_will_do(typ
 
 
 def test_the_instance_types_are_limited_only_by_name(fleet: ResolvedStack) -> None:
-    """AWS leaves out burstable and dear types unless it is told otherwise."""
+    """AWS leaves out burstable and expensive types by default."""
     [override] = group(fleet)["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]
     requirements = dict(override["InstanceRequirements"])
     assert "InstanceType" not in override  # AWS refuses both
@@ -215,7 +215,7 @@ STUBS = {
     "curl": STUB_CURL,
     "python3.13": '#!/bin/bash\necho "python3.13 $*" >> calls\n',
 }
-# Bash counts SECONDS by itself; here time passes only where the script sleeps or an attempt takes some.
+# Bash counts SECONDS by itself; here time passes only while the script sleeps or an attempt runs.
 PASSING_TIME = """
 pip() { echo "/opt/worker/bin/pip $*" >> calls; }
 sleep() { echo "sleep $1" >> calls; SECONDS=$((SECONDS + $1)); }
@@ -334,7 +334,7 @@ def test_the_unit_runs_the_worker_as_an_unprivileged_user(fleet: ResolvedStack) 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedAws, RunningWorker]]:
-    """A worker that worked on one test message, met three others, then heard that its instance is to go."""
+    """A worker that processed one test message, received three others, and saw its instance terminated."""
     variables = fleet_workers.variables("asg")
     bodies = [json.dumps({"duration_s": WORKED_S}), "not a test message", "{}", '{"duration_s": null}']
     with ExitStack() as held:

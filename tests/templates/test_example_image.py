@@ -29,7 +29,7 @@ VARIABLE = re.compile(r"\$\{(\w+)(:?)-([^}]*)}")
 
 
 def compose(**environment: str) -> dict[str, Any]:
-    """The file as compose reads it: `${NAME-default}`, and with a colon where NAME is empty too."""
+    """The file as compose reads it: `${NAME-default}`, and with a colon also if NAME is empty."""
 
     def value(found: re.Match[str]) -> str:
         name, colon, default = found.groups()

@@ -59,7 +59,9 @@ def grants(stack: ResolvedStack, role: str) -> list[Grant]:
     properties = stack.resources[role].properties
     documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
     for reference in properties.get("ManagedPolicyArns", []):
-        managed = stack.resources[reference.removesuffix(".Ref")]  # ours: an AWS policy would be no resource
+        managed = stack.resources[
+            reference.removesuffix(".Ref")
+        ]  # the stack's: AWS's policies are no resources
         assert managed.type == "AWS::IAM::ManagedPolicy"
         documents.append(managed.properties["PolicyDocument"])
     return [grant for document in documents for grant in grants_of(document)]

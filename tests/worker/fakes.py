@@ -51,7 +51,7 @@ class StoredMessage:
 
 @dataclass(slots=True, kw_only=True)
 class FakeQueue:
-    """One queue; `dead_letters` is where messages go that were received `max_receipts` times."""
+    """One queue; messages received `max_receipts` times move to `dead_letters`."""
 
     stored: list[StoredMessage] = field(default_factory=list)
     dead_letters: str | None = None
@@ -202,7 +202,7 @@ class InMemorySqs:
         return refused
 
     def depth(self, url: str) -> Depth:
-        """Exact, where AWS's is approximate."""
+        """Exact; AWS's is approximate."""
         self._begin(Call("depth", url, at=self._clock()))
         visible, everything = len(self.visible(url)), len(self.all(url))
         return Depth(visible=visible, in_flight=everything - visible)

@@ -16,7 +16,7 @@ URL = queue_url("uploads")
 HANDLER = ("--handler", "thumbnails.app:handle")
 QUEUE = ("--queue", URL)
 
-# A value of each setting that is not its default, and what it needs beside it.
+# A value of each setting that is not its default, and the settings that it needs.
 SAMPLES: dict[str, tuple[str, dict[str, str]]] = {
     "queues": (f"{URL}2=high:2", {}),
     "processes": ("3", {}),

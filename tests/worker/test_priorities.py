@@ -30,7 +30,7 @@ AGAIN_S = 0.05
 
 @dataclass(slots=True, kw_only=True)
 class Worker:
-    """`pollers` and `slots` around one dispatcher; every poll brings as many as it asked for."""
+    """`pollers` and `slots` around one dispatcher; every poll brings as many as it requested."""
 
     queues: Sequence[Queue]
     slots: int

@@ -86,7 +86,7 @@ def environment_of(
     mutation: str | None = None,
     limit_s: float = MAX_DURATION_S,
 ) -> Iterator[Environment]:
-    """A scenario's environment with an account of its own, and a progress bar on a terminal."""
+    """A scenario's environment with a separate account, and a progress bar on a terminal."""
     columns = (TextColumn(name), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
     with cloud() as account, Progress(*columns, console=CONSOLE, disable=not CONSOLE.is_terminal) as progress:
         bar = progress.add_task(name, total=count)
@@ -105,7 +105,7 @@ def _report(verdict: Verdict) -> None:
         ("seed", verdict.seed),
         ("messages", verdict.messages),
         ("processed twice", f"{verdict.twice} ({verdict.twice / verdict.messages:.2%})"),
-        *(("begun again", f"{times} {reason}") for reason, times in verdict.started_again.items()),
+        *(("started again", f"{times} {reason}") for reason, times in verdict.started_again.items()),
         *(("ended", f"{times} by {by}") for by, times in sorted(verdict.ended.items())),
         *(("exit status", f"{times} of {what}") for what, times in verdict.statuses.items()),
         ("requests", verdict.requests),

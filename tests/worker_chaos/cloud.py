@@ -1,4 +1,4 @@
-"""The account that the workers use: a server in a process of its own, its queues, its faults.
+"""The account that the workers use: a server in a separate process, its queues, its faults.
 
 Owns the server process and the test's own requests to it, which no fault affects.
 """

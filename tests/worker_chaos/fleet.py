@@ -167,7 +167,7 @@ class Fleet:
     # ---- ending --------------------------------------------------------------------------------------------
 
     def _end_one(self) -> None:
-        """End a command that has begun a message: another one may not have its signal handlers yet."""
+        """End a command that has started a message: another one may not have its signal handlers yet."""
         started = self._started()
         ready = [command for command in self._running if command.process.pid in started]
         if not ready:
@@ -182,7 +182,7 @@ class Fleet:
             self._begin(command.member)
 
     def _started(self) -> set[int]:
-        """Commands that have begun a message, in their own process or a child's."""
+        """Commands that have started a message, in their own process or a child's."""
         return set(self.records.processes) | set(self.records.processes.values())
 
     def _children_of(self, parent: _Command) -> list[int]:

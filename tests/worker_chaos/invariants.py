@@ -27,7 +27,7 @@ def none_lost(sent: Iterable[str], completed: set[str]) -> Iterator[str]:
 
 
 def repeats(calls: Calls, deaths: Deaths) -> Counter[str]:
-    """The reasons why messages were begun again, one for each time."""
+    """The reasons why messages were started again, one for each time."""
     return Counter(
         _reason(before, after, deaths) for spans in calls.values() for before, after in pairwise(spans)
     )
@@ -43,7 +43,7 @@ PAST_DEADLINE = (Do.HANG_ONCE, Do.LATE_ONCE)
 
 
 def repeated_only_for_a_reason(calls: Calls, deaths: Deaths) -> Iterator[str]:
-    """A message is begun again only if its handler failed, or if its process was killed."""
+    """A message is started again only if its handler failed, or if its process was killed."""
     wrong = [
         f"{key} at {after.began_at:.3f} (receipt {after.receipt}, process {after.pid}; before: "
         f"{before.began_at:.3f} to {before.ended_at}, receipt {before.receipt}, process {before.pid})"
@@ -52,7 +52,7 @@ def repeated_only_for_a_reason(calls: Calls, deaths: Deaths) -> Iterator[str]:
         if _reason(before, after, deaths) == UNEXPLAINED
     ]
     if wrong:
-        yield f"{len(wrong)} times a message was begun again {UNEXPLAINED}: {_some(wrong)}"
+        yield f"{len(wrong)} times a message was started again {UNEXPLAINED}: {_some(wrong)}"
 
 
 def in_order(spans: Iterable[Span], deaths: Deaths) -> Iterator[str]:

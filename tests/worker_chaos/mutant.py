@@ -80,7 +80,7 @@ def failures_kept() -> None:
 
 
 def priorities_ignored() -> None:
-    """The message that was received first is begun first, whatever its priority."""
+    """The message that was received first is started first, whatever its priority."""
     take = Dispatcher.take_batch
 
     def take_oldest(dispatcher: Dispatcher, timeout_s: float) -> list[Message]:

@@ -17,7 +17,7 @@ from tests.worker_chaos.invariants import Calls, Deaths
 from tests.worker_chaos.scenario_environment import Environment, Instruction, is_poison, key
 
 Check = Callable[[Fleet, Calls, Deaths], Iterator[str]]
-"""Checks the invariants of one scenario beside those of all; yields a sentence for each violation."""
+"""Checks one scenario's invariants in addition to those of all; yields a sentence for each violation."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Verdict:
     broken: list[str]
     messages: int
     started_again: dict[str, int]
-    """The reasons why messages were begun more than once."""
+    """The reasons why messages were started more than once."""
     twice: int
     """Messages completed more than once."""
     ended: dict[str, int]

@@ -30,10 +30,10 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
 """Name -> the scenario and its number of messages."""
 
 DETECTED_BY = {
-    "no-heartbeat": ("drains-alone", 400, "begun again without a reason"),
-    "deletes-dropped": ("drains-alone", 400, "begun again without a reason"),
+    "no-heartbeat": ("drains-alone", 400, "started again without a reason"),
+    "deletes-dropped": ("drains-alone", 400, "started again without a reason"),
     "deleted-on-receipt": ("kills-and-faults", 400, "never processed"),
-    "drain-in-haste": ("drains-alone", 400, "begun again without a reason"),
+    "drain-in-haste": ("drains-alone", 400, "started again without a reason"),
     "groups-ignored": ("groups", 200, "the order of a group was broken"),
     "successor-too-early": ("groups", 400, "the order of a group was broken"),
     "failures-kept": ("poison", 120, "poisoned messages"),

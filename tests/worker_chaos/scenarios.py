@@ -223,7 +223,7 @@ def misbehaviour(env: Environment, count: int) -> Verdict:
 
 STARVING_AFTER_S = 2.0
 MAX_WAIT_FACTOR = 3.0
-"""Times `STARVING_AFTER_S`: a starving message has to be received before it is begun, on a busy machine."""
+"""Times `STARVING_AFTER_S`: a starving message has to be received before it is started, on a busy machine."""
 HIGH_SHARE = 0.8
 MIN_HIGH_MESSAGES = 300
 """With fewer messages the share says little: a fifth of them begin while slots are idle, or because they
@@ -247,7 +247,7 @@ def priorities(env: Environment, count: int) -> Verdict:
         while_high = started[: last + 1]
         share = sum(span.queue == "high" for span in while_high) / len(while_high)
         if share < HIGH_SHARE:
-            yield f"only {share:.0%} of the messages begun while high priority waited was of high priority"
+            yield f"only {share:.0%} of the messages started while high priority waited was of high priority"
         for level in levels[1:]:
             times = [span.began_at for span in while_high if span.queue == level]
             gaps = pairwise([while_high[0].began_at, *times, while_high[-1].began_at])

@@ -1,8 +1,8 @@
 """What a resource type is to the embedded CloudFormation.
 
-One class per type, in the modules beside this one. `put` makes the resource or brings it to new properties;
-it answers the resource's Ref and the attributes that GetAtt may ask for. Where a change needs a new resource
-the Ref differs, and the stack deletes the old one.
+One class per type, in the other modules of this package. `put` makes the resource or brings it to new
+properties; it answers the resource's Ref and the attributes that GetAtt may ask for. If a change needs a new
+resource, the Ref differs, and the stack deletes the old one.
 """
 
 from __future__ import annotations

@@ -253,7 +253,7 @@ def _transformed(template: Mapping[str, Any], parameters: Mapping[str, str]) -> 
 
 
 def _without_base64(node: Any) -> Any:
-    """The one property that wants Base64, a launch template's user data, is encoded where it is put."""
+    """Only a launch template's user data needs Base64; it is encoded when it is put."""
     if isinstance(node, dict):
         if set(node) == {"Fn::Base64"}:
             return node["Fn::Base64"]
@@ -270,7 +270,7 @@ def _suffix() -> str:
 
 
 class _NoManagedPolicies:
-    """Stands where the transform would ask IAM for AWS's own policies; the templates name none."""
+    """Stands in for AWS's managed policies, which the transform would read; the templates name none."""
 
     def load(self) -> dict[str, str]:
         return {}

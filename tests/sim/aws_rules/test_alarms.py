@@ -29,7 +29,7 @@ VECTORS = [
     (2, "- - - - 0", "OK OK A OK"),
     (2, "- - - X -", "A R A OK"),
 ]
-# AWS's text beside the tables: a young breaching point does not alarm yet.
+# AWS's text next to the tables: a young breaching point does not alarm yet.
 PREMATURE = [(3, "- - - - X", "OK R A OK"), (3, "- - - X -", "OK R A OK")]
 
 

@@ -264,7 +264,7 @@ def test_metric_math_agrees_with_python_where_nothing_is_missing(
     expression: str, points: Mapping[str, float]
 ) -> None:
     assume(set("abc") & set(expression))
-    expected = float(eval(expression, {}, dict(points)))  # the text is ours, from the strategy above
+    expected = float(eval(expression, {}, dict(points)))  # the text comes from the strategy above
     series = {name: {60: value} for name, value in points.items()}
     assert evaluate(expression, series)[60] == pytest.approx(expected)
 

@@ -191,7 +191,7 @@ def test_a_draining_instance_is_interrupted_as_well() -> None:
     while not subject.interruptions and subject.now_s < 40_000:
         at(subject, subject.now_s + 1)
     noticed = subject.now_s
-    assert len(subject.instances) == 1, "nobody asked for another"
+    assert len(subject.instances) == 1, "no other was requested"
     at(subject, noticed + SPOT_NOTICE_S + 1)
     assert (subject.interruptions, subject.redelivered) == (1, 1)
     assert subject.terminated_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)

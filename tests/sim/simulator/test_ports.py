@@ -173,7 +173,7 @@ def test_messages_are_counted_in_the_minute_in_which_they_are_sent() -> None:
     sent = by_minute(run, SENT)
     assert {minute: count for minute, count in sent.items() if count} == {0: 2, 1: 1, 3: 3}
     assert sum(sent.values()) == 6
-    assert set(range(8)) <= set(sent), "an active queue tells zeros, too"
+    assert set(range(8)) <= set(sent), "an active queue reports zeros, too"
 
 
 def test_a_delayed_message_counts_when_it_is_sent_and_not_again_when_it_becomes_visible() -> None:
@@ -204,7 +204,7 @@ def test_arrivals_are_silent_after_six_idle_hours_and_fifteen_minutes_late_once_
     run.clock.run_until(START_S + resumed_minute * 60 + 14 * 60)
     before_the_pause = by_minute(run, SENT)
     assert max(before_the_pause) == pytest.approx(6 * 60, abs=1)
-    assert set(range(6 * 60)) <= set(before_the_pause), "while it counts as active, an idle queue tells zeros"
+    assert set(range(6 * 60)) <= set(before_the_pause), "an idle queue reports zeros while it is active"
     run.clock.run_until(START_S + resumed_minute * 60 + 20 * 60)
     after_the_pause = by_minute(run, SENT)
     assert after_the_pause[resumed_minute] == 1

@@ -308,7 +308,7 @@ def cheapest_plan_s(
 
 
 def late_by(plan: Sequence[int], what: Load, promise_s: float) -> float:
-    """How many messages start too late; infinite where not all are done."""
+    """How many messages start too late; infinite if not all are done."""
     spans = []  # when each instance takes messages
     for level in range(1, max(plan, default=0) + 1):
         for runs, minutes in itertools.groupby(enumerate(plan), key=lambda one, level=level: one[1] >= level):

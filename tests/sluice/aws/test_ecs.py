@@ -368,7 +368,7 @@ def test_a_suspended_scalable_target_in_the_account_reads_as_held(pool: ThreadPo
 @pytest.mark.usefixtures("in_account")
 @pytest.mark.parametrize("controller", ["CODE_DEPLOY", "EXTERNAL"])
 def test_two_task_sets_in_the_account_read_as_a_deployment(pool: ThreadPoolExecutor, controller: str) -> None:
-    """Through the parser, which passes over every field that is not said to be read."""
+    """Through the parser, which skips every field that is not declared as read."""
     service = account.create_service("queue-proc", desired=2, controller=controller)
     ecs, scaling = account.client("ecs"), account.client("application-autoscaling")
     for _ in range(2):

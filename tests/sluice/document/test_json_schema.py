@@ -1,4 +1,4 @@
-"""docs/workload.schema.json and the code accept the same documents, where JSON Schema can express it."""
+"""docs/workload.schema.json and the code accept the same documents, as far as JSON Schema can express it."""
 
 from __future__ import annotations
 

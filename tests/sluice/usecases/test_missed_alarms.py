@@ -1,4 +1,4 @@
-"""Which retries run where there is not enough time for all of them, and what a retry costs."""
+"""Which retries run if there is not enough time for all of them, and what a retry costs."""
 
 from collections.abc import Iterable
 

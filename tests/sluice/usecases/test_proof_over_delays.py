@@ -64,7 +64,7 @@ def tick(account: FakeAccount, minute: int, phase_s: int, late_s: int) -> None:
 
 
 def shut_down_after(account: FakeAccount, phase_s: int, latenesses_s: Iterable[int]) -> int | None:
-    """The minute, from 0, whose tick shuts the fleet down; None where none of these ticks does."""
+    """The minute, from 0, whose tick shuts the fleet down; None if none of these ticks does."""
     for minute, late_s in enumerate(latenesses_s):
         tick(account, minute, phase_s, late_s)
         if account.desired(SERVED) == 0:

@@ -1,4 +1,4 @@
-"""A message was begun as often as SQS delivered it, but for the receipts known to have ended before."""
+"""A message was started as often as SQS delivered it, except for the receipts known to have ended before."""
 
 import pytest
 

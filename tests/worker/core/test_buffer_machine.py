@@ -1,4 +1,4 @@
-"""The buffer in every interleaving of receipts, beginnings and ends, beside a plain and slow model."""
+"""The buffer in every interleaving of receipts, starts and ends, compared with a plain and slow model."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_a_poll_that_brought_nothing_frees_its_capacity() -> None:
 
 
 def test_less_urgent_messages_have_the_prefetch_that_more_urgent_ones_leave() -> None:
-    """Ready, asked for, or held themselves: all count before a less urgent queue may be polled."""
+    """Ready, requested and held messages all count before a less urgent queue may be polled."""
     room = PollCapacity(HIGH, LOW, prefetch_limit=25)
     assert room.headroom.unclaimed(room.headroom.free_capacity()) == {HIGH.url: 25, LOW.url: 25}
     room.answer(room.ask(HIGH), [KIB] * MAX_BATCH_SIZE)

@@ -240,7 +240,7 @@ class CountingMessage:
 
 
 def message_groups(size: int, grouped: bool) -> Iterable[MessageGroup | None]:
-    """Ten messages to a group, one after the other as SQS hands them out."""
+    """Ten messages to a group, one after the other, as SQS delivers them."""
     return (message_group(str(number // 10)) if grouped else None for number in range(size))
 
 

@@ -57,7 +57,7 @@ def decorated(message: object, connection: str) -> None: ...
 
 
 class Thumbnails:
-    """Its methods are handlers, where they belong to an object."""
+    """Its methods are handlers if they belong to an object."""
 
     def __init__(self, message: object = None) -> None: ...
 

@@ -59,7 +59,7 @@ class Metadata:
             return self.broken, "broken"
         if request.path == "/latest/api/token":
             if request.method != "PUT" or not request.headers.get(f"{TOKEN_HEADER}-ttl-seconds"):
-                return 400, "a token is asked for by PUT, with how long it should last"
+                return 400, "a token is requested by PUT, with its lifetime"
             token = f"token-{next(self._numbers)}"
             self._left[token] = self.uses_per_token
             return 200, token

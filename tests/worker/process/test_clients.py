@@ -130,7 +130,7 @@ def test_the_whole_message_is_read_however_boto3_parses_it(
 def test_a_message_is_hidden_from_the_request_on_but_in_a_long_poll_from_its_answer_on(
     connected: Connected, wait_s: int
 ) -> None:
-    """SQS hides it as it hands it out. Counted from too late, another worker has it before we expect that."""
+    """SQS hides a message when it delivers it. If counted from later, another worker gets it too early."""
     queues, _ = connected(200, RECEIVED)
     taking: list[float] = []
 
@@ -149,7 +149,7 @@ def test_a_message_is_hidden_from_the_request_on_but_in_a_long_poll_from_its_ans
 
 
 def batch(*broken: int, group: str | None = None, **how: object) -> bytes:
-    """An answer with four messages, where those named are changed so."""
+    """An answer with four messages; those named have these changes."""
     system = {"ApproximateReceiveCount": "2", "SentTimestamp": "1768478400500"}
     if group is not None:
         system["MessageGroupId"] = group

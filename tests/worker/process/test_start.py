@@ -203,7 +203,7 @@ def test_an_instance_whose_metadata_is_turned_off_logs_what_it_lacks_and_makes_n
         with wiring.lifecycle_tasks(
             configuration, wiring.detect_platform(configuration), lambda: True, print
         ):
-            eventually(lambda: metadata.requests, "it is asked where nothing turns it off")
+            eventually(lambda: metadata.requests, "it is called unless something turns it off")
 
 
 def test_a_missing_handler_is_named_with_where_it_was_searched(queue_url: str) -> None:

@@ -136,7 +136,7 @@ class ExitedProcess:
 
 @pytest.fixture
 def family(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """One whose processes the test makes, on the clock `family.now`."""
+    """A supervisor whose processes the test makes, on the clock `family.now`."""
     one: Any = supervisor._ProcessGroup(settings({"queues": ["http://h/q"], "processes": 2}), print)
     one.now = 1000.0
     one.births = []

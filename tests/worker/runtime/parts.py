@@ -63,7 +63,7 @@ def make_dispatcher(
 
 
 def next_to_begin(dispatcher: Dispatcher, timeout_s: float) -> Message | None:
-    """The next message to begin, where they begin one at a time."""
+    """The next message to begin, if they begin one at a time."""
     return next(iter(dispatcher.take_batch(timeout_s)), None)
 
 

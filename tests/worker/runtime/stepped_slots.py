@@ -134,7 +134,7 @@ class SteppedSlots:
         self._by_thread = {slot.thread: slot for slot in self.slots}
 
     def current(self) -> Slot | None:
-        """The slot whose thread this is; None in the test's own."""
+        """The slot that this thread belongs to; None in the test's own thread."""
         return self._by_thread.get(threading.current_thread())
 
     def monotonic(self) -> float:

@@ -261,7 +261,7 @@ def test_the_pause_grows_with_each_attempt(sqs: InMemorySqs, opened: Callable[..
     ack_batcher, outcomes = opened(), Outcomes()
     sqs.failing("delete")
     add(ack_batcher, deletes(work(sqs, 1), outcomes))
-    eventually(lambda: len(sqs.made("delete")) >= 4, "it is told four times")
+    eventually(lambda: len(sqs.made("delete")) >= 4, "it is logged four times")
     at = [call.at for call in sqs.made("delete")]
     pauses_s = [later - sooner for sooner, later in itertools.pairwise(at)]
     assert all(pause_s >= least_s for pause_s, least_s in zip(pauses_s, (0.1, 0.2, 0.4), strict=False))

@@ -197,7 +197,7 @@ def bodies(count: int) -> list[str]:
 def test_messages_come_in_batches_and_each_is_deleted(
     sqs: InMemorySqs, run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where polls bring fewer than they ask for: a batch fills without its wait."""
+    """Also if polls bring fewer than they request: a batch fills without its wait."""
     sqs.send(WORK.url, *bodies(100))
     receive = sqs.receive
     monkeypatch.setattr(
@@ -246,7 +246,7 @@ def test_a_batch_that_cannot_fill_starts_without_waiting(
         **more,
     )
     # Once the queues hold no more, the last ones may wait for others: no more than the buffer's 200.
-    eventually(lambda: sum(map(len, rows.batches)) >= 400 - 200, "all but the last have begun")
+    eventually(lambda: sum(map(len, rows.batches)) >= 400 - 200, "all but the last have started")
 
 
 def test_a_failed_message_is_redelivered_alone_and_finally_dead_lettered(

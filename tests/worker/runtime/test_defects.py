@@ -54,7 +54,7 @@ class Sink:
 
 
 class Running:
-    """A worker, whose `run` has a thread of its own: its process's main thread."""
+    """A worker whose `run` has a separate thread in place of its process's main thread."""
 
     def __init__(self, sqs: InMemorySqs, handler: Callable[[Message], object], settings: Any) -> None:
         self.sink = Sink()
@@ -174,7 +174,7 @@ def test_a_hanging_dead_letter_does_not_delay_a_drain(
     hangs.set()
     assert not holding.ended.is_set()
     assert len(sqs.made("send_to_dead_letter_queue")) == 1
-    assert sum(len(call.bodies) for call in sqs.made("hide")) == 2, "those not begun are given back"
+    assert sum(len(call.bodies) for call in sqs.made("hide")) == 2, "those not started are released"
 
 
 def test_hanging_metrics_do_not_delay_a_drain(

@@ -162,7 +162,7 @@ def test_a_refused_extension_is_asked_for_again_until_the_message_expires(
     (held,) = sent(sqs, 1)
     sqs.failing("hide")
     beating.add([held])
-    eventually(lambda: len(hidden(sqs)) >= 2, "it is asked for again")
+    eventually(lambda: len(hidden(sqs)) >= 2, "it is requested again")
     sqs.healed()
     eventually(lambda: held.visible_at - time.monotonic() > SOON_S, "it is extended in the end")
 

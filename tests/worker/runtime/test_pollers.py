@@ -164,7 +164,7 @@ def test_a_poller_that_waits_at_an_empty_queue_is_replaced_where_there_is_work(
     )  # before its long poll ends
     eventually(lambda: sqs.visible(URGENT.url) == [], "everything is received")
     sqs.longest_wait_s = 0
-    eventually(lambda: started.poller_pool.alive == 2, "there are as many as wanted again")
+    eventually(lambda: started.poller_pool.alive == 2, "there are as many as before")
 
 
 def test_while_every_queue_is_empty_pollers_that_wait_count_among_those_wanted(
@@ -185,7 +185,7 @@ def test_while_every_queue_is_empty_pollers_that_wait_count_among_those_wanted(
     monkeypatch.setattr(PollerPool, "_grow", watched)
     sqs.before["depth"] = until_a_poller_waits
     started = group()
-    sqs.send(WORK.url, "work")  # depths are read where a message came
+    sqs.send(WORK.url, "work")  # depths are read only for a queue that had a message
     assert grown.wait(20)
     assert started.poller_pool.alive == 1
 
@@ -246,7 +246,7 @@ def test_a_failing_queue_is_polled_with_backoff_and_soon_after_it_recovers(
     monkeypatch.setattr(queue_choice, "FIRST_BACKOFF_S", 0.05)
     sqs.failing("receive")
     started = group(maximum=1)
-    eventually(lambda: len(sqs.made("receive")) >= 5, "it is asked five times")
+    eventually(lambda: len(sqs.made("receive")) >= 5, "it is called five times")
     at = [call.at for call in sqs.made("receive")]
     pauses_s = [later - sooner for sooner, later in itertools.pairwise(at)]
     assert all(pause_s >= 0.05 * 2**attempt for attempt, pause_s in enumerate(pauses_s))

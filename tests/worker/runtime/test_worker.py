@@ -184,7 +184,7 @@ def test_no_more_than_the_in_flight_limit_is_received_while_sqs_refuses_deletes(
         max_concurrency=4,
         max_pollers=2,
     )
-    maximum = 10 + 10 + 10 + 4 + 50 + 2 * 10  # what the pollers had asked for already comes on top
+    maximum = 10 + 10 + 10 + 4 + 50 + 2 * 10  # what the pollers had requested already comes on top
     eventually(lambda: len(record.ended) >= 84, "as many as may be held are processed")
     polls = len(sqs.made("receive"))
     before = len(sqs.made("delete"))
@@ -380,7 +380,7 @@ def test_a_drain_releases_what_was_not_begun_and_finishes_what_runs(
         lambda: len(closed.started) == 2 and sqs.visible(WORK.url) == [], "two run and the rest waits here"
     )
     running.worker.drain("SIGTERM")
-    eventually(lambda: len(sqs.visible(WORK.url)) == 24, "what was not begun is visible again")
+    eventually(lambda: len(sqs.visible(WORK.url)) == 24, "what was not started is visible again")
     assert running.thread.is_alive()
     closed.opened.set()
     assert running.status() == 0
@@ -426,7 +426,7 @@ def test_a_message_that_a_long_poll_brings_after_the_drain_began_is_released(
     running = start(record)
     eventually(lambda: any(call.seconds == (20,) for call in sqs.made("receive")), "a poll waits")
     running.worker.drain("SIGTERM")
-    eventually(lambda: running.worker._dispatcher._closed, "the drain has begun")
+    eventually(lambda: running.worker._dispatcher._closed, "the drain has started")
     sqs.send(WORK.url, "too late")
     eventually(lambda: sqs.made("hide"), "it is received all the same")
     assert running.status() == 0
@@ -437,13 +437,13 @@ def test_a_message_that_a_long_poll_brings_after_the_drain_began_is_released(
 def test_an_idle_worker_that_drains_logs_at_once_what_it_waits_for_and_for_how_long(
     sqs: InMemorySqs, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """SQS may hand a message to a receive whose caller is gone: it is hidden, and its receipt counts."""
+    """SQS may answer a receive after its caller ended: the message is hidden, and its receipt counts."""
     caplog.set_level(logging.INFO, logger=module.__name__)
     sqs.longest_wait_s = 20
     running = start(Record(), visibility_s=77)
     eventually(lambda: any(call.seconds == (20,) for call in sqs.made("receive")), "a poll waits")
     running.worker.drain("SIGINT")
-    eventually(lambda: "waiting for up to" in caplog.text, "it is said")
+    eventually(lambda: "waiting for up to" in caplog.text, "it is logged")
     assert running.thread.is_alive()
     [seconds] = re.findall(r"waiting for up to (\d+) s: .* Ctrl-C again, .* hidden for 77 s", caplog.text)
     assert 0 < int(seconds) <= 20

@@ -105,7 +105,7 @@ def test_the_waiting_cohorts_hold_exactly_the_waiting_messages_one_after_another
 def test_every_message_waits_in_the_cohort_of_the_interval_in_which_it_arrived(
     arriving: list[int], slots: int, first: int, promise_s: float
 ) -> None:
-    """Beside a queue that remembers each message, whose busy slots finish one message a tick."""
+    """Compared with a queue that remembers each message; its busy slots finish one message a tick."""
     queue = deque([0.0] * (first + slots))
     state = engine_state(0, visible=first, in_flight=slots)
     cohorts: tuple[Arrivals, ...] = (arrivals(0, first, elapsed_s=0),) if first else ()

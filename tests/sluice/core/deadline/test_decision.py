@@ -52,7 +52,7 @@ WIDE = Bounds(min=0, max=1000)
 
 
 def fleet(running: int = 0, booting: int = 0, **changes: Any) -> Capacity:
-    """A fleet that is as large as was asked for; `changes` are fields of `Capacity`."""
+    """A fleet that is as large as desired; `changes` are fields of `Capacity`."""
     facts = {"desired": running + booting, "booting": booting, "bounds": WIDE} | changes
     return capacity(running=running, **facts)
 

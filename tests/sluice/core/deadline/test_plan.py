@@ -135,7 +135,7 @@ def test_instances_that_boot_and_just_suffice_are_enough(
     slots: float, boots_s: float, processing_s: float
 ) -> None:
     """Moments are seconds since the epoch: their rounding errors must not launch an instance."""
-    boots_s = NOW_S + boots_s - NOW_S  # as far apart as two moments can be told
+    boots_s = NOW_S + boots_s - NOW_S  # as close as two moments can be distinguished
     messages = slots * ((285 - boots_s) / processing_s + 0.5)
     available = supply(booting=[(boots_s, slots)], processing_s=processing_s)
     assert plan([cohort(messages - 1e-3)], available) is None
