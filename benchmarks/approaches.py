@@ -190,14 +190,14 @@ def per_workload(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - the
     def invoke(event: Event) -> None:
         number = event["workload"]
         name = name_of(number)
-        held = sqs.get_queue_attributes(QueueUrl=queue_url(name), AttributeNames=COUNTS)["Attributes"]
+        counts = sqs.get_queue_attributes(QueueUrl=queue_url(name), AttributeNames=COUNTS)["Attributes"]
         if on_ecs(number):
             service = ecs.describe_services(cluster=CLUSTER, services=[name])["services"][0]
             running = service["runningCount"]
         else:
             groups = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
             running = len(groups["AutoScalingGroups"][0]["Instances"])
-        value = sum(map(int, held.values())) / max(running, 1)
+        value = sum(map(int, counts.values())) / max(running, 1)
         datum = _datum(number, datetime.now(UTC)) | {"Value": value}
         cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=[datum])
 
@@ -296,13 +296,13 @@ def main(name: str, endpoint: str, workloads: int, readers: int) -> None:
         CLOCK.set(request["at"])
         handler = handler or APPROACHES[name](workloads, readers)
         result = handler(request["event"])
-        took = Invocation(
+        invocation = Invocation(
             wall_s=time.perf_counter() - started_at,
             cpu_s=time.process_time() - cpu_s,
             peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             result=result,
         )
-        print(json.dumps(asdict(took)), file=answers, flush=True)
+        print(json.dumps(asdict(invocation)), file=answers, flush=True)
 
 
 if __name__ == "__main__":

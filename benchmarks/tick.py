@@ -88,8 +88,8 @@ def measure_per_workload(memory_mb: int, cpu_share: float) -> PerWorkload:
         limited_to(cpu_share, running.pid),
     ):
         running.invoke({"workload": 0})
-        took = [running.invoke({"workload": number}).wall_s for number in range(SAMPLE)]
-    billed_s = sum(math.ceil(one * 1000) for one in took) / 1000 / SAMPLE
+        seconds = [running.invoke({"workload": number}).wall_s for number in range(SAMPLE)]
+    billed_s = sum(math.ceil(one * 1000) for one in seconds) / 1000 / SAMPLE
     return PerWorkload(memory_mb=memory_mb, cpu_share=cpu_share, billed_s=billed_s)
 
 

@@ -72,10 +72,10 @@ def test_its_workloads_have_the_expected_backlog_per_instance(client: Callable[[
             AutoScalingGroups(lambda: client("autoscaling"), pool),
             EcsServices(lambda: client("ecs"), lambda: client("application-autoscaling"), pool),
         )
-        held = queues.read([workload.queue_url for workload in workloads], lambda: 30)
+        backlogs = queues.read([workload.queue_url for workload in workloads], lambda: 30)
         running = fleets.read([workload.fleet for workload in workloads], lambda: 30)
     for number, workload in enumerate(workloads):
-        backlog, capacity = held[workload.queue_url], running[workload.fleet]
+        backlog, capacity = backlogs[workload.queue_url], running[workload.fleet]
         assert isinstance(backlog, Backlog)
         assert isinstance(capacity, Capacity)
         assert in_core(backlog, capacity, count_in_flight=True) == backlog_per_instance(number)

@@ -69,7 +69,7 @@ class EventStorm:
     def run_step(self, step: Step) -> None:
         """Run one step, and check every invocation that it starts."""
         self.reached[f"step: {step.what}"] += 1
-        served = self.workloads[step.who % len(self.workloads)]
+        served = self.workloads[step.workload_index % len(self.workloads)]
         if step.what in STEPS:
             STEPS[step.what](self.cloud, served, step.amount)
         else:
@@ -91,7 +91,7 @@ class EventStorm:
 
     def _events_for(self, step: Step) -> list[Event]:
         owners = [PLANE, *(served.name for served in self.workloads)]
-        return self.cloud.undelivered[owners[(step.who + 1) % len(owners)]]
+        return self.cloud.undelivered[owners[(step.workload_index + 1) % len(owners)]]
 
     def _deliver(self, events: list[Event], which: int, *, keep: bool) -> None:
         """Deliver one of the events, in any order, perhaps more than once."""

@@ -31,7 +31,7 @@ Move = tuple[Step | StepInside, ...]
 
 def each(names: Iterable[str]) -> list[Step]:
     """These steps in every size, for every workload."""
-    return [Step(name, who, amount) for name in names for who in range(3) for amount in range(1, 9)]
+    return [Step(name, index, amount) for name in names for index in range(3) for amount in range(1, 9)]
 
 
 def alone(steps: Iterable[Step]) -> list[Move]:
@@ -67,42 +67,49 @@ MOVES: Mapping[str, list[Move]] = {
         for late in range(1, 9)
     ],
     "alarms_before_the_tick": [
-        (Step("minute without tick"), *(Step("deliver", who, -1),) * 2, Step("deliver a tick", 0, -1))
-        for who in range(3)
+        (Step("minute without tick"), *(Step("deliver", index, -1),) * 2, Step("deliver a tick", 0, -1))
+        for index in range(3)
     ],
     "a_stray_alarm": [
-        (Step("stray alarm", who, kind), Step("deliver", who, -1)) for who in range(3) for kind in (1, 2)
+        (Step("stray alarm", index, kind), Step("deliver", index, -1))
+        for index in range(3)
+        for kind in (1, 2)
     ],
     "messages": alone(each(MESSAGES)),
     "a_message_within_a_tick": [
-        ((after, Step("arrive", who)), Step("minute")) for after in CALLS_BEFORE for who in range(3)
+        ((after, Step("arrive", index)), Step("minute")) for after in CALLS_BEFORE for index in range(3)
     ],
     "work_is_done": [
-        tuple(Step(what, who, 8) for what in ("boot", "receive", "delete", "drain")) for who in range(3)
+        tuple(Step(what, index, 8) for what in ("boot", "receive", "delete", "drain")) for index in range(3)
     ],
     "instances": alone(each(INSTANCES)),
     "operator_steps": alone(each(OPERATOR_STEPS)),
     "faults": alone(each(FAULTS)),
     "the_plane": alone(each(PLANE_STEPS)),
-    "everything_is_repaired": [(Step("repair plane"), Step("repair", who)) for who in range(3)],
+    "everything_is_repaired": [(Step("repair plane"), Step("repair", index)) for index in range(3)],
     "a_round_of_retuning": [
         (first, Step("ask for retune"), Step("deliver a tick", 0, -1))
         for first in each(["measure", "measure", "set mode", "switch target", "set policy target"])
     ],
     "a_sustained_flow": [
-        (Step("measure", who, 2), Step("keep arriving", who, amount), *(Step("minute"),) * minutes, trouble)
-        for who in range(3)
+        (
+            Step("measure", index, 2),
+            Step("keep arriving", index, amount),
+            *(Step("minute"),) * minutes,
+            trouble,
+        )
+        for index in range(3)
         for amount in (1, 8)
         for minutes in (1, 6)
         for trouble in (
-            Step("arrivals fail", who),
-            Step("target fails", who),
-            Step("arrivals come late", who),
+            Step("arrivals fail", index),
+            Step("target fails", index),
+            Step("arrivals come late", index),
         )
     ],
     "a_stack_change": [
-        (Step("measure", who, measured), Step("update stack", who, mode), Step("deliver", who, -1))
-        for who in range(3)
+        (Step("measure", index, measured), Step("update stack", index, mode), Step("deliver", index, -1))
+        for index in range(3)
         for measured in range(1, 9)
         for mode in (1, 2, 3, 6)
     ],

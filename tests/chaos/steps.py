@@ -33,7 +33,7 @@ class Step:
     """What happens, to which workload (counted round), and how much of it: 1 to 8."""
 
     what: str
-    who: int = 0
+    workload_index: int = 0
     amount: int = 1
 
 
@@ -122,8 +122,8 @@ def track(cloud: Cloud, served: Workload, amount: int) -> None:
     if capacity.desired == 0 or capacity.bounds is None or arn not in cloud.account.policies.by_arn:
         return
     desired = min(max(amount, capacity.bounds.min, 1), capacity.bounds.max)
-    held = capacity.scale_out_blocked_by if desired > capacity.desired else capacity.scale_in_blocked_by
-    if not held:
+    blocked_by = capacity.scale_out_blocked_by if desired > capacity.desired else capacity.scale_in_blocked_by
+    if not blocked_by:
         cloud.change(served, desired=desired)
 
 
@@ -166,10 +166,11 @@ def set_document_bounds(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def set_policy_target(cloud: Cloud, served: Workload, amount: int) -> None:
-    held = cloud.account.policies.by_arn
+    policies = cloud.account.policies.by_arn
     arn = served.policy_arn
-    if arn in held:
-        held[arn] = replace(held[arn], target=float(amount**4) / 8)  # from 0.125, far below the bound, to 512
+    if arn in policies:
+        # From 0.125, far below the bound, to 512.
+        policies[arn] = replace(policies[arn], target=float(amount**4) / 8)
 
 
 def set_mode(cloud: Cloud, served: Workload, amount: int) -> None:

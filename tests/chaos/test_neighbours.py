@@ -24,8 +24,8 @@ INDEPENDENT_MOVES = [
     name for name in MOVES if name not in ("something_inside_a_handler", "a_message_within_a_tick")
 ]
 DELIVERY_STEPS = ("deliver", "deliver again", "lose", "swap")
-WHO_IS_THE_PLANE = {2: 2, 1: 1}
-"""Number of workloads -> the `who` that means the control plane."""
+PLANE_INDEX = {2: 2, 1: 1}
+"""Number of workloads -> the `workload_index` that means the control plane."""
 
 
 def drawn_for_two(seed: int) -> tuple[InitialState, list[Move]]:
@@ -42,7 +42,7 @@ def drawn_for_two(seed: int) -> tuple[InitialState, list[Move]]:
 
 def _is_shared(step: Step) -> bool:
     """Two workloads that claim one fleet are both held; and a stack change has every document read afresh."""
-    return step.what.startswith("claim") or (step.what == "update stack" and step.who % 2 == 1)
+    return step.what.startswith("claim") or (step.what == "update stack" and step.workload_index % 2 == 1)
 
 
 def _steps(move: Move) -> list[Step]:
@@ -57,11 +57,11 @@ def of_the_first(moves: Iterable[Move]) -> list[Move]:
 def _own(step: Step) -> list[Step]:
     if step.what in ("minute", "deliver a tick", "tick again") or step.what in PLANE_STEPS:
         return [step]
-    if step.what in DELIVERY_STEPS and step.who == WHO_IS_THE_PLANE[2]:
-        return [replace(step, who=WHO_IS_THE_PLANE[1])]
+    if step.what in DELIVERY_STEPS and step.workload_index == PLANE_INDEX[2]:
+        return [replace(step, workload_index=PLANE_INDEX[1])]
     if step.what in DELIVERY_STEPS:
-        return [step] if step.who == 0 else []
-    return [step] if step.who % 2 == 0 else []
+        return [step] if step.workload_index == 0 else []
+    return [step] if step.workload_index % 2 == 0 else []
 
 
 def timeline_of_the_first(start: InitialState, moves: Iterable[Move]) -> list[object]:

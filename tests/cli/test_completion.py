@@ -70,6 +70,6 @@ def test_completion_works_outside_a_clone(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_names_come_from_the_given_samconfig(tmp_path: Path) -> None:
-    mine = tmp_path / "mine.toml"
-    mine.write_text('[thumbnails.deploy.parameters]\ntemplate_file = "workload.yaml"\n')
-    assert offered("simulate", "--config-file", str(mine), "") == ["thumbnails"]
+    config_file = tmp_path / "mine.toml"
+    config_file.write_text('[thumbnails.deploy.parameters]\ntemplate_file = "workload.yaml"\n')
+    assert offered("simulate", "--config-file", str(config_file), "") == ["thumbnails"]

@@ -218,9 +218,9 @@ def test_a_note_explains_the_consequence_of_a_valid_setting(
     path = written(tmp_path, body)
     answer = sluice("validate", path)
     assert (answer.exit_code, answer.stderr) == (0, "")
-    noted = answer.stdout.splitlines()[1:]
-    assert len(noted) == len(message)
-    for line, sentence in zip(noted, message, strict=True):
+    notes = answer.stdout.splitlines()[1:]
+    assert len(notes) == len(message)
+    for line, sentence in zip(notes, message, strict=True):
         assert line.startswith(f"{path}: note: {sentence}")
 
 
@@ -446,16 +446,16 @@ def test_a_call_without_a_known_workload_is_a_usage_error(sluice: Any, arguments
 
 
 def test_a_samconfig_outside_the_clone_is_checked_too(sluice: Any, tmp_path: Path) -> None:
-    mine = tmp_path / "mine.toml"
+    config_file = tmp_path / "mine.toml"
     others = 'deploy = 5\n[default]\ndeploy = "x"\n[also.deploy.parameters]\ntemplate_file = 5\n'
-    mine.write_text(
+    config_file.write_text(
         others
         + environment("mine", f'[{GROUP}, "MaxCapacity=5"]').replace("workload.yaml", "/c/workload.yaml")
     )
-    assert sluice("validate", "mine", "--config-file", mine).stdout.startswith("mine: OK: mode active")
-    events = sluice("events", "schedule", "mine", "--config-file", mine)
+    assert sluice("validate", "mine", "--config-file", config_file).stdout.startswith("mine: OK: mode active")
+    events = sluice("events", "schedule", "mine", "--config-file", config_file)
     assert events.exit_code == 0, events.stderr
-    answer = sluice("validate", "--config-file", mine, "transcription")
+    answer = sluice("validate", "--config-file", config_file, "transcription")
     assert "neither an environment of mine.toml (mine)" in answer.stderr
     missing = sluice("validate", "--config-file", tmp_path / "none.toml", "mine")
     assert (missing.exit_code, missing.stderr) == (

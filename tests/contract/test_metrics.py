@@ -53,7 +53,7 @@ def after(seconds: float, clock: VirtualClock) -> None:
 
 
 @pytest.fixture(params=[*STATISTICS, "simulated"])
-def world(request: pytest.FixtureRequest) -> Iterator[tuple[Metrics, Advance]]:
+def metrics_and_advance(request: pytest.FixtureRequest) -> Iterator[tuple[Metrics, Advance]]:
     """CloudWatch, and what lets time pass there."""
     if request.param == "fake":
         clock = Clock()
@@ -74,8 +74,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[tuple[Metrics, Advance]]:
 
 
 @pytest.fixture
-def metrics(world: tuple[Metrics, Advance]) -> Metrics:
-    return WaitingMetrics(*world)
+def metrics(metrics_and_advance: tuple[Metrics, Advance]) -> Metrics:
+    return WaitingMetrics(*metrics_and_advance)
 
 
 @dataclass
@@ -131,7 +131,7 @@ def test_the_start_is_within_and_the_end_is_not(metrics: Metrics) -> None:
     assert read(metrics, end=10) == {at(0): 2, at(9): 3}
 
 
-@pytest.mark.parametrize("world", STATISTICS, indirect=True)
+@pytest.mark.parametrize("metrics_and_advance", STATISTICS, indirect=True)
 def test_two_points_of_one_minute_are_one_value_by_each_statistic(metrics: Metrics) -> None:
     publish(metrics, point(5, 2), point(5, 4))
     assert read(metrics, "Maximum") == {at(5): 4}
@@ -140,7 +140,7 @@ def test_two_points_of_one_minute_are_one_value_by_each_statistic(metrics: Metri
     assert read(metrics, "SampleCount") == {at(5): 2}
 
 
-@pytest.mark.parametrize("world", STATISTICS, indirect=True)
+@pytest.mark.parametrize("metrics_and_advance", STATISTICS, indirect=True)
 def test_a_longer_period_joins_its_minutes_at_its_start(metrics: Metrics) -> None:
     publish(metrics, point(5, 2), point(9, 4), point(10, 7))
     assert read(metrics, "Average", period_s=300) == {at(5): 3, at(10): 7}
@@ -170,17 +170,17 @@ def test_many_points_and_queries_go_together_and_keep_their_names(metrics: Metri
     assert metrics.read(queries, START, START + HOUR, plenty) == expected
 
 
-@pytest.mark.parametrize("world", ["cloudwatch", "embedded"], indirect=True)
+@pytest.mark.parametrize("metrics_and_advance", ["cloudwatch", "embedded"], indirect=True)
 def test_the_points_of_one_workload_share_a_call(metrics: Metrics) -> None:
     with pytest.MonkeyPatch.context() as patch:
         requests = []
         make = BaseClient._make_api_call
 
-        def noted(client: BaseClient, operation: str, parameters: Any) -> Any:
+        def recording(client: BaseClient, operation: str, parameters: Any) -> Any:
             requests.append((operation, [datum["MetricName"] for datum in parameters["MetricData"]]))
             return make(client, operation, parameters)
 
-        patch.setattr(BaseClient, "_make_api_call", noted)
+        patch.setattr(BaseClient, "_make_api_call", recording)
         assert metrics.publish({"one": [point(5, 1), point(5, 3, EFFECTIVE)]}) == {}
     assert requests == [("PutMetricData", ["BacklogPerInstance", "EffectiveBacklogPerInstance"])]
 
@@ -190,11 +190,11 @@ def test_nothing_to_publish_or_to_read_is_no_failure(metrics: Metrics) -> None:
     assert metrics.read({}, START, START + HOUR, plenty) == {}
 
 
-@pytest.mark.parametrize("world", DELAYED, indirect=True)
+@pytest.mark.parametrize("metrics_and_advance", DELAYED, indirect=True)
 def test_a_point_that_cannot_be_read_yet_does_not_hide_older_ones(
-    world: tuple[Metrics, Advance],
+    metrics_and_advance: tuple[Metrics, Advance],
 ) -> None:
-    metrics, advance = world
+    metrics, advance = metrics_and_advance
     publish(metrics, point(5, 1))
     advance(CUSTOM_METRIC_DELAY_S)
     publish(metrics, point(6, 2))

@@ -201,11 +201,11 @@ def test_every_call_to_a_queue_that_does_not_exist_is_a_config_error(subject: Su
     subject.send(url, "astray")
     (message,) = subject.receive(url)
     missing = queue_url("gone")
-    astray = replace(message, queue=Queue(url=missing))
+    misdirected = replace(message, queue=Queue(url=missing))
     calls: list[Callable[[], object]] = [
         lambda: subject.receive(missing),
-        lambda: subject.port.delete([astray]),
-        lambda: subject.port.hide([(astray, 0)]),
+        lambda: subject.port.delete([misdirected]),
+        lambda: subject.port.hide([(misdirected, 0)]),
         lambda: subject.port.depth(missing),
         lambda: subject.port.send_to_dead_letter_queue(missing, message, "why"),
     ]

@@ -104,8 +104,8 @@ def emulated(
     function: DeployedFunction, runtime: Path, endpoint: str, credentials: Mapping[str, str], log: Path
 ) -> Iterator[RunningFunction]:
     """Start the function and wait until it accepts events; it ends with the context."""
-    with ExitStack() as held:
-        port, runtime_port = (held.enter_context(_reserved_port()) for _ in range(2))
+    with ExitStack() as contexts:
+        port, runtime_port = (contexts.enter_context(_reserved_port()) for _ in range(2))
         command = [
             _emulator(),
             *("--runtime-interface-emulator-address", f"{HOST}:{port}"),
@@ -113,7 +113,9 @@ def emulated(
             *(*PYTHON, "-m", "awslambdaric", function.handler),
         ]
         environment = process_environment(function, runtime, endpoint, credentials)
-        process = held.enter_context(running(command, cwd=function.folder, environment=environment, log=log))
+        process = contexts.enter_context(
+            running(command, cwd=function.folder, environment=environment, log=log)
+        )
         deadline = time.monotonic() + STARTS_WITHIN_S
         while not _listens(port):
             if process.poll() is not None or time.monotonic() > deadline:

@@ -67,8 +67,8 @@ def proven_empty(account: Account) -> None:
 
 def messages_took_100_s(account: Account) -> None:
     now = datetime.now(UTC)
-    took = {now - MINUTE - timedelta(seconds=50 * back): 100.0 for back in range(1, 41)}
-    account.publish("Sluice", "MsgProcessingDuration", DIMENSIONS["queue-proc"], took)
+    durations = {now - MINUTE - timedelta(seconds=50 * back): 100.0 for back in range(1, 41)}
+    account.publish("Sluice", "MsgProcessingDuration", DIMENSIONS["queue-proc"], durations)
 
 
 def nothing(account: Account) -> None:

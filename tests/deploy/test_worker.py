@@ -135,14 +135,14 @@ def run_result(
     assert deployed.account.service_policy()["TargetValue"] == TARGET_BEFORE
     task, instance = in_a_task(deployed.deployment), on_an_instance(deployed.deployment)
     server.gate.authorizations.clear()
-    with ExitStack() as held:
+    with ExitStack() as contexts:
 
         def function(logical_id: str) -> Any:
-            return held.enter_context(deployed.running(logical_id, runtime, folder / f"{logical_id}.log"))
+            return contexts.enter_context(deployed.running(logical_id, runtime, folder / f"{logical_id}.log"))
 
         def worker(one: DeployedWorker, name: str, **more: str) -> RunningWorker:
             variables = {**one.variables, **one.credentials, **more}
-            return held.enter_context(
+            return contexts.enter_context(
                 started(
                     variables,
                     server.endpoint,
@@ -162,8 +162,8 @@ def run_result(
             event = {"workload": workload, "messages": messages, "duration_s": duration_s}
             assert send.invoke(event) is None
         (instance_id,) = protected(server.aws)
-        task_agent = held.enter_context(agent(asking_ecs(server.endpoint, task)))
-        instance_metadata = held.enter_context(metadata(instance_id=instance_id))
+        task_agent = contexts.enter_context(agent(asking_ecs(server.endpoint, task)))
+        instance_metadata = contexts.enter_context(metadata(instance_id=instance_id))
         at_work = {
             "task": worker(task, "task", ECS_AGENT_URI=task_agent.endpoint),
             "instance": worker(

@@ -238,13 +238,13 @@ class Account:
         moto_account.client("dynamodb").delete_item(TableName=STATES, Key={"workload": {"S": name}})
 
     def _put_policies_back(self) -> None:
-        for held, saved in zip(
+        for policies, saved in zip(
             (_moto("autoscaling").policies, _moto("applicationautoscaling").policies),
             self._policies,
             strict=True,
         ):
-            held.clear()
-            held.update(saved)
+            policies.clear()
+            policies.update(saved)
 
     def _ask_for(self, name: str, instances: int) -> None:
         fleet = FLEETS[name]
@@ -263,16 +263,16 @@ class Account:
 
     def _leave_waiting(self, name: str, messages: int) -> None:
         url = self._queues[name]
-        held = _queue(url)._messages
+        in_queue = _queue(url)._messages
         if messages not in self._messages.setdefault(name, {}):
-            held.clear()
+            in_queue.clear()
             for index in range(messages):
                 group = (
                     {"MessageGroupId": "one", "MessageDeduplicationId": str(index)} if name == FIFO else {}
                 )
                 moto_account.client("sqs").send_message(QueueUrl=url, MessageBody="{}", **group)
-            self._messages[name][messages] = list(held)
-        held[:] = self._messages[name][messages]
+            self._messages[name][messages] = list(in_queue)
+        in_queue[:] = self._messages[name][messages]
 
     def _published(self, name: str, situation: Situation) -> list[Any]:
         """What CloudWatch holds of the workload: its zeros, its processing times, AWS's own metrics."""

@@ -292,16 +292,16 @@ class FakePolicies:
     def _target(self, workload: Workload) -> float | Unknown:
         if reason := self.unreadable.get(workload.name):
             return Unknown(reason=reason)
-        held = self.by_arn.get(str(workload.policy_arn))
-        return held.target if held else Unknown(reason=f"{workload.fleet} has no scaling policy")
+        existing = self.by_arn.get(str(workload.policy_arn))
+        return existing.target if existing else Unknown(reason=f"{workload.fleet} has no scaling policy")
 
     def put_target(self, policy: Policy, target: float) -> None:
         self.calls.record("policies.put_target", target)
         if self.refusing:
             raise self.refusing
-        for arn, held in self.by_arn.items():
-            if held.definition == policy.definition:
-                self.by_arn[arn] = replace(held, target=target)
+        for arn, existing in self.by_arn.items():
+            if existing.definition == policy.definition:
+                self.by_arn[arn] = replace(existing, target=target)
 
 
 @dataclass
@@ -319,14 +319,14 @@ class FakeRegistry:
 
     def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
         self.calls.record("registry.all", fresh)
-        held, at = self._copy, self._copied_at
-        if held and at and not fresh and self.clock() - at < timedelta(minutes=5):
-            return held
+        existing, at = self._copy, self._copied_at
+        if existing and at and not fresh and self.clock() - at < timedelta(minutes=5):
+            return existing
         failing = self._failing(remaining_s)
         if failing:
-            if held is None:
+            if existing is None:
                 raise failing
-            return replace(held, stale=str(failing))
+            return replace(existing, stale=str(failing))
         self._copy, self._copied_at = self._now(), self.clock()
         return self._copy
 

@@ -337,22 +337,22 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedAw
     """A worker that processed one test message, received three others, and saw its instance terminated."""
     variables = fleet_workers.variables("asg")
     bodies = [json.dumps({"duration_s": WORKED_S}), "not a test message", "{}", '{"duration_s": null}']
-    with ExitStack() as held:
-        aws = held.enter_context(embedded_aws())
+    with ExitStack() as contexts:
+        aws = contexts.enter_context(embedded_aws())
         url = variables["SLUICE_WORKER_QUEUE"]
         sqs = boto3.client("sqs", endpoint_url=aws.endpoint, region_name=stacks.REGION)
         sqs.create_queue(QueueName=url.rsplit("/", 1)[-1])
         for body in bodies:
             sqs.send_message(QueueUrl=url, MessageBody=body)
         sqs.close()
-        metadata_service = held.enter_context(metadata(instance_id=INSTANCE))
+        metadata_service = contexts.enter_context(metadata(instance_id=INSTANCE))
         variables |= {
             "AWS_EC2_METADATA_DISABLED": "false",
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata_service.endpoint,
             "SLUICE_WORKER_GRACE_S": "2",  # an idle worker waits for its long polls
         }
         log = tmp_path_factory.mktemp("instance") / "worker.log"
-        worker = held.enter_context(started(variables, aws.endpoint, log))
+        worker = contexts.enter_context(started(variables, aws.endpoint, log))
         aws.calls.wait_for(lambda: len(settled(aws)) == len(bodies))
         metadata_service.items["autoscaling/target-lifecycle-state"] = "Terminated"
         worker.ended()

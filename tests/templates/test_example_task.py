@@ -50,8 +50,8 @@ class Task:
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Task]]:
     """Three tasks at work side by side; what a task waits for by the clock is cut short."""
     folder = tmp_path_factory.mktemp("tasks")
-    with ExitStack() as held:
-        aws = held.enter_context(embedded_aws())
+    with ExitStack() as contexts:
+        aws = contexts.enter_context(embedded_aws())
 
         def task(name: str, grace_s: str, bodies: list[str]) -> Task:
             variables = fleet_workers.variables("ecs", FleetName=name)
@@ -61,9 +61,9 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Task]]
             for body in bodies:
                 sqs.send_message(QueueUrl=url, MessageBody=body)
             sqs.close()
-            ecs_agent = held.enter_context(agent())
+            ecs_agent = contexts.enter_context(agent())
             variables |= {"ECS_AGENT_URI": ecs_agent.endpoint, "SLUICE_WORKER_GRACE_S": grace_s}
-            worker = held.enter_context(started(variables, aws.endpoint, folder / f"{name}.log"))
+            worker = contexts.enter_context(started(variables, aws.endpoint, folder / f"{name}.log"))
             return Task(worker=worker, aws=aws, agent=ecs_agent, queue_url=url)
 
         works = [json.dumps({"duration_s": WORKED_S})] * 3

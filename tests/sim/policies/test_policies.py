@@ -150,13 +150,13 @@ class TestSluice:
 class TestStaticTarget:
     def test_an_alarm_starts_it_because_it_publishes_nothing_at_0(self) -> None:
         run = run_policy("static-target", load(dump(400)))
-        _, who, before, after = moves(run)[0]
-        assert (who, before, after) == ("alarm", 0, 1)
+        _, changed_by, before, after = moves(run)[0]
+        assert (changed_by, before, after) == ("alarm", 0, 1)
 
     def test_it_scales_out_on_visible_messages_per_running_instance(self) -> None:
         run = run_policy("static-target", load(dump(400)))
-        _, who, before, after = moves(run)[1]
-        assert (who, before) == ("AWS", 1)
+        _, changed_by, before, after = moves(run)[1]
+        assert (changed_by, before) == ("AWS", 1)
         assert 4 <= after <= math.ceil(400 / PER_INSTANCE)
 
     def test_on_an_empty_queue_its_metric_is_silent_and_the_fleet_stays(self) -> None:
@@ -168,21 +168,21 @@ class TestStaticTarget:
 class TestMetricMath:
     def test_an_alarm_starts_it_because_the_quotient_has_no_value_at_0(self) -> None:
         run = run_policy("metric-math", load(dump(400)))
-        _, who, before, after = moves(run)[0]
-        assert (who, before, after) == ("alarm", 0, 1)
+        _, changed_by, before, after = moves(run)[0]
+        assert (changed_by, before, after) == ("alarm", 0, 1)
 
     def test_it_reaches_0_by_itself_about_a_quarter_of_an_hour_after_the_queue_emptied(self) -> None:
         run = run_policy("metric-math", load(dump(400), hours=3))
         emptied_s = float((run.messages.started_s).max())
-        at_s, who, _, after = moves(run)[-1]
-        assert (who, after) == ("AWS", 0)
+        at_s, changed_by, _, after = moves(run)[-1]
+        assert (changed_by, after) == ("AWS", 0)
         assert 10 * MINUTE_S <= at_s - emptied_s <= 20 * MINUTE_S
 
 
 class TestRawDepth:
     def test_an_alarm_starts_it_if_fewer_messages_wait_than_its_target(self) -> None:
         run = run_policy("raw-depth", load(dump(40), hours=2))
-        assert [(who, before, after) for _, who, before, after in moves(run)] == [
+        assert [(changed_by, before, after) for _, changed_by, before, after in moves(run)] == [
             ("alarm", 0, 1),
             ("AWS", 1, 0),
         ]

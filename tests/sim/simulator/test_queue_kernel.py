@@ -279,8 +279,8 @@ def _conserved(subject: SimulatedFleet) -> None:
     assert int(messages.receives.sum()) == ended
     assert (messages.state == queue_kernel.PROCESSED).sum() == subject.processed
     assert (messages.state == queue_kernel.DEAD_LETTER).sum() == subject.dead_letters
-    held = kernel.message[kernel.message != queue_kernel.NO_MESSAGE]
-    assert held.size == np.unique(held).size == busy == kernel.busy[: len(subject.instances)].sum()
+    in_slots = kernel.message[kernel.message != queue_kernel.NO_MESSAGE]
+    assert in_slots.size == np.unique(in_slots).size == busy == kernel.busy[: len(subject.instances)].sum()
     assert (messages.started_s[messages.state == queue_kernel.PROCESSED] >= 0).all()
 
 

@@ -340,7 +340,7 @@ def test_what_the_metadata_refers_to_is_made_first(tmp_path: Path) -> None:
     """CloudFormation orders by every reference, and DependsOn takes no condition."""
     made: list[str] = []
 
-    def noted(logical_id: str, *_: object) -> str:
+    def recording(logical_id: str, *_: object) -> str:
         made.append(logical_id)
         return logical_id
 
@@ -353,7 +353,7 @@ def test_what_the_metadata_refers_to_is_made_first(tmp_path: Path) -> None:
           D: {Type: T, Condition: C}
         """)
     place = {"account_id": ACCOUNT, "region": REGION, "stack_name": "s"}
-    resolve(load(path), {}, identity=noted, imports={}, **place)
+    resolve(load(path), {}, identity=recording, imports={}, **place)
     assert made == ["D", "B"]
 
 

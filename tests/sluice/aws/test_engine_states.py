@@ -27,9 +27,13 @@ def states(client: Any, pool: ThreadPoolExecutor) -> DynamoDbEngineStates:
 
 def item(name: str, remembered: EngineState | None = None, **changes: Any) -> dict[str, Any]:
     """The item of a workload; a change to None leaves the attribute out."""
-    held = remembered or engine_state(NOON_S, visible=3)
-    tick = str(round(held.tick_s * 10))
-    attributes = {"workload": {"S": name}, "tick": {"N": tick}, "state": {"B": encoded(held)}} | changes
+    stored_state = remembered or engine_state(NOON_S, visible=3)
+    tick = str(round(stored_state.tick_s * 10))
+    attributes = {
+        "workload": {"S": name},
+        "tick": {"N": tick},
+        "state": {"B": encoded(stored_state)},
+    } | changes
     return {key: value for key, value in attributes.items() if value is not None}
 
 

@@ -99,11 +99,11 @@ def test_reads_stop_at_the_deadline_and_earlier_results_count() -> None:
         client._make_api_call = answer
         began = time.monotonic()
         observed = SqsQueues(lambda: client, two).read([slow, quick], lambda: 0.2)
-        took = time.monotonic() - began
+        elapsed_s = time.monotonic() - began
         released.set()
     late = Unknown(reason=f"GetQueueAttributes of {slow}: not read before the deadline")
     assert observed == {slow: late, quick: backlog(3, 2, 1)}
-    assert took < 2
+    assert elapsed_s < 2
 
 
 def test_a_read_that_never_began_before_the_deadline_is_cancelled() -> None:

@@ -154,7 +154,7 @@ def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
     account.add_workload(workload("b", mode=Mode.OBSERVE), visible=5, desired=3, running=1)
     done: list[str] = []
 
-    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def recording(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             done.append(name)
             if name == step:
@@ -165,8 +165,8 @@ def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
 
     module = sluice.usecases.serve_workloads
     for name in STEPS:
-        monkeypatch.setattr(module, name, noted(name, getattr(module, name)))
-    account.metrics.publish = noted("publish", account.metrics.publish)  # type: ignore[method-assign]
+        monkeypatch.setattr(module, name, recording(name, getattr(module, name)))
+    account.metrics.publish = recording("publish", account.metrics.publish)  # type: ignore[method-assign]
     with pytest.raises(DefectError):
         tick(account)
     assert done == ["publish", *STEPS]

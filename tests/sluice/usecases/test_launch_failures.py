@@ -88,8 +88,8 @@ def test_an_instance_that_still_boots_is_not_logged(account: FakeAccount) -> Non
 def test_a_group_whose_launches_are_suspended_is_logged_and_nothing_is_read(account: FakeAccount) -> None:
     """The state after an example's instance could not install its worker."""
     served = short(account, workload())
-    held = replace(account.fleets.capacities[served.fleet], scale_out_blocked_by=("Launch is suspended",))
-    account.fleets.capacities[served.fleet] = held
+    blocked = replace(account.fleets.capacities[served.fleet], scale_out_blocked_by=("Launch is suspended",))
+    account.fleets.capacities[served.fleet] = blocked
     [(decision, outcome)] = tick(account)
     assert sentence(decision, outcome) == (
         "launch holds: scaling in this direction is held (Launch is suspended)"

@@ -172,8 +172,8 @@ def test_while_cloudwatch_hangs_bootstraps_are_done_and_no_fleet_is_shut_down(ac
     read, account.metrics.read = account.metrics.read, hangs  # type: ignore[assignment, method-assign]
     tick(account)
     assert (account.desired(at_zero), account.desired(failed_before), account.desired(idle)) == (1, 1, 3)
-    held = [decision.reason for decision, _ in account.report.decisions if decision.workload == idle.name]
-    assert held == [Reason.UNKNOWN_READING]
+    reasons = [decision.reason for decision, _ in account.report.decisions if decision.workload == idle.name]
+    assert reasons == [Reason.UNKNOWN_READING]
 
 
 @pytest.mark.parametrize("count", range(1, 40))

@@ -108,15 +108,15 @@ def test_ticks_with_varying_delays_shut_the_fleet_down_within_a_few_minutes(
 ) -> None:
     """Each tick that comes too soon after the previous one is less late, and delays end at 0."""
     too_soon_in_a_row = MAX_LATE_S // (61 - readable_after_s)
-    took = []
+    minutes_taken = []
     for seed in range(300):
         random = Random(seed)
         account = delayed_account(read_s=read_s, readable_after_s=readable_after_s)
         latenesses_s = [random.randint(0, MAX_LATE_S) for _ in range(12)]
-        took.append(shut_down_after(account, random.choice(SECONDS), latenesses_s))
-    assert {minute is None or minute < IDLE_MINUTES for minute in took} == {False}
-    assert max(minute or 0 for minute in took) <= IDLE_MINUTES + too_soon_in_a_row
-    assert (max(minute or 0 for minute in took) > IDLE_MINUTES) is (readable_after_s > 0)
+        minutes_taken.append(shut_down_after(account, random.choice(SECONDS), latenesses_s))
+    assert {minute is None or minute < IDLE_MINUTES for minute in minutes_taken} == {False}
+    assert max(minute or 0 for minute in minutes_taken) <= IDLE_MINUTES + too_soon_in_a_row
+    assert (max(minute or 0 for minute in minutes_taken) > IDLE_MINUTES) is (readable_after_s > 0)
 
 
 def not_shut_down_by_the_alarm(among: range) -> set[Delayed]:

@@ -44,7 +44,7 @@ class Running:
         path = self.folder / "notes"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         split = [line.split() for line in lines]
-        return {body: int(pid) for noted, body, pid in split if noted == event}
+        return {body: int(pid) for recorded, body, pid in split if recorded == event}
 
     def await_events(self, event: str, count: int) -> dict[str, int]:
         eventually(

@@ -98,20 +98,20 @@ def test_the_instance_is_protected_in_its_group_and_released_again(metadata: Met
     with account.account():
         account.create_group("workers", desired=2)
         autoscaling = account.client("autoscaling")
-        [mine, other] = sorted(
+        [own_id, other] = sorted(
             each["InstanceId"]
             for each in autoscaling.describe_auto_scaling_instances()["AutoScalingInstances"]
         )
-        metadata.items["instance-id"] = mine
+        metadata.items["instance-id"] = own_id
 
         def protected() -> dict[str, bool]:
             answer = autoscaling.describe_auto_scaling_instances()["AutoScalingInstances"]
             return {each["InstanceId"]: each["ProtectedFromScaleIn"] for each in answer}
 
         member(address, autoscaling).protect()
-        assert protected() == {mine: True, other: False}
+        assert protected() == {own_id: True, other: False}
         member(address, autoscaling).release()
-        assert protected() == {mine: False, other: False}
+        assert protected() == {own_id: False, other: False}
 
 
 def test_a_refused_protection_names_the_instance_and_the_group(address: str) -> None:

@@ -107,38 +107,38 @@ def test_the_line_continues_with_the_report_the_history_and_the_workers_state() 
 
 
 def test_the_line_has_the_trend_of_the_last_reports() -> None:
-    desk = ReporterHarness()
+    harness = ReporterHarness()
     for visible in (10, 40, 25):
-        desk.depth = depth(visible)
-        trend = desk.report()["trend"]
+        harness.depth = depth(visible)
+        trend = harness.report()["trend"]
     assert (trend["reports"], trend["visible"]) == (2, {"uploads": 15})
 
 
 def test_gauges_are_published_by_option_with_each_report_also_of_an_idle_process() -> None:
     for publish, published in ((False, []), (True, [gauges(uploads=None)] * 2)):
-        shelf = FakeSink()
-        desk = ReporterHarness(sink=shelf, publish_gauges=publish)
+        sink = FakeSink()
+        harness = ReporterHarness(sink=sink, publish_gauges=publish)
         for _ in range(2):
-            desk.report()
-        assert [one.gauges for one in shelf.intervals] == published
+            harness.report()
+        assert [one.gauges for one in sink.intervals] == published
 
 
 def test_each_report_is_one_line_of_json() -> None:
-    desk = ReporterHarness()
+    harness = ReporterHarness()
     for _ in range(3):
-        desk.report()
-    lines = desk.out.getvalue().splitlines()
+        harness.report()
+    lines = harness.out.getvalue().splitlines()
     assert len(lines) == 3
     assert all(json.loads(line)["workerId"] == "worker-7" for line in lines)
 
 
 def test_counts_and_rates_at_the_top_are_since_the_start_and_fit_together() -> None:
-    desk = ReporterHarness()
-    desk.work(*[0.1] * 90)
-    desk.work(0.1, 0.2, outcome=Outcome.FAILURE)
-    desk.work(30.0, outcome=Outcome.TIMEOUT)
-    desk.report()
-    configured = desk.report()
+    harness = ReporterHarness()
+    harness.work(*[0.1] * 90)
+    harness.work(0.1, 0.2, outcome=Outcome.FAILURE)
+    harness.work(30.0, outcome=Outcome.TIMEOUT)
+    harness.report()
+    configured = harness.report()
     assert (configured["messagesProcessed"], configured["messagesFailed"], configured["uptimeSeconds"]) == (
         90,
         3,
@@ -150,34 +150,34 @@ def test_counts_and_rates_at_the_top_are_since_the_start_and_fit_together() -> N
 
 
 def test_a_report_covers_only_its_own_interval() -> None:
-    desk = ReporterHarness()
-    desk.work(*[0.1] * 600)
-    first = desk.report()["report"]
-    desk.work(0.1, outcome=Outcome.FAILURE)
-    second = desk.report(30.0)["report"]
+    harness = ReporterHarness()
+    harness.work(*[0.1] * 600)
+    first = harness.report()["report"]
+    harness.work(0.1, outcome=Outcome.FAILURE)
+    second = harness.report(30.0)["report"]
     assert (first["seconds"], first["processed"], first["failed"], first["perSecond"]) == (60, 600, 0, 10)
     assert (second["seconds"], second["processed"], second["failed"], second["perSecond"]) == (30, 0, 1, 0)
 
 
 def test_recent_history_is_the_rate_over_the_last_one_five_and_fifteen_reports() -> None:
-    desk = ReporterHarness()
+    harness = ReporterHarness()
     for messages in [300] * 10 + [120] * 4 + [60]:
-        desk.work(*[0.1] * messages)
-        configured = desk.report()
+        harness.work(*[0.1] * messages)
+        configured = harness.report()
     assert configured["recentPerSecond"] == {"1": 1.0, "5": 540 / 300, "15": round(3540 / 900, 4)}
 
 
 def test_durations_cover_all_outcomes_and_waits_last_from_sending_to_start() -> None:
-    desk = ReporterHarness()
-    desk.work(*[1.0] * 19)
-    desk.work(9.0, outcome=Outcome.TIMEOUT)
+    harness = ReporterHarness()
+    harness.work(*[1.0] * 19)
+    harness.work(9.0, outcome=Outcome.TIMEOUT)
     for waited_s in [2.0] * 10 + [40.0] * 10:
-        desk.counters.record_start(waited_s)
-    configured = desk.report()["report"]
+        harness.counters.record_start(waited_s)
+    configured = harness.report()["report"]
     assert (configured["durationP50Seconds"], configured["durationP95Seconds"]) == (1.0, 1.0)
     assert (configured["waitP50Seconds"], configured["waitP95Seconds"]) == (2.0, 40.0)
-    desk.work(*[9.0] * 2)
-    assert desk.report()["report"]["durationP50Seconds"] == 9.0
+    harness.work(*[9.0] * 2)
+    assert harness.report()["report"]["durationP50Seconds"] == 9.0
 
 
 def test_an_idle_report_has_no_durations_and_no_share() -> None:
@@ -195,18 +195,18 @@ def test_an_idle_report_has_no_durations_and_no_share() -> None:
 
 
 def test_the_share_that_kept_the_promise_counts_the_messages_begun_in_time() -> None:
-    desk = ReporterHarness(promise_s=60.0)
+    harness = ReporterHarness(promise_s=60.0)
     for waited_s in (1.0, 59.9, 60.0, 60.1):
-        desk.counters.record_start(waited_s)
-    assert desk.report()["report"]["promiseKeptShare"] == 0.75
-    desk.counters.record_start(61.0)
-    assert desk.report()["report"]["promiseKeptShare"] == 0.0
+        harness.counters.record_start(waited_s)
+    assert harness.report()["report"]["promiseKeptShare"] == 0.75
+    harness.counters.record_start(61.0)
+    assert harness.report()["report"]["promiseKeptShare"] == 0.0
 
 
 def test_without_a_promise_no_share_is_reported() -> None:
-    desk = ReporterHarness()
-    desk.counters.record_start(1.0)
-    assert desk.report()["report"]["promiseKeptShare"] is None
+    harness = ReporterHarness()
+    harness.counters.record_start(1.0)
+    assert harness.report()["report"]["promiseKeptShare"] is None
 
 
 @pytest.mark.parametrize(
@@ -232,60 +232,60 @@ def test_a_stdout_that_is_gone_stops_no_work(caplog: pytest.LogCaptureFixture) -
         def write(self, _: str) -> int:
             raise BrokenPipeError(32, "Broken pipe")
 
-    shelf = FakeSink()
-    desk = ReporterHarness(sink=shelf)
-    desk.reporter = Reporter("worker-7", desk.counters, dict, shelf, gauges=gauges, out=Closed())
-    desk.work(1.0)
-    desk.reporter.report(desk.counters.close(desk.now), timeout_s=20.0)
+    sink = FakeSink()
+    harness = ReporterHarness(sink=sink)
+    harness.reporter = Reporter("worker-7", harness.counters, dict, sink, gauges=gauges, out=Closed())
+    harness.work(1.0)
+    harness.reporter.report(harness.counters.close(harness.now), timeout_s=20.0)
     assert "the report is lost" in caplog.text
-    assert [one.processed for one in shelf.intervals] == [1]
+    assert [one.processed for one in sink.intervals] == [1]
 
 
 # ---- The metrics' way out ----------------------------------------------------------------------------------
 
 
 def test_a_minute_without_work_is_not_published() -> None:
-    shelf = FakeSink()
-    ReporterHarness(sink=shelf).report()
-    assert shelf.puts == 0
+    sink = FakeSink()
+    ReporterHarness(sink=sink).report()
+    assert sink.puts == 0
 
 
 def test_a_minute_that_cloudwatch_refused_is_put_with_the_next_one_in_order(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    shelf = FakeSink(refusing=True)
-    desk = ReporterHarness(sink=shelf)
+    sink = FakeSink(refusing=True)
+    harness = ReporterHarness(sink=sink)
     for took_s in (1.0, 2.0):
-        desk.work(took_s)
-        desk.report()
-    assert shelf.puts == 2  # one put an attempt: what comes after a refusal waits
+        harness.work(took_s)
+        harness.report()
+    assert sink.puts == 2  # one put an attempt: what comes after a refusal waits
     assert "no answer from AWS; put again with the next report" in caplog.text
-    shelf.refusing = False
-    desk.report()
-    assert [one.durations_s for one in shelf.intervals] == [
+    sink.refusing = False
+    harness.report()
+    assert [one.durations_s for one in sink.intervals] == [
         {Outcome.SUCCESS: {1.0: 1}},
         {Outcome.SUCCESS: {2.0: 1}},
     ]
-    assert [one.began_at for one in shelf.intervals] == [BEGAN_AT, BEGAN_AT + 60]
-    desk.report()
-    assert len(shelf.intervals) == 2
+    assert [one.began_at for one in sink.intervals] == [BEGAN_AT, BEGAN_AT + 60]
+    harness.report()
+    assert len(sink.intervals) == 2
 
 
 def test_after_an_hour_of_refusals_the_oldest_minute_is_dropped_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    shelf = FakeSink(refusing=True)
-    desk = ReporterHarness(sink=shelf)
+    sink = FakeSink(refusing=True)
+    harness = ReporterHarness(sink=sink)
     for _ in range(MAX_UNPUBLISHED_INTERVALS):
-        desk.work(1.0)
-        desk.report()
+        harness.work(1.0)
+        harness.report()
     assert "lost" not in caplog.text
-    desk.work(2.0, 2.0)
-    desk.report()
+    harness.work(2.0, 2.0)
+    harness.report()
     assert "1 processing times are lost: CloudWatch took none for an hour" in caplog.text
-    shelf.refusing = False
-    desk.report()
-    assert [one.began_at for one in shelf.intervals] == [
+    sink.refusing = False
+    harness.report()
+    assert [one.began_at for one in sink.intervals] == [
         BEGAN_AT + 60 * number for number in range(1, MAX_UNPUBLISHED_INTERVALS + 1)
     ]
 
@@ -300,11 +300,11 @@ def test_a_permanent_refusal_also_keeps_the_minute() -> None:
             super().put(one)
 
     denied = Denied(refusing=True)
-    desk = ReporterHarness(sink=denied)
-    desk.work(1.0)
-    desk.report()
+    harness = ReporterHarness(sink=denied)
+    harness.work(1.0)
+    harness.report()
     denied.refusing = False
-    desk.report()
+    harness.report()
     assert len(denied.intervals) == 1
 
 
@@ -319,13 +319,13 @@ def test_a_hanging_cloudwatch_delays_neither_messages_nor_the_next_report_line()
             super().put(one)
 
     hanging = Hanging()
-    desk = ReporterHarness(sink=hanging)
-    desk.work(1.0)
-    desk.reporter.report(desk.counters.close(desk.now))
+    harness = ReporterHarness(sink=hanging)
+    harness.work(1.0)
+    harness.reporter.report(harness.counters.close(harness.now))
     assert put_started.wait(20)
-    desk.work(2.0)
-    desk.reporter.report(desk.counters.close(desk.now))
-    assert len(desk.out.getvalue().splitlines()) == 2
+    harness.work(2.0)
+    harness.reporter.report(harness.counters.close(harness.now))
+    assert len(harness.out.getvalue().splitlines()) == 2
     go_on.set()
     eventually(lambda: len(hanging.intervals) == 2, "both minutes are put, once CloudWatch answers")
     assert [one.processed for one in hanging.intervals] == [1, 1]
@@ -341,14 +341,14 @@ def test_the_end_waits_for_the_last_metrics_but_not_for_long() -> None:
             super().put(one)
 
     slow = Slow()
-    desk = ReporterHarness(sink=slow)
-    desk.work(1.0)
-    desk.reporter.report(desk.counters.close(desk.now), timeout_s=0.01)
+    harness = ReporterHarness(sink=slow)
+    harness.work(1.0)
+    harness.reporter.report(harness.counters.close(harness.now), timeout_s=0.01)
     assert slow.intervals == []
     assert put_started.wait(20)
     threading.Timer(0.05, go_on.set).start()
-    desk.work(2.0)
-    desk.reporter.report(desk.counters.close(desk.now), timeout_s=20.0)
+    harness.work(2.0)
+    harness.reporter.report(harness.counters.close(harness.now), timeout_s=20.0)
     assert len(slow.intervals) == 2
 
 

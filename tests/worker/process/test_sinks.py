@@ -142,8 +142,8 @@ def test_failures_alone_publish_no_point_for_the_retune(
 
 def test_equal_times_are_one_value_with_its_count(cloudwatch: CloudWatch) -> None:
     cloudwatch.put(GROUP, took_s=[0.25] * 10_000 + [0.5])
-    [mine, _] = cloudwatch.data
-    assert (mine["Values"], mine["Counts"]) == ([0.25, 0.5], [10_000, 1])
+    [success, _] = cloudwatch.data
+    assert (success["Values"], success["Counts"]) == ([0.25, 0.5], [10_000, 1])
 
 
 def test_more_distinct_values_than_a_datum_takes_are_spread_over_several(
@@ -297,8 +297,8 @@ def test_the_log_says_the_same_as_a_call_would(dimensions: Mapping[str, str]) ->
 
 def test_more_values_than_an_event_takes_are_spread_over_several_and_none_is_lost() -> None:
     events = embedded(GROUP, took_s=[1.0] * 150 + [2.0] * 101)
-    mine = [event[DURATION] for event in events if "Outcome" not in event]
-    assert [len(values) for values in mine] == [VALUES_PER_LINE, VALUES_PER_LINE, 51]
+    successes = [event[DURATION] for event in events if "Outcome" not in event]
+    assert [len(values) for values in successes] == [VALUES_PER_LINE, VALUES_PER_LINE, 51]
     assert extracted(events)[named(DURATION, GROUP)] == Counter({1.0: 150, 2.0: 101})
 
 

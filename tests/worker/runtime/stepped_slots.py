@@ -99,23 +99,23 @@ class StepLock:
 class StepCondition:
     """The condition that slots wait on."""
 
-    def __init__(self, world: SteppedSlots) -> None:
-        self._world = world
+    def __init__(self, stepped: SteppedSlots) -> None:
+        self._stepped = stepped
 
     def wait(self, timeout_s: float) -> None:
-        slot = self._world.current()
+        slot = self._stepped.current()
         assert slot is not None
-        slot.deadline = self._world.now + timeout_s
-        self._world.lock.held = False
+        slot.deadline = self._stepped.now + timeout_s
+        self._stepped.lock.held = False
         slot.park(State.WAITING)
-        assert not self._world.lock.held
-        self._world.lock.held = True
+        assert not self._stepped.lock.held
+        self._stepped.lock.held = True
 
     def notify(self) -> None:
-        self._world.notify(1)
+        self._stepped.notify(1)
 
     def notify_all(self) -> None:
-        self._world.notify(len(self._world.slots))
+        self._stepped.notify(len(self._stepped.slots))
 
 
 class SteppedSlots:

@@ -349,8 +349,8 @@ def test_no_group_permanently_passes_a_failed_message(sqs: InMemorySqs, run: Cal
     run(handle, ORDERED, batch=7, batch_wait_s=0.02, backoff_s=0.02, max_concurrency=3)
     eventually(lambda: not sqs.all(ORDERED.url), "all are deleted")
     for group in range(3):
-        mine = [body for body in bodies(60) if int(body) % 3 == group]
-        assert sorted(mine, key=last.__getitem__) == mine
+        own_group = [body for body in bodies(60) if int(body) % 3 == group]
+        assert sorted(own_group, key=last.__getitem__) == own_group
 
 
 def test_a_rejected_message_of_a_group_is_dead_lettered_and_those_behind_it_come_again_in_order(

@@ -61,7 +61,7 @@ def ordered() -> Dispatcher:
 
 
 @pytest.fixture
-def beating(
+def extending(
     sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[InFlightMessages]:
     """In-flight messages with a hundred heartbeats a second."""
@@ -96,78 +96,78 @@ def ended(held: InFlightMessages, ack_batcher: AckBatcher) -> None:
 
 
 def test_buffered_running_and_deleting_messages_stay_hidden(
-    sqs: InMemorySqs, beating: InFlightMessages
+    sqs: InMemorySqs, extending: InFlightMessages
 ) -> None:
     sqs.failing("delete")
     _buffered, running, settling = messages = sent(sqs, 3)
     running.stage = Stage.RUNNING
-    beating.add(messages)
-    beating.succeeded(settling)
+    extending.add(messages)
+    extending.succeeded(settling)
     eventually(lambda: {body for body, _ in hidden(sqs)} == {"0", "1", "2"}, "each is extended")
     assert {seconds for _, seconds in hidden(sqs)} == {VISIBILITY_S}
     eventually(lambda: all(one.visible_at - time.monotonic() > SOON_S for one in messages), "each knows it")
 
 
 def test_a_message_that_is_hidden_for_long_enough_is_left_alone(
-    sqs: InMemorySqs, beating: InFlightMessages
+    sqs: InMemorySqs, extending: InFlightMessages
 ) -> None:
     (long,) = sent(sqs, 1, visibility_s=VISIBILITY_S)
-    beating.add([long, control := extended_next(sqs, beating)])
+    extending.add([long, control := extended_next(sqs, extending)])
     eventually(lambda: "control" in dict(hidden(sqs)), "the other one is extended")
     assert hidden(sqs) == [(control.body, VISIBILITY_S)]
 
 
-def extended_next(sqs: InMemorySqs, beating: InFlightMessages) -> Message:
+def extended_next(sqs: InMemorySqs, extending: InFlightMessages) -> Message:
     """A message after which everything held before it has been looked at once."""
     sqs.send(WORK.url, "control")
     (control,) = received(sqs, WORK, 1, visibility_s=SOON_S)
     return control
 
 
-def test_a_handler_past_its_deadline_loses_its_message(sqs: InMemorySqs, beating: InFlightMessages) -> None:
+def test_a_handler_past_its_deadline_loses_its_message(sqs: InMemorySqs, extending: InFlightMessages) -> None:
     late, extended = sent(sqs, 2)
     late.stage = extended.stage = Stage.RUNNING
     late.deadline_at, extended.deadline_at = time.monotonic() - 1, time.monotonic() - 1
     extended.extend(30)
-    beating.add([late, extended])
+    extending.add([late, extended])
     eventually(lambda: hidden(sqs), "the one whose deadline was moved is extended")
     assert hidden(sqs) == [("1", VISIBILITY_S)]
 
 
 def test_a_message_is_hidden_for_twelve_hours_from_its_receipt_at_most(
-    sqs: InMemorySqs, beating: InFlightMessages
+    sqs: InMemorySqs, extending: InFlightMessages
 ) -> None:
     exhausted, nearly, control = sent(sqs, 3)
     exhausted.received_at -= MAX_VISIBILITY_S
     nearly.received_at -= MAX_VISIBILITY_S - VISIBILITY_MARGIN_S - 10
-    beating.add([exhausted, nearly, control])
+    extending.add([exhausted, nearly, control])
     eventually(lambda: "2" in dict(hidden(sqs)), "the last one is extended")
     assert "0" not in dict(hidden(sqs))
     assert 0 < dict(hidden(sqs))["1"] <= 10
 
 
-def test_an_expired_message_is_not_retried(sqs: InMemorySqs, beating: InFlightMessages) -> None:
+def test_an_expired_message_is_not_retried(sqs: InMemorySqs, extending: InFlightMessages) -> None:
     """SQS extends only messages in flight: a retry would be a useless call every second."""
-    control = extended_next(sqs, beating)
+    control = extended_next(sqs, extending)
     (expired,) = sent(sqs, 1, visibility_s=0)
     expired.stage = Stage.RUNNING
-    beating.add([expired, control])
+    extending.add([expired, control])
     eventually(lambda: "control" in dict(hidden(sqs)), "the other one is extended")
     assert "0" not in dict(hidden(sqs))
 
 
 def test_a_refused_extension_is_asked_for_again_until_the_message_expires(
-    sqs: InMemorySqs, beating: InFlightMessages
+    sqs: InMemorySqs, extending: InFlightMessages
 ) -> None:
     (held,) = sent(sqs, 1)
     sqs.failing("hide")
-    beating.add([held])
+    extending.add([held])
     eventually(lambda: len(hidden(sqs)) >= 2, "it is requested again")
     sqs.healed()
     eventually(lambda: held.visible_at - time.monotonic() > SOON_S, "it is extended in the end")
 
 
-def test_an_extension_counts_from_before_sqs_was_asked(sqs: InMemorySqs, beating: InFlightMessages) -> None:
+def test_an_extension_counts_from_before_sqs_was_asked(sqs: InMemorySqs, extending: InFlightMessages) -> None:
     """SQS may hide it at once, and answer late."""
     requested_at: list[float] = []
 
@@ -177,18 +177,18 @@ def test_an_extension_counts_from_before_sqs_was_asked(sqs: InMemorySqs, beating
 
     sqs.before["hide"] = take_time
     (held,) = sent(sqs, 1)
-    beating.add([held])
+    extending.add([held])
     eventually(lambda: held.visible_at - time.monotonic() > SOON_S, "it is extended")
     assert held.visible_at <= requested_at[0] + VISIBILITY_S
 
 
 def test_nothing_is_extended_after_it_was_released(
-    sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages
+    sqs: InMemorySqs, ack_batcher: AckBatcher, extending: InFlightMessages
 ) -> None:
     sqs.refusing["hide"] = lambda one: THROTTLED if one.body == "0" else None
     back, control = sent(sqs, 2)
-    beating.release([back])
-    beating.add([back, control])
+    extending.release([back])
+    extending.add([back, control])
     eventually(lambda: "1" in dict(hidden(sqs)), "the other one is extended")
     sqs.healed()
     all_acknowledged(ack_batcher)
@@ -198,7 +198,7 @@ def test_nothing_is_extended_after_it_was_released(
 
 @pytest.mark.parametrize("extension_fails", [False, True])
 def test_a_release_waits_for_an_extension_under_way(
-    sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages, extension_fails: bool
+    sqs: InMemorySqs, ack_batcher: AckBatcher, extending: InFlightMessages, extension_fails: bool
 ) -> None:
     under_way, go_on = threading.Event(), threading.Event()
 
@@ -208,22 +208,22 @@ def test_a_release_waits_for_an_extension_under_way(
 
     sqs.before["hide"] = hold
     (back,) = sent(sqs, 1)
-    beating.add([back])
+    extending.add([back])
     assert under_way.wait(20)
     if extension_fails:
         sqs.refusing["hide"] = lambda _: EXPIRED_HANDLE
         sqs.after["hide"] = lambda _: sqs.healed()
-    beating.release([back])
-    assert beating.count == 1
+    extending.release([back])
+    assert extending.count == 1
     go_on.set()
     all_acknowledged(ack_batcher)
     assert hidden(sqs) == [("0", VISIBILITY_S), ("0", 0)]
     assert sqs.visible(WORK.url) == ["0"]
-    assert beating.count == 0
+    assert extending.count == 0
 
 
 def test_a_message_stays_hidden_while_it_is_sent_to_the_dead_letter_queue(
-    sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages
+    sqs: InMemorySqs, ack_batcher: AckBatcher, extending: InFlightMessages
 ) -> None:
     """Also past its deadline: otherwise another worker would get a message that is already dead-lettered."""
     pending_dead_letters, go_on = threading.Event(), threading.Event()
@@ -235,17 +235,17 @@ def test_a_message_stays_hidden_while_it_is_sent_to_the_dead_letter_queue(
     sqs.before["send_to_dead_letter_queue"] = hold
     (poison,) = sent(sqs, 1)
     poison.stage, poison.deadline_at = Stage.RUNNING, time.monotonic() - 1
-    beating.add([poison])
-    beating.failed(poison, "no", rejected=True)
+    extending.add([poison])
+    extending.failed(poison, "no", rejected=True)
     assert pending_dead_letters.wait(20)
     eventually(lambda: hidden(sqs), "it is extended")
     go_on.set()
-    ended(beating, ack_batcher)
+    ended(extending, ack_batcher)
     assert (sqs.bodies(WORK.url), sqs.bodies(DEAD)) == ([], ["0"])
 
 
 def test_the_heartbeat_goes_on_after_a_defect(
-    sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages, monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, ack_batcher: AckBatcher, extending: InFlightMessages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice_worker.runtime.loops.AFTER_DEFECT_S", 0.01)
     broken: list[bool] = [True]
@@ -259,7 +259,7 @@ def test_the_heartbeat_goes_on_after_a_defect(
 
     monkeypatch.setattr(ack_batcher, "add", break_once)
     first, second = sent(sqs, 2)
-    beating.add([first, second])
+    extending.add([first, second])
     eventually(lambda: "1" in dict(hidden(sqs)), "the next one is extended all the same")
 
 

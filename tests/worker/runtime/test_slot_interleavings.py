@@ -33,7 +33,7 @@ ONE, PAIRS = BatchRule(), BatchRule(size=2, wait_s=0.5)
 class SlotMachine(RuleBasedStateMachine):
     """Three slots, and a poller that delivers messages at its steps."""
 
-    world: SteppedSlots
+    stepped: SteppedSlots
 
     @initialize(
         queue=st.sampled_from([WORK, ORDERED]),
@@ -48,19 +48,19 @@ class SlotMachine(RuleBasedStateMachine):
         self.numbers = itertools.count()
         self.last_started: dict[str, int] = {}
         self.unconfirmed: list[Message] = []
-        self.world = SteppedSlots(self.dispatcher, 3)
+        self.stepped = SteppedSlots(self.dispatcher, 3)
 
     def teardown(self) -> None:
-        if not hasattr(self, "world"):
+        if not hasattr(self, "stepped"):
             return
         try:
             self.dispatcher.close()
             for _ in range(4):
-                for slot in self.world.in_state(*ABOUT_TO_LOOK):
+                for slot in self.stepped.in_state(*ABOUT_TO_LOOK):
                     self.step(slot)
-            assert not self.world.in_state(State.WAITING), "a closed dispatcher keeps a slot waiting"
+            assert not self.stepped.in_state(State.WAITING), "a closed dispatcher keeps a slot waiting"
         finally:
-            self.world.stop()
+            self.stepped.stop()
 
     # ---- what happens --------------------------------------------------------------------------------------
 
@@ -70,27 +70,27 @@ class SlotMachine(RuleBasedStateMachine):
         if poll is None:
             return
         brought = [
-            message(self.queue, body=str(next(self.numbers)), group_id=group, received_at=self.world.now)
+            message(self.queue, body=str(next(self.numbers)), group_id=group, received_at=self.stepped.now)
             for group in groups[: poll.max_messages]
         ]
         self.dispatcher.poll_finished(poll, brought)
 
-    @precondition(lambda self: self.world.in_state(*ABOUT_TO_LOOK))
+    @precondition(lambda self: self.stepped.in_state(*ABOUT_TO_LOOK))
     @rule(data=st.data())
     def a_slot_takes_a_step(self, data: st.DataObject) -> None:
-        self.step(data.draw(st.sampled_from(self.world.in_state(*ABOUT_TO_LOOK))))
+        self.step(data.draw(st.sampled_from(self.stepped.in_state(*ABOUT_TO_LOOK))))
 
-    @precondition(lambda self: self.world.in_state(State.WORKING))
+    @precondition(lambda self: self.stepped.in_state(State.WORKING))
     @rule(data=st.data())
     def a_slot_is_done_and_looks(self, data: st.DataObject) -> None:
-        self.finish(data.draw(st.sampled_from(self.world.in_state(State.WORKING))))
+        self.finish(data.draw(st.sampled_from(self.stepped.in_state(State.WORKING))))
 
     @rule()
     def every_slot_looks_until_it_waits_or_works(self) -> None:
-        for slot in self.world.in_state(State.WORKING):
+        for slot in self.stepped.in_state(State.WORKING):
             if not slot.batch:
                 self.finish(slot)
-        for slot in self.world.in_state(*ABOUT_TO_LOOK):
+        for slot in self.stepped.in_state(*ABOUT_TO_LOOK):
             while slot.state in ABOUT_TO_LOOK:
                 self.step(slot)
 
@@ -111,18 +111,18 @@ class SlotMachine(RuleBasedStateMachine):
         else:
             self.dispatcher.drop(group)
 
-    @precondition(lambda self: self.world.in_state(State.WAITING, State.NOTIFIED))
+    @precondition(lambda self: self.stepped.in_state(State.WAITING, State.NOTIFIED))
     @rule(data=st.data())
     def a_wait_times_out(self, data: st.DataObject) -> None:
         """Also one that was notified at the same moment: it takes the same way."""
-        slot = data.draw(st.sampled_from(self.world.in_state(State.WAITING, State.NOTIFIED)))
+        slot = data.draw(st.sampled_from(self.stepped.in_state(State.WAITING, State.NOTIFIED)))
         self.step(slot)
 
     @rule(seconds=st.sampled_from([0.01, 0.25, 0.6]))
     def time_passes(self, seconds: float) -> None:
-        self.world.now += seconds
-        for slot in self.world.in_state(State.WAITING):
-            if slot.deadline <= self.world.now:
+        self.stepped.now += seconds
+        for slot in self.stepped.in_state(State.WAITING):
+            if slot.deadline <= self.stepped.now:
                 self.step(slot)
 
     def step(self, slot: Slot) -> None:
@@ -141,10 +141,10 @@ class SlotMachine(RuleBasedStateMachine):
     @invariant()
     def no_slot_sleeps_while_a_batch_is_due(self) -> None:
         """Unless another slot is about to check, which then wakes the next."""
-        waiting_slots = self.world.in_state(State.WAITING)
-        if not waiting_slots or self.world.in_state(*ABOUT_TO_LOOK):
+        waiting_slots = self.stepped.in_state(State.WAITING)
+        if not waiting_slots or self.stepped.in_state(*ABOUT_TO_LOOK):
             return
-        buffer, now = self.dispatcher._buffer, self.world.now
+        buffer, now = self.dispatcher._buffer, self.stepped.now
         if not buffer.due(now, self.batches, self.dispatcher._stalled()):
             return
         wakes_itself_at = min(slot.deadline for slot in waiting_slots)
@@ -157,14 +157,14 @@ class SlotMachine(RuleBasedStateMachine):
     def of_a_group_one_batch_is_at_work(self) -> None:
         at_work = [
             {one.message_group for one in batch if one.message_group is not None}
-            for batch in (*(slot.batch for slot in self.world.slots), self.unconfirmed)
+            for batch in (*(slot.batch for slot in self.stepped.slots), self.unconfirmed)
         ]
         for one, other in itertools.combinations(at_work, 2):
             assert not one & other, "two slots work on one group"
 
     @invariant()
     def slots_that_wait_are_counted(self) -> None:
-        waiting = self.world.in_state(State.WAITING, State.NOTIFIED)
+        waiting = self.stepped.in_state(State.WAITING, State.NOTIFIED)
         assert self.dispatcher._wakeups.waiting == len(waiting)
 
 
