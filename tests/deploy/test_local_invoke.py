@@ -148,14 +148,14 @@ class TestWhatIsAFailure:
             nobody_listens.bind(("127.0.0.1", 0))
             [configuration] = failures(running(f"http://127.0.0.1:{nobody_listens.getsockname()[1]}"))
         assert "error='TransientError'" in configuration
-        assert "asks_aws=False" in configuration
+        assert "calls_aws=False" in configuration
         assert capsys.readouterr().out == "FAILED BootstrapFunction bootstrap-asg-direct\n"
 
     def test_a_response_without_any_request_to_aws_is_a_failure(
         self, failures: Callable[..., list[str]]
     ) -> None:
         [configuration] = failures(lambda function, event: None)
-        assert "asks_aws=False" in configuration.partition("actual")[2]
+        assert "calls_aws=False" in configuration.partition("actual")[2]
 
     def test_an_account_in_the_wrong_state_is_a_failure(
         self,
