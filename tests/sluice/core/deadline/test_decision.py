@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.core.bounds import effective_bounds
+from sluice.core.deadline.boots import LOST_AFTER, quantiles_s
 from sluice.core.deadline.decision import (
     LOG_OUT_OF_REACH_EVERY_S,
     MAX_STEP_RATIO,
@@ -295,6 +296,24 @@ def test_a_workload_that_got_one_message_goes_back_to_zero_although_its_promise_
     assert now_s - NOW_S > 3600
 
 
+def test_instances_that_never_boot_do_not_keep_the_others_running() -> None:
+    """A service whose tasks find no place: AWS does not say how many boot."""
+    state, now_s, decisions = None, NOW_S, []
+    for _ in range(40):
+        unplaced = replace(fleet(10), desired=20, booting=None)
+        scaling = scale(observe(of=unplaced), state, now_s=now_s)
+        state, now_s = scaling.state, now_s + 10
+        decisions.append(scaling.decision)
+    assert {decision.reason for decision in decisions[:37]} == {Reason.BOOTING}
+    assert decisions[-1].desired == 0
+
+
+def test_a_fleet_shrinks_while_a_message_waits_at_every_reading() -> None:
+    state = after(desired=100, running=100, visible=1, in_flight=10)
+    decision = scale(observe(1, 10, of=fleet(100)), state).decision
+    assert (decision.reason, decision.desired) == (Reason.SURPLUS, 11)
+
+
 def test_an_unprotected_fleet_shrinks_in_steps_and_only_after_a_boot() -> None:
     state, running, now_s, sizes = after(desired=40), 40, NOW_S, []
     for _ in range(60):
@@ -548,13 +567,14 @@ def assert_lawful(
         return
     occupied = max(math.ceil(queue.in_flight / served.target.concurrency_per_instance), of.protected or 0)
     assert before is not None
-    assert booting == 0
+    assert served.deadline is not None
+    slowest_s = quantiles_s(state.boots, served.deadline.boot_s)[-1]
+    assert all(state.read_s - one.at_s > LOST_AFTER * slowest_s for one in state.launches)
     assert not of.scale_in_blocked_by
     assert decision.desired >= occupied
     assert decision.reason in (Reason.SURPLUS, Reason.LIMITED_BY_GROUPS)
     if decision.desired == 0:
         assert queue.total == before.backlog.total == 0
-    assert served.deadline is not None
     if served.deadline.busy_instances is BusyInstances.PROTECTED:
         assert decision.desired <= max(bounds.max, occupied)
     else:
