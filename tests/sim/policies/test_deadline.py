@@ -37,6 +37,8 @@ from tests.sim.policies.builders import (
     waits_s,
 )
 
+pytestmark = pytest.mark.slow
+
 LARGE_FLEET = deployed(maximum=2000)
 MARGIN_S = 15.0
 """The default of workload.yaml."""

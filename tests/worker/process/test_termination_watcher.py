@@ -98,7 +98,7 @@ def test_an_outage_is_logged_once_and_ends_by_itself(
     watching.lifecycle.unreachable = True
     watching.live(600)
     assert watching.reasons == []
-    assert [record.getMessage() for record in caplog.records] == ["nobody answers; called again every 5 s"]
+    assert [record.getMessage() for record in caplog.records] == ["nobody answers; asked again every 5 s"]
     watching.lifecycle.unreachable, watching.lifecycle.reason = False, "the group terminates the instance"
     watching.live(WATCH_INTERVAL_S)
     assert watching.reasons == ["the group terminates the instance"]
