@@ -148,9 +148,10 @@ PHOTO_IMPORT = Scenario(
         "photo-import-tracked has the same load and target tracking."
     ),
     boot_s=180,
-    durations=((0, 5),),
+    durations=((0, 10),),
     visibility_timeout_s=300,
-    bursts={4: 400, 24: 700},
+    bursts={4: 200, 24: 350},
+    parameters={"ProcessingSeconds": "10"},
     row_every_minutes=5,
 )
 
@@ -159,7 +160,7 @@ PHOTO_IMPORT_TRACKED = replace(
     name="photo-import-tracked",
     description="the same group and load with target tracking, bootstrapped by the backlog",
     explanation=(
-        "An instance starts 60 photos of five seconds within five minutes, so that is the target. But three "
+        "An instance starts 30 photos of ten seconds within five minutes, so that is the target. But three "
         "of the minutes are the boot: the instances that a bootstrap launches begin only then, and most "
         "photos start late. Target tracking launches no more, since the backlog per instance is at its "
         "target, and keeps the instances until the queue is proven empty. photo-import is scaled by the "
@@ -171,7 +172,8 @@ PHOTO_IMPORT_TRACKED = replace(
         "QueueName": "photo-import-tracked",
         "AutoScalingGroupName": "photo-import-tracked",
         "Scaling": "target_tracking",
-        "MessagesPerInstance": "60",
+        "ProcessingSeconds": "10",
+        "MessagesPerInstance": "30",
         "BootstrapCapacity": "backlog",
     },
     promise_s=300,
