@@ -12,6 +12,7 @@ from sluice_sim.simulator.cloudwatch import SimulatedAws
 from sluice_sim.simulator.context import ScalingContext, every
 from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.simulator.ports import RunReport, simulated_ports
+from sluice_sim.template.deployment import parameter_text
 
 FUNCTION_S = 25.0
 
@@ -27,11 +28,11 @@ class Policy:
         """Deploy the workload with the deadline engine, and decide every tick."""
         context.deployed = context.deployed.changed(
             Scaling="deadline",
-            AcceptableLatencySeconds=_number(context.promise_s),
-            ProcessingSeconds=_number(context.mean_service_s),
-            ConcurrencyPerInstance=_number(context.concurrency),
-            BootSeconds=_number(max(1.0, round(context.boot_s))),
-            TickSeconds=_number(self.tick_s),
+            AcceptableLatencySeconds=parameter_text(context.promise_s),
+            ProcessingSeconds=parameter_text(context.mean_service_s),
+            ConcurrencyPerInstance=parameter_text(context.concurrency),
+            BootSeconds=parameter_text(max(1.0, round(context.boot_s))),
+            TickSeconds=parameter_text(self.tick_s),
         )
         self._context = context
         self._ports = simulated_ports(SimulatedAws(context))
@@ -42,7 +43,3 @@ class Policy:
         moment = datetime.fromtimestamp(self._context.clock.now, UTC)
         workloads = (self._context.deployed.workload,)
         scale_by_deadline(moment, workloads, self._ports, self.report, lambda: FUNCTION_S)
-
-
-def _number(value: float) -> str:
-    return f"{value:.6f}".rstrip("0").rstrip(".")

@@ -158,30 +158,30 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
         "CountInFlight": str(workload.count_in_flight).lower(),
         "IdleMinutes": str(workload.idle_minutes),
         "DurationNamespace": workload.duration_metric.namespace,
-        "ConcurrencyPerInstance": _text(target.concurrency_per_instance),
+        "ConcurrencyPerInstance": parameter_text(target.concurrency_per_instance),
         "TrackedMetric": tracking.metric.value,
         "MetricSource": tracking.source.value,
-        "ArrivalMargin": _text(tracking.arrival_margin),
-        **({"ProcessingSeconds": _text(tracking.processing_s)} if tracking.processing_s else {}),
+        "ArrivalMargin": parameter_text(tracking.arrival_margin),
+        **({"ProcessingSeconds": parameter_text(tracking.processing_s)} if tracking.processing_s else {}),
     }
     if workload.deadline is not None:
         parameters |= _deadline_parameters(workload.deadline)
     if not isinstance(target, DynamicTarget):
         return parameters | {
             "TargetType": "static",
-            "MessagesPerInstance": _text(target.messages_per_instance),
+            "MessagesPerInstance": parameter_text(target.messages_per_instance),
         }
     return parameters | {
         "TargetType": "dynamic",
-        "AcceptableLatencySeconds": _text(target.acceptable_latency_s)
+        "AcceptableLatencySeconds": parameter_text(target.acceptable_latency_s)
         if workload.deadline is None
-        else _text(workload.deadline.promise_s),
+        else parameter_text(workload.deadline.promise_s),
         "DurationStatistic": target.statistic,
-        "MinMessagesPerInstance": _text(target.min_messages_per_instance),
-        "MaxMessagesPerInstance": _text(target.max_messages_per_instance),
-        "MessagesPerInstance": _text(target.fallback_messages_per_instance),
-        "DeadbandRatio": _text(target.deadband_ratio),
-        "MaxFactorPerRetune": _text(target.max_factor_per_retune),
+        "MinMessagesPerInstance": parameter_text(target.min_messages_per_instance),
+        "MaxMessagesPerInstance": parameter_text(target.max_messages_per_instance),
+        "MessagesPerInstance": parameter_text(target.fallback_messages_per_instance),
+        "DeadbandRatio": parameter_text(target.deadband_ratio),
+        "MaxFactorPerRetune": parameter_text(target.max_factor_per_retune),
         "MinSamples": str(target.min_samples),
     }
 
@@ -189,14 +189,15 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
 def _deadline_parameters(deadline: Deadline) -> dict[str, str]:
     return {
         "Scaling": "deadline",
-        "AcceptableLatencySeconds": _text(deadline.promise_s),
-        "PromisePercent": _text(deadline.promise_percent),
+        "AcceptableLatencySeconds": parameter_text(deadline.promise_s),
+        "PromisePercent": parameter_text(deadline.promise_percent),
         "TickSeconds": str(deadline.tick_s),
-        "BootSeconds": _text(deadline.boot_s),
-        "MarginSeconds": _text(deadline.margin_s),
+        "BootSeconds": parameter_text(deadline.boot_s),
+        "MarginSeconds": parameter_text(deadline.margin_s),
         "BusyInstances": deadline.busy_instances.value,
     }
 
 
-def _text(number: float) -> str:
+def parameter_text(number: float) -> str:
+    """A number as a value of a stack parameter: at most six decimals, without zeros at the end."""
     return f"{number:.6f}".rstrip("0").rstrip(".") or "0"
