@@ -19,7 +19,7 @@ from sluice.core.model import (
     Tracking,
     Workload,
 )
-from sluice.usecases.offered_load import MIN_SAMPLES
+from sluice.usecases.processing_time import MIN_SAMPLES
 
 
 def notes(workload: Workload) -> Iterator[str]:

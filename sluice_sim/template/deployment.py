@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluice.core.model import AutoScalingGroup, Deadline, DynamicTarget, Workload
+from sluice.core.model import AutoScalingGroup, Deadline, DynamicTarget, StaticTarget, Workload
 from sluice.document import parsing
 from sluice_sim import template
 from sluice_sim.account import ACCOUNT_ID, REGION, arn, identity
@@ -164,18 +164,20 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
         "ArrivalMargin": parameter_text(tracking.arrival_margin),
         **({"ProcessingSeconds": parameter_text(tracking.processing_s)} if tracking.processing_s else {}),
     }
-    if workload.deadline is not None:
-        parameters |= _deadline_parameters(workload.deadline)
+    # The engine's promise comes last: it replaces that of a dynamic target.
+    promised = _deadline_parameters(workload.deadline) if workload.deadline is not None else {}
+    return parameters | _target_parameters(target) | promised
+
+
+def _target_parameters(target: StaticTarget | DynamicTarget) -> dict[str, str]:
     if not isinstance(target, DynamicTarget):
-        return parameters | {
+        return {
             "TargetType": "static",
             "MessagesPerInstance": parameter_text(target.messages_per_instance),
         }
-    return parameters | {
+    return {
         "TargetType": "dynamic",
-        "AcceptableLatencySeconds": parameter_text(target.acceptable_latency_s)
-        if workload.deadline is None
-        else parameter_text(workload.deadline.promise_s),
+        "AcceptableLatencySeconds": parameter_text(target.acceptable_latency_s),
         "DurationStatistic": target.statistic,
         "MinMessagesPerInstance": parameter_text(target.min_messages_per_instance),
         "MaxMessagesPerInstance": parameter_text(target.max_messages_per_instance),

@@ -7,19 +7,14 @@ decision. Until then, the document's ProcessingSeconds counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from datetime import timedelta
-from functools import partial
 
-from sluice.core.backlog import measured_processing_s
 from sluice.core.deadline.plan import Processing
 from sluice.core.model import Durations, Unknown, Workload
 from sluice.ports import Ports
 from sluice.usecases.last_known import Quantity, earlier_readings, last_known
-from sluice.usecases.processing_time import DurationQuery, processing_times
-from sluice.usecases.tick_context import TickContext, Workloads
+from sluice.usecases.processing_time import MIN_SAMPLES, processing_quantity
+from sluice.usecases.tick_context import TickContext
 
-MIN_SAMPLES = 30
 MAX_VARIATION = 3.0
 
 
@@ -54,30 +49,10 @@ def _known(quantity: Quantity[Durations], workload: Workload, ports: Ports) -> f
     return reading.value
 
 
-def _durations(statistic: str, workloads: Workloads, tick: TickContext) -> Mapping[str, Durations | Unknown]:
-    queries = {
-        name: DurationQuery(metric=workload.duration_metric, statistic=statistic, min_samples=MIN_SAMPLES)
-        for name, workload in workloads.items()
-    }
-    return processing_times(queries, tick.ports, tick.remaining_s)
+def _min_samples(workload: Workload) -> int:  # noqa: ARG001 - the same for all
+    return MIN_SAMPLES
 
 
-def _value(workload: Workload, measured: Durations, tick: TickContext) -> float | Unknown:  # noqa: ARG001
-    return measured_processing_s(measured, MIN_SAMPLES)
-
-
-def _quantity(name: str, statistic: str) -> Quantity[Durations]:
-    return Quantity(
-        name=name,
-        source=lambda workload: f"{workload.name} {workload.duration_metric}",
-        read=partial(_durations, statistic),
-        value=_value,
-        refresh_interval=timedelta(hours=1),
-        retry_interval=timedelta(minutes=10),
-        max_age=timedelta(days=1),
-    )
-
-
-MEAN = _quantity("mean processing time", "Average")
-MEDIAN = _quantity("median processing time", "p50")
+MEAN = processing_quantity("mean processing time", "Average", _min_samples)
+MEDIAN = processing_quantity("median processing time", "p50", _min_samples)
 """Seconds; each read is billed as two metrics, as four if the last hour has too few samples."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sluice.core.backlog import demanded_capacity, measured_processing_s
+from sluice.core.backlog import demanded_capacity
 from sluice.core.minutes import MINUTE
 from sluice.core.model import (
     Demand,
-    Durations,
     DynamicTarget,
     OfferedLoad,
     StaticTarget,
@@ -29,17 +28,12 @@ from sluice.core.sustained_arrivals import (
 from sluice.core.target import initial_target
 from sluice.ports import LastKnown, Series, SeriesQuery, first_half
 from sluice.usecases.last_known import Quantity, earlier_readings, last_known
-from sluice.usecases.processing_time import (
-    DurationQuery,
-    processing_times,
-)
+from sluice.usecases.processing_time import MIN_SAMPLES, processing_quantity
 from sluice.usecases.tick_context import TickContext, Workloads
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 SENT = "NumberOfMessagesSent"
 """Messages added to a queue; delayed ones count when they are sent, redeliveries do not count."""
-MIN_SAMPLES = 30
-"""Samples needed for the processing time of a static target; a dynamic one has its own `min_samples`."""
 
 
 def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unknown]:
@@ -155,20 +149,6 @@ def _arrivals_per_s(workload: Workload, sent: Series, tick: TickContext) -> floa
     return sustained_arrivals_per_s(sent, tick.minute)
 
 
-def _durations(workloads: Workloads, tick: TickContext) -> Mapping[str, Durations | Unknown]:
-    queries = {
-        name: DurationQuery(
-            metric=workload.duration_metric, statistic="Average", min_samples=_min_samples(workload)
-        )
-        for name, workload in workloads.items()
-    }
-    return processing_times(queries, tick.ports, tick.remaining_s)
-
-
-def _processing_s(workload: Workload, measured: Durations, tick: TickContext) -> float | Unknown:  # noqa: ARG001
-    return measured_processing_s(measured, _min_samples(workload))
-
-
 def _min_samples(workload: Workload) -> int:
     return workload.target.min_samples if isinstance(workload.target, DynamicTarget) else MIN_SAMPLES
 
@@ -187,15 +167,7 @@ ARRIVALS = Quantity(
     max_age=60 * MINUTE,
 )
 """Messages per second; a read is billed as one metric, as two if minutes are missing."""
-PROCESSING = Quantity(
-    name="processing time",
-    source=lambda workload: f"{workload.name} {workload.duration_metric}",
-    read=_durations,
-    value=_processing_s,
-    refresh_interval=60 * MINUTE,
-    retry_interval=10 * MINUTE,
-    max_age=24 * 60 * MINUTE,
-)
+PROCESSING = processing_quantity("processing time", "Average", _min_samples)
 """Mean seconds a message takes; a read is billed as two metrics, as four if the last hour has too few
 samples. It is read at once if a retune has moved the target."""
 TARGET = Quantity(

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sluice.core.minutes import minute_of
-from sluice.core.model import Durations, Metric, Unknown
+from sluice.core.backlog import measured_processing_s
+from sluice.core.minutes import MINUTE, minute_of
+from sluice.core.model import Durations, Metric, Unknown, Workload
 from sluice.core.target import weighted
 from sluice.ports import Ports, RemainingS, SeriesQuery
 from sluice.usecases.isolation import read_isolated
+from sluice.usecases.last_known import Quantity
+from sluice.usecases.tick_context import TickContext, Workloads
 
 # (window, period): an hour in periods of a minute, then a day in longer ones, which keep the response small.
 WINDOWS_S = ((3600, 60), (86_400, 300))
 SAMPLES = "SampleCount"
+MIN_SAMPLES = 30
+"""Samples needed for the processing time, unless the workload's dynamic target has its own `min_samples`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +30,34 @@ class DurationQuery:
     metric: Metric
     statistic: str
     min_samples: int
+
+
+def processing_quantity(
+    name: str, statistic: str, min_samples: Callable[[Workload], int]
+) -> Quantity[Durations]:
+    """That statistic of the processing time, read every hour; a read is billed as two or four metrics."""
+
+    def read(workloads: Workloads, tick: TickContext) -> Mapping[str, Durations | Unknown]:
+        queries = {
+            workload_name: DurationQuery(
+                metric=workload.duration_metric, statistic=statistic, min_samples=min_samples(workload)
+            )
+            for workload_name, workload in workloads.items()
+        }
+        return processing_times(queries, tick.ports, tick.remaining_s)
+
+    def value(workload: Workload, measured: Durations, tick: TickContext) -> float | Unknown:  # noqa: ARG001
+        return measured_processing_s(measured, min_samples(workload))
+
+    return Quantity(
+        name=name,
+        source=lambda workload: f"{workload.name} {workload.duration_metric}",
+        read=read,
+        value=value,
+        refresh_interval=60 * MINUTE,
+        retry_interval=10 * MINUTE,
+        max_age=24 * 60 * MINUTE,
+    )
 
 
 def processing_times(
