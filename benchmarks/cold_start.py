@@ -34,6 +34,7 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
+from sluice.events import Shard, shard_message  # noqa: E402
 from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION  # noqa: E402
 from sluice_sim.embedded.server import http_endpoint  # noqa: E402
@@ -46,25 +47,51 @@ from tests.deploy.emulator import (  # noqa: E402
 )
 from tests.sluice.aws import account  # noqa: E402
 from tests.support.builders import (  # noqa: E402
+    deadline_document,
     document,
     dynamic_section,
     ecs_document,
+    queue_url,
 )
 
 GROUP, CLUSTER, SERVICE = "transcription", "workers", "queue-proc"
+BURSTS = "bursts"
+"""A group that the deadline engine scales."""
 MINUTE = timedelta(minutes=1)
 PROVEN_MINUTES = 8
 """More minutes than the proof of emptiness needs, because the clock goes on meanwhile."""
-FUNCTIONS: Mapping[str, tuple[str, str]] = {
-    "publish_backlog": ("PublishBacklogFunction", "schedule-manual"),
-    "retune_target": ("RetuneTargetFunction", "schedule"),
-    "bootstrap": ("BootstrapFunction", "bootstrap-ecs-direct"),
-    "shutdown": ("ShutdownFunction", "shutdown-asg-direct"),
-    "send_test_messages": ("SendTestMessagesFunction", "send-test-messages"),
+Event = Callable[[], Mapping[str, Any]]
+
+
+def sample(name: str) -> Event:
+    """Read a file of events/."""
+    return lambda: json.loads((ROOT / "events" / f"{name}.json").read_text())  # type: ignore[no-any-return]
+
+
+def tick_of_now() -> Mapping[str, Any]:
+    """A tick below a minute that is due now: the one of events/ is long past, so it would be dropped."""
+    event = sample("deadline-tick")()
+    tick = Shard(scheduled=datetime.now(UTC), documents={BURSTS: json.dumps(deadline_document(BURSTS))})
+    event["Records"][0]["body"] = shard_message(tick)
+    return event
+
+
+FUNCTIONS: Mapping[str, tuple[str, Event]] = {
+    "publish_backlog": ("PublishBacklogFunction", sample("schedule-manual")),
+    "deadline_tick": ("DeadlineTickFunction", tick_of_now),
+    "retune_target": ("RetuneTargetFunction", sample("schedule")),
+    "bootstrap": ("BootstrapFunction", sample("bootstrap-ecs-direct")),
+    "shutdown": ("ShutdownFunction", sample("shutdown-asg-direct")),
+    "send_test_messages": ("SendTestMessagesFunction", sample("send-test-messages")),
 }
-"""Function -> its logical id, and a sample event that takes it through its whole path below."""
+"""Function -> its logical id, and an event that takes it through its whole path below."""
+PURGE_AT_ANY_TIME = {"MOTO_SQS_ENFORCE_STRICT_QUEUE_PURGE_BEHAVIOUR": "false"}
 NO_BYTECODE = ", no bytecode"
+TABLE = "states"
+TICK_QUEUE = "ticks"
 SETTINGS = {
+    "SLUICE_TICK_QUEUE_URL": queue_url(TICK_QUEUE),
+    "SLUICE_STATE_TABLE": TABLE,
     "SLUICE_REGISTRY_PREFIX": account.PREFIX,
     "SLUICE_METRIC_NAMESPACE": "Sluice",
     "POWERTOOLS_METRICS_NAMESPACE": "Sluice/ControlPlane",
@@ -84,7 +111,7 @@ class Handler:
 
     name: str
     function: DeployedFunction
-    event: Mapping[str, Any]
+    event: Event
     cold_ms: list[float] = field(default_factory=list)
     warm_ms: list[float] = field(default_factory=list)
 
@@ -108,7 +135,7 @@ def references(folder: Path) -> list[Handler]:
         place = folder / name
         place.mkdir()
         (place / "app.py").write_text(code)
-        handlers.append(Handler(name=name, function=_function(name, place, (), {}), event={}))
+        handlers.append(Handler(name=name, function=_function(name, place, (), {}), event=dict))
     return handlers
 
 
@@ -123,7 +150,7 @@ def functions(built: Path) -> list[Handler]:
             function=_function(
                 name, built / logical_id, layers, SETTINGS | {"POWERTOOLS_SERVICE_NAME": name}
             ),
-            event=json.loads((ROOT / "events" / f"{event}.json").read_text()),
+            event=event,
         )
         for layers, remark in (((layer,), ""), ((bare,), NO_BYTECODE))
         for name, (logical_id, event) in FUNCTIONS.items()
@@ -149,9 +176,7 @@ def build(folder: Path) -> Path:
     """Run `sam build` on the control plane; returns its build folder."""
     without_event = {app.parent.name for app in (ROOT / "functions").glob("*/app.py")} - FUNCTIONS.keys()
     if without_event:
-        raise click.ClickException(
-            f"FUNCTIONS has no sample event for {', '.join(sorted(without_event))}: add one"
-        )
+        raise click.ClickException(f"FUNCTIONS has no event for {', '.join(sorted(without_event))}: add one")
     try:
         return sam_build(folder)
     except pytest.fail.Exception as failed:
@@ -168,21 +193,33 @@ def runtime(folder: Path) -> Path:
 
 
 def register_workloads() -> None:
-    """Register a workload on a group, whose target a retune changes, and one on a service with a backlog."""
-    for queue in (GROUP, SERVICE):
+    """Register three workloads.
+
+    One is on a group, whose target a retune changes, one on a service with a backlog, and one on a group that
+    the deadline engine scales.
+    """
+    for queue in (GROUP, SERVICE, BURSTS, TICK_QUEUE):
         account.create_queue(queue)
-    account.create_group(GROUP)
+    for group in (GROUP, BURSTS):
+        account.create_group(group)
+    account.create_state_table(TABLE)
     service = account.create_service(SERVICE)
     account.register(document(target=dynamic_section(), policy_arn=account.create_group_policy(GROUP)))
     account.register(ecs_document(policy_arn=account.create_service_policy(service)))
-    account.send(f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{SERVICE}", 3)
+    account.register(deadline_document(BURSTS))
+    for queue in (SERVICE, BURSTS):
+        account.send(queue_url(queue), 3)
 
 
 def reset_account() -> None:
-    """Reset the account before each event: an idle group with a wrong target, and a service at zero."""
-    queue_url = account.client("sqs").get_queue_url(QueueName=GROUP)["QueueUrl"]
-    account.client("sqs").purge_queue(QueueUrl=queue_url)
-    account.client("autoscaling").set_desired_capacity(AutoScalingGroupName=GROUP, DesiredCapacity=2)
+    """Reset the account before each event: an idle group with a wrong target, and two fleets at zero."""
+    for queue in (GROUP, TICK_QUEUE):
+        account.client("sqs").purge_queue(QueueUrl=queue_url(queue))
+    for group, desired in ((GROUP, 2), (BURSTS, 0)):
+        account.client("autoscaling").set_desired_capacity(
+            AutoScalingGroupName=group, DesiredCapacity=desired
+        )
+    account.client("dynamodb").delete_item(TableName=TABLE, Key={"workload": {"S": BURSTS}})
     account.create_group_policy(GROUP, target=10)
     account.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=0)
     cloudwatch_backends[ACCOUNT_ID][REGION].metric_data.clear()  # AWS has no call that deletes metrics
@@ -204,7 +241,7 @@ def run_once(handler: Handler, libraries: Path, endpoint: str, log: Path) -> tup
     """Milliseconds to the first and to the second response of a fresh process."""
     try:
         with emulated(handler.function, libraries, endpoint, {}, log) as running:
-            return _answer_ms(running, handler.event), _answer_ms(running, handler.event)
+            return _answer_ms(running, handler.event()), _answer_ms(running, handler.event())
     except (AssertionError, OSError, ValueError) as error:
         raise click.ClickException(f"{handler.name} does not answer: {error}") from None
 
@@ -255,7 +292,7 @@ def rows(handlers: list[Handler]) -> list[Row]:
 @click.option("--json", "as_json", is_flag=True, help="The table as JSON.")
 def main(rounds: int, as_json: bool) -> None:
     """Measure the first and second response of each function, and of two reference handlers."""
-    os.environ |= ENVIRONMENT | {"MOTO_SQS_ENFORCE_STRICT_QUEUE_PURGE_BEHAVIOUR": "false"}
+    os.environ |= ENVIRONMENT | PURGE_AT_ANY_TIME
     with ProgressBar(Console(stderr=True)) as progress:
         table = rows(measure(rounds, progress.show))
     if as_json:
