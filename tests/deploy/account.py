@@ -19,6 +19,7 @@ from tests.deploy.cloudformation.calls import Aws
 
 GROUP = "transcription"
 CLUSTER, SERVICE = "workers", "queue-proc"
+REGISTRY = "/sluice/workloads"
 RESOURCE = f"service/{CLUSTER}/{SERVICE}"
 QUEUES = (GROUP, SERVICE)
 DIMENSIONS: Mapping[str, Mapping[str, str]] = {
@@ -42,15 +43,22 @@ class Account:
 
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
+        self._documents_at_first = {queue: self._document(queue) for queue in QUEUES}
         self._group_policy_at_first = self._group_policy()
         self._service_policy_at_first = self._service_policy()
 
     def reset(self) -> None:
-        """Empty the queues and the metrics, set the fleets to zero, and restore the stacks' policies."""
+        """Empty queues, metrics and tables, set the fleets to zero, and restore what the stacks made."""
         for queue in QUEUES:
             self._aws("sqs", "PurgeQueue", QueueUrl=self._queue_url(queue))
             self.set_desired(queue, 0)
         cloudwatch_backends[ACCOUNT_ID][REGION].metric_data.clear()  # no call of AWS's deletes metrics
+        for table in self._aws("dynamodb", "ListTables")["TableNames"]:
+            for item in self._aws("dynamodb", "Scan", TableName=table)["Items"]:
+                self._aws("dynamodb", "DeleteItem", TableName=table, Key={"workload": item["workload"]})
+        for workload, text in self._documents_at_first.items():
+            if self._document(workload) != text:
+                self._register(workload, text)
         if self._group_policy() != self._group_policy_at_first:
             self._put_group_policy()
         if self._service_policy() != self._service_policy_at_first:
@@ -74,6 +82,19 @@ class Account:
             )
         else:
             self._aws("ecs", "UpdateService", cluster=CLUSTER, service=SERVICE, desiredCount=instances)
+
+    def scale_by_deadline(self) -> dict[str, str]:
+        """Hand both fleets to the deadline engine; returns the new documents by workload."""
+        documents = {}
+        for workload, text in self._documents_at_first.items():
+            document = json.loads(text)
+            document |= {
+                "scaling": {"type": "deadline", "promise_s": 300, "boot_s": 180},
+                "tracking": document["tracking"] | {"processing_s": 5},
+            }
+            documents[workload] = json.dumps(document)
+            self._register(workload, documents[workload])
+        return documents
 
     def publish(
         self, namespace: str, metric: str, dimensions: Mapping[str, str], values: Mapping[datetime, float]
@@ -179,6 +200,16 @@ class Account:
             key: value for key, value in self._service_policy_at_first.items() if key not in read_only
         }
         self._aws("application-autoscaling", "PutScalingPolicy", **settings)
+
+    # ---- The documents
+
+    def _document(self, workload: str) -> str:
+        parameter = self._aws("ssm", "GetParameter", Name=f"{REGISTRY}/{workload}")["Parameter"]
+        return str(parameter["Value"])
+
+    def _register(self, workload: str, text: str) -> None:
+        name = f"{REGISTRY}/{workload}"
+        self._aws("ssm", "PutParameter", Name=name, Value=text, Type="String", Overwrite=True)
 
     def _queue_url(self, queue: str) -> str:
         return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{queue}"

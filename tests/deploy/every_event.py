@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sluice.events import Shard, shard_message
 from tests.deploy.account import (
     DIMENSIONS,
     QUEUES,
@@ -73,6 +74,14 @@ def messages_took_100_s(account: Account) -> None:
 
 def nothing(account: Account) -> None:
     del account
+
+
+def deadline_tick(account: Account, moment: datetime) -> dict[str, Any]:
+    """A tick below a minute for both workloads, which are handed to the deadline engine."""
+    event: dict[str, Any] = json.loads((ROOT / "events" / "deadline-tick.json").read_text())
+    tick = Shard(scheduled=moment, documents=account.scale_by_deadline())
+    event["Records"][0]["body"] = shard_message(tick)
+    return event
 
 
 def expected() -> dict[tuple[str, str], Outcome]:

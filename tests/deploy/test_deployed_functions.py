@@ -16,6 +16,7 @@ from tests.deploy.account import (
 )
 from tests.deploy.build import ROOT
 from tests.deploy.deployment import PLANE
+from tests.deploy.every_event import deadline_tick, work_waits
 from tests.deploy.server import Server
 from tests.deploy.shared_deployment import (
     SharedDeployment,
@@ -123,31 +124,17 @@ def test_the_queue_of_ticks_below_a_minute_delivers_them_to_their_own_function(
     )
 
 
-def test_a_tick_below_a_minute_starts_the_fleet_and_is_remembered(
+def test_a_tick_below_a_minute_starts_both_fleets_and_is_remembered(
     account: Account, start: Start, deployed: SharedDeployment, server: Server
 ) -> None:
-    """Its workload is registered as the deadline engine's for this test alone."""
-    function = deployed.function("DeadlineTickFunction")
-    name = f"{function.environment['SLUICE_REGISTRY_PREFIX']}/transcription"
-    before = server.aws("ssm", "GetParameter", Name=name)["Parameter"]["Value"]
-    scaling = {"type": "deadline", "promise_s": 300, "boot_s": 180}
-    document = json.loads(before)
-    document |= {"scaling": scaling, "tracking": document["tracking"] | {"processing_s": 5}}
-    text = json.dumps(document)
-    account.send("transcription", 3)
-    event = sample("deadline-tick")
-    (record,) = event["Records"]
+    work_waits(account)
     moment = datetime.now(UTC).replace(microsecond=0)
-    record["body"] = json.dumps({"scheduled_time": moment.isoformat(), "documents": {"transcription": text}})
-    try:
-        server.aws("ssm", "PutParameter", Name=name, Value=text, Type="String", Overwrite=True)
-        assert start("DeadlineTickFunction").invoke(event) is None
-    finally:
-        server.aws("ssm", "PutParameter", Name=name, Value=before, Type="String", Overwrite=True)
-    assert account.desired("transcription") == 1
+    event = deadline_tick(account, moment)
+    assert start("DeadlineTickFunction").invoke(event) is None
+    assert (account.desired("transcription"), account.desired("queue-proc")) == (1, 1)
     table = deployed.deployment.physical(PLANE, "EngineStateTable")
-    (item,) = server.aws("dynamodb", "Scan", TableName=table)["Items"]
-    assert item["tick"] == {"N": str(round(moment.timestamp() * 10))}
+    items = server.aws("dynamodb", "Scan", TableName=table)["Items"]
+    assert [item["tick"] for item in items] == [{"N": str(round(moment.timestamp() * 10))}] * 2
 
 
 def test_a_shard_is_published_and_repaired_as_the_ticks_minute_says(account: Account, start: Start) -> None:
