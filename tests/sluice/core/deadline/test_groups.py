@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from sluice.core.deadline.groups import BUSY_FADES_S, RETRY_S, max_instances, next_groups
 from sluice.core.deadline.state import Groups
-from sluice.core.model import StaticTarget
-from tests.support.builders import backlog, capacity, deadline_workload, engine_state, queue_url
+from sluice.core.model import BusyInstances, StaticTarget
+from tests.support.builders import backlog, capacity, deadline, deadline_workload, engine_state, queue_url
 
 FIFO = deadline_workload(queue_url=queue_url("builds.fifo"))
 NOW_S = 1000.0
@@ -21,11 +21,16 @@ def after(
     running: int = 2,
     elapsed_s: float = 10,
     concurrency: float = 1,
+    protected: int | None = None,
+    busy: BusyInstances = BusyInstances.PROTECTED,
 ) -> Groups:
     target = StaticTarget(messages_per_instance=8, concurrency_per_instance=concurrency)
-    served = deadline_workload(queue_url=queue_url("builds.fifo"), target=target)
+    served = deadline_workload(
+        queue_url=queue_url("builds.fifo"), target=target, settings=deadline(busy_instances=busy)
+    )
     before = engine_state(NOW_S - elapsed_s, groups=known)
-    return next_groups(served, backlog(visible, in_flight), capacity(running), before, NOW_S)
+    fleet = capacity(running, protected=protected)
+    return next_groups(served, backlog(visible, in_flight), fleet, before, NOW_S)
 
 
 @pytest.mark.parametrize(("in_flight", "most"), [(0, 2), (1, 2), (2, 4), (7, 14)])
@@ -59,6 +64,19 @@ def test_otherwise_the_groups_are_not_taken_to_be_used_up(changes: dict[str, int
 def test_an_instance_with_a_free_slot_is_not_idle() -> None:
     assert not after(None, running=2, in_flight=9, concurrency=8).was_idle
     assert after(None, running=2, in_flight=8, concurrency=8).was_idle
+
+
+def test_messages_that_a_protected_instance_holds_and_does_not_work_on_keep_no_other_busy() -> None:
+    found = after(None, running=4, in_flight=20, protected=2)
+    assert found.in_flight == 2
+    assert found.was_idle
+
+
+def test_without_protection_by_the_workers_the_messages_in_flight_tell_how_many_are_busy() -> None:
+    """AWS then says of each instance that it is not protected, whether it works or not."""
+    found = after(None, running=4, in_flight=4, protected=0, busy=BusyInstances.UNPROTECTED)
+    assert max_instances(found, 1, NOW_S) == 8
+    assert not found.was_idle
 
 
 def test_the_fleet_may_double_again_when_the_limit_is_old() -> None:

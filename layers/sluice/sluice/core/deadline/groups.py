@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from sluice.core.deadline.state import EngineState, Groups
-from sluice.core.model import Backlog, Capacity, Workload
+from sluice.core.model import Backlog, BusyInstances, Capacity, Workload
 
 RETRY_S = 1800.0
 """How long a limit counts before the fleet may double again: new groups may have arrived."""
@@ -24,9 +24,10 @@ def next_groups(
     """What is known of the queue's groups after this reading."""
     known, elapsed_s = before.groups or Groups(), now_s - before.read_s
     concurrency = workload.target.concurrency_per_instance
-    # A worker may hold several messages of a group and work on one: busy instances say more.
-    shown = math.inf if capacity.protected is None else capacity.protected * concurrency
-    in_flight = min(float(backlog.in_flight), shown)
+    in_flight, deadline = float(backlog.in_flight), workload.deadline
+    if deadline and deadline.busy_instances is BusyInstances.PROTECTED and capacity.protected is not None:
+        # A worker may hold several messages of a group and work on one: busy instances say more.
+        in_flight = min(in_flight, capacity.protected * concurrency)
     busy = max(in_flight, known.in_flight * math.exp(-elapsed_s / BUSY_FADES_S))
     slots = capacity.running * concurrency
     # One instance more than the groups need is idle at two readings in a row while messages wait.
