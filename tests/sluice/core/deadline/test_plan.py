@@ -95,7 +95,7 @@ BOOTS = st.lists(
 )
 
 
-@given(COHORTS, SUPPLIES, BOOTS, st.floats(min_value=0, max_value=90))
+@given(COHORTS, SUPPLIES, BOOTS, st.floats(min_value=0.1, max_value=90))
 def test_with_the_planned_launches_no_cohort_is_late_and_with_one_fewer_one_is(
     cohorts: list[Cohort], available: Supply, boots: list[tuple[float, float]], min_work_s: float
 ) -> None:
