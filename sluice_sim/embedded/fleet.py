@@ -38,6 +38,11 @@ class Instance:
     launched_at: float
     worker: Worker | None = None
 
+    @property
+    def protected(self) -> bool:
+        """Whether it is protected from scale-in."""
+        return self.worker is not None and self.worker.protected
+
 
 class FleetApi(Protocol):
     """The AWS API's view of a fleet: shows its instances, and knows what an operator has suspended."""

@@ -45,8 +45,15 @@ class AutoScalingGroups:
 
     @contextmanager
     def patched_moto(self) -> Iterator[None]:
-        """Within the context, SetDesiredCapacity and DescribeScalingActivities of moto are handled here."""
-        groups = self
+        """Within the context, moto's groups follow their fleets."""
+        groups, describe = self, AutoScalingBackend.describe_auto_scaling_groups
+
+        def described(
+            backend: AutoScalingBackend, names: list[str], filters: list[dict[str, str]] | None = None
+        ) -> list[FakeAutoScalingGroup]:
+            for api in self._apis.values():
+                api.show_protection()
+            return describe(backend, names, filters)
 
         def set_desired(_: AutoScalingBackend, group_name: str, desired_capacity: int | None) -> None:
             groups.set_desired(group_name, desired_capacity or 0)
@@ -58,6 +65,7 @@ class AutoScalingGroups:
 
         with (
             mock.patch.object(AutoScalingBackend, "set_desired_capacity", set_desired),
+            mock.patch.object(AutoScalingBackend, "describe_auto_scaling_groups", described),
             mock.patch.object(AutoScalingResponse, "describe_scaling_activities", activities),
         ):
             yield
@@ -112,7 +120,7 @@ class _GroupApi:
     """Implements `fleet.FleetApi`: every instance of the fleet is one of moto's instances."""
 
     group: FakeAutoScalingGroup
-    states: dict[int, InstanceState] = field(default_factory=dict)
+    states: dict[Instance, InstanceState] = field(default_factory=dict)
     activities: list[dict[str, Any]] = field(default_factory=list)
     launches: dict[int, dict[str, Any]] = field(default_factory=dict)
     """id() of each booting instance -> its launch activity."""
@@ -120,14 +128,18 @@ class _GroupApi:
     def update(self, fleet: EmbeddedFleet, instance: Instance) -> None:  # noqa: ARG002 - a group shows its instances, not totals
         self._record_activity(instance)
         if instance.state is Lifecycle.TERMINATED:
-            state = self.states.pop(id(instance))
+            state = self.states.pop(instance)
             _backend().ec2_backend.terminate_instances([state.instance.id])
             self.group.instance_states = [other for other in self.group.instance_states if other is not state]
             return
-        if id(instance) not in self.states:
+        if instance not in self.states:
             self.group.replace_autoscaling_group_instances(1, self.group.get_propagated_tags())
-            self.states[id(instance)] = self.group.instance_states[-1]
-        self.states[id(instance)].lifecycle_state = LIFECYCLE_STATES[instance.state]
+            self.states[instance] = self.group.instance_states[-1]
+        self.states[instance].lifecycle_state = LIFECYCLE_STATES[instance.state]
+
+    def show_protection(self) -> None:
+        for instance, state in self.states.items():
+            state.protected_from_scale_in = instance.protected
 
     def record_launch_failure(self, message: str, at: float) -> None:
         self.activities.append(self._activity(at, "Failed") | {"StatusMessage": message})

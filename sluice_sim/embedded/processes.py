@@ -81,6 +81,11 @@ class WorkerProcess:
         return self._process.poll() is None
 
     @property
+    def protected(self) -> bool:
+        """It runs with --no-protect: the embedded fleet waits for a worker that drains."""
+        return False
+
+    @property
     def pid(self) -> int:
         """The process's id."""
         return self._process.pid
@@ -239,7 +244,6 @@ def options(assignment: Assignment, endpoint: str, pace: float) -> list[str]:
     else:
         given |= {"--cluster": fleet.cluster, "--service": fleet.service}
     words = [word for option, value in given.items() for word in (option, str(value))]
-    # The embedded fleet waits for a draining worker without scale-in protection.
     return [*words, "--no-protect"]
 
 

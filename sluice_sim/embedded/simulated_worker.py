@@ -49,6 +49,11 @@ class SimulatedWorker:
         self._when_drained: Callable[[], None] | None = None
         self._polling = clock.every(POLL_S, self._poll, first=clock.now)
 
+    @property
+    def protected(self) -> bool:
+        """It protects its instance from scale-in while it works, as Sluice's worker does."""
+        return self._in_flight > 0
+
     def drain(self, when_drained: Callable[[], None]) -> None:
         """Receive nothing new, finish the messages in flight, then call `when_drained`."""
         self._clock.cancel(self._polling)

@@ -17,6 +17,11 @@ class Worker(Protocol):
         """False once it has ended, whether or not it was stopped."""
         ...
 
+    @property
+    def protected(self) -> bool:
+        """Whether it holds the scale-in protection of its instance."""
+        ...
+
     def drain(self, when_drained: Callable[[], None]) -> None:
         """Receive nothing new, finish the messages in flight, then call `when_drained`."""
         ...

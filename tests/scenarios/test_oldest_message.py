@@ -27,7 +27,7 @@ NATIVE_DELAY_MINUTES = 2  # a minute's metrics are read in the minute after the 
 class UnreachableWorker:
     """A worker on a running instance that cannot reach the queue."""
 
-    alive = True
+    alive, protected = True, False
 
     def drain(self, when_drained: Callable[[], None]) -> None:
         when_drained()

@@ -44,7 +44,7 @@ def wait(aws: EmbeddedAws, seconds: float) -> None:
 class Idle:
     """A worker without a message in flight."""
 
-    alive = True
+    alive, protected = True, False
 
     def drain(self, when_drained: Callable[[], None]) -> None:
         when_drained()

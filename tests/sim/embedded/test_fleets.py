@@ -24,7 +24,7 @@ BOOT_S = 120
 class BusyWorker:
     """A worker with a message in flight until the test calls `finish`."""
 
-    alive = True
+    alive = protected = True
 
     def __init__(self) -> None:
         self.finish: Callable[[], None] | None = None
@@ -95,6 +95,15 @@ def aws() -> Iterator[EmbeddedAws]:
 def subject(request: pytest.FixtureRequest, aws: EmbeddedAws) -> Subject:
     made: Subject = request.param(aws, [])
     return made
+
+
+def test_a_group_shows_which_instances_their_workers_protect_from_scale_in(aws: EmbeddedAws) -> None:
+    subject = _group(aws, [])
+    subject.set_desired(2)
+    subject.wait(BOOT_S)
+    subject.workers[0].protected = False
+    [group] = aws.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert [one["ProtectedFromScaleIn"] for one in group["Instances"]] == [False, True]
 
 
 def test_a_launched_instance_boots_before_it_runs(subject: Subject) -> None:
