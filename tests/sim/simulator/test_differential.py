@@ -4,22 +4,28 @@ The tolerance is 0, because the scenarios avoid what differs by design. Embedded
 so messages arrive in bursts and take a multiple of 5 seconds. Nothing ends at a full minute, where the two
 differ in the order of reading and finishing. In the embedded AWS a burst arrives just after the other events
 of a full minute, hence a millisecond after it in the simulator.
+
+The deadline engine decides at each tick that the minute's tick has queued. If the minutes start on time, both
+agree in every decision to the second.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from sluice_sim import policies
+from sluice_sim.aws_rules import scheduler
 from sluice_sim.embedded.cloud import START, embedded_aws
 from sluice_sim.embedded.demo import Demo
-from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
+from sluice_sim.embedded.scenarios import PHOTO_IMPORT, QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.timeline import (
     EventKind,
     Scenario,
@@ -60,6 +66,22 @@ FLOW = replace(SERVICE, bursts=dict.fromkeys(range(3, 17), 10))
 NATIVE = replace(TRANSCRIPTION, parameters={"MetricSource": "native"})
 NATIVE_BACKLOG = replace(NATIVE, parameters={"MetricSource": "native", "TrackedMetric": "backlog"})
 BACKLOG = replace(TRANSCRIPTION, parameters={"TrackedMetric": "backlog"})
+# More bursts come while the instances for the first still boot; a boot ends between two ticks.
+BY_DEADLINE = replace(
+    PHOTO_IMPORT,
+    boot_s=183,
+    bursts={4: 150, 5: 60, 6: 150, 13: 1},
+    parameters={"ProcessingSeconds": "10", "BootSeconds": "183"},
+    max_minutes=30,
+)
+# Two message groups keep two instances busy, however many run.
+TWO_GROUPS = replace(
+    BY_DEADLINE,
+    bursts={4: 100},
+    message_groups=2,
+    parameters=BY_DEADLINE.parameters | {"QueueName": "photo-import.fifo"},
+)
+DEADLINES = {"deadlines": BY_DEADLINE, "deadlines of two message groups": TWO_GROUPS}
 SCENARIOS = {
     "group": TRANSCRIPTION,
     "group by its backlog": BACKLOG,
@@ -79,25 +101,28 @@ def embedded_timeline(scenario: Scenario) -> Timeline:
 
 
 def simulated(scenario: Scenario) -> Run:
-    parameters = environments(ROOT)[scenario.name] | dict(scenario.parameters)
+    parameters = environments(ROOT)[scenario.environment or scenario.name] | dict(scenario.parameters)
+    deployed = deployment.deployed(ROOT, parameters)
     minutes = np.repeat(list(scenario.bursts), list(scenario.bursts.values()))
     arrivals = minutes * MINUTE_S + JUST_AFTER_S
     load = Load(
         arrival_s=arrivals,
         service_s=np.full(arrivals.size, scenario.duration_s(0)),
         horizon_s=float(scenario.max_minutes * MINUTE_S),
+        groups=np.arange(arrivals.size) % scenario.message_groups if deployed.workload.is_fifo else None,
     )
     conditions = Conditions(
         boot_s=lambda: scenario.boot_s,
         concurrency=scenario.concurrency,
         visibility_timeout_s=scenario.visibility_timeout_s,
     )
+    deadline = deployed.workload.deadline
     return simulate(
-        deployment.deployed(ROOT, parameters),
+        deployed,
         load,
         conditions,
-        policies.named("sluice"),
-        promise_s=300.0,
+        policies.named("deadline" if deadline else "sluice"),
+        promise_s=deadline.promise_s if deadline else 300.0,
         boot_s=scenario.boot_s,
         start_s=START.timestamp(),
     )
@@ -157,3 +182,78 @@ def test_both_fleets_and_queues_are_the_same_at_every_full_minute(kind: str) -> 
         (round(at.now_s / MINUTE_S), at.desired, at.running, at.visible, at.in_flight) for at in run.snapshots
     ]
     assert snapshots[1 : len(rows) + 1] == rows
+
+
+# ---- The deadline engine -----------------------------------------------------------------------------------
+
+PUNCTUAL_S = 0
+Scaled = tuple[float, str]
+"""(seconds of the run, the logged decision)."""
+
+
+@cache
+def run_both_by_deadline(kind: str, max_lateness_s: int) -> tuple[Timeline, list[Scaled], Run]:
+    """Both runs, and every decision of the embedded one that acted; schedules start up to so late."""
+    with mock.patch.object(scheduler, "MAX_LATENESS_S", max_lateness_s), embedded_aws(ROOT) as aws:
+        demo = Demo(aws, ROOT)
+        demo.add_workload(DEADLINES[kind])
+        [timeline] = demo.run()
+        acted = [line for line in aws.log if line.record.get("outcome") == "acted"]
+    scaled = [
+        (line.at - START.timestamp(), f"{line.record['message']} (by {line.record['trigger']})")
+        for line in acted
+    ]
+    return timeline, scaled, simulated(DEADLINES[kind])
+
+
+def raised(scaled: Iterable[Scaled]) -> list[tuple[float, int]]:
+    """(seconds of the run, instances launched) of each decision that launches."""
+    changes = [(at_s, *map(int, change(text))) for at_s, text in scaled]
+    return [(at_s, after - before) for at_s, before, after in changes if after > before]
+
+
+@pytest.mark.parametrize("kind", DEADLINES)
+def test_both_engines_decide_the_same_with_the_same_numbers_in_the_same_second(kind: str) -> None:
+    timeline, scaled, run = run_both_by_deadline(kind, PUNCTUAL_S)
+    assert scaled == [(one.at_s, one.text) for one in run.log]
+    assert len(raised(scaled)) > 1
+    assert scaled[-1][1].startswith("scale 1 -> 0")
+    assert timeline.summary.ok
+
+
+@pytest.mark.parametrize("kind", DEADLINES)
+def test_fleets_and_queues_are_the_same_at_every_full_minute_without_a_decision(kind: str) -> None:
+    """The row of the embedded AWS follows the decision of its second, the simulator's comes before it."""
+    timeline, scaled, run = run_both_by_deadline(kind, PUNCTUAL_S)
+    decided_s = {at_s for at_s, _ in scaled}
+    both = [
+        (
+            (row.desired, row.running, row.visible, row.in_flight),
+            (at.desired, at.running, at.visible, at.in_flight),
+        )
+        for row, at in zip(timeline.minutes, run.snapshots[1:], strict=False)
+        if row.minute * MINUTE_S not in decided_s
+    ]
+    assert len(both) > 15
+    assert [embedded for embedded, _ in both] == [one for _, one in both]
+
+
+@pytest.mark.parametrize("kind", DEADLINES)
+def test_if_minutes_start_late_the_same_instances_are_launched_within_a_tick(kind: str) -> None:
+    """SQS delays by whole seconds, so ticks that are queued late are up to half a second off."""
+    _, scaled, run = run_both_by_deadline(kind, scheduler.MAX_LATENESS_S)
+    embedded, expected = raised(scaled), raised((one.at_s, one.text) for one in run.log)
+    assert [count for _, count in embedded] == pytest.approx([count for _, count in expected], abs=1)
+    assert [at_s for at_s, _ in embedded] == pytest.approx([at_s for at_s, _ in expected], abs=10.5)
+
+
+def test_two_message_groups_get_four_instances_until_two_of_them_are_seen_idle() -> None:
+    timeline, scaled, _ = run_both_by_deadline("deadlines of two message groups", PUNCTUAL_S)
+    assert [change(text) for _, text in scaled] == [
+        ("0", "2"),
+        ("2", "4"),
+        ("4", "2"),
+        ("2", "1"),
+        ("1", "0"),
+    ]
+    assert max(row.in_flight for row in timeline.minutes) == 2
