@@ -27,15 +27,15 @@ from typing import Any
 import click
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice", "functions/publish_backlog")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks.stub_aws import CLUSTER, PREFIX, is_idle, name_of, on_ecs  # noqa: E402
 from sluice.aws.concurrent_reads import batches  # noqa: E402
 from tests.support.builders import queue_url  # noqa: E402
 
 NAMESPACE = "Sluice"
-TIMEOUT_S = 50
-"""The function's timeout in template.yaml."""
+TIMEOUT_S = {"publish_backlog": 50, "deadline_tick": 30}
+"""The functions' timeouts in template.yaml."""
 COUNTS = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
 Event = Mapping[str, Any]
 Handler = Callable[[Event], object]
@@ -55,13 +55,13 @@ class Invocation:
 class Context:
     """The Lambda context of an invocation."""
 
-    function_name = "publish_backlog"
     memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:publish_backlog"
     aws_request_id = "5f0c3a6e-0000-4000-8000-000000000000"
 
-    def __init__(self) -> None:
-        self._ends_at = time.monotonic() + TIMEOUT_S
+    def __init__(self, name: str) -> None:
+        self.function_name = name
+        self.invoked_function_arn = f"arn:aws:lambda:eu-west-1:123456789012:function:{name}"
+        self._ends_at = time.monotonic() + TIMEOUT_S[name]
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the timeout."""
@@ -85,19 +85,30 @@ class Clock:
 CLOCK = Clock()
 
 
-def function(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - the registry has them
-    """The function as deployed."""
+def deployed(name: str, readers: int) -> Handler:
+    """A function as deployed."""
+    sys.path.insert(0, str(ROOT / "functions" / name))
     import app  # type: ignore[import-not-found]
 
     from sluice import wiring
 
     wiring.READERS = readers
     wiring.now = CLOCK.now
-    return lambda event: app.handler(dict(event), Context())
+    return lambda event: app.handler(dict(event), Context(name))
+
+
+def function(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - the registry has them
+    """Every minute's function."""
+    return deployed("publish_backlog", readers)
+
+
+def deadline_tick(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - a tick has them
+    """The function of the ticks below a minute."""
+    return deployed("deadline_tick", readers)
 
 
 def tick(workloads: int, readers: int) -> Handler:
-    """The function, made to serve any number of workloads in one invocation."""
+    """Every minute's function, made to serve any number of workloads in one invocation."""
     from sluice.usecases import shards
 
     shards.MAX_WORKLOADS_PER_INVOCATION = max(shards.MAX_WORKLOADS_PER_INVOCATION, workloads)
@@ -224,6 +235,7 @@ def _query(number: int) -> dict[str, Any]:
 
 APPROACHES: dict[str, Callable[[int, int], Handler]] = {
     "function": function,
+    "deadline-tick": deadline_tick,
     "tick": tick,
     "bare": bare,
     "slim": slim,
@@ -284,8 +296,10 @@ def main(name: str, endpoint: str, workloads: int, readers: int) -> None:
         "SLUICE_REGISTRY_PREFIX": PREFIX,
         "SLUICE_METRIC_NAMESPACE": NAMESPACE,
         "SLUICE_SHARD_QUEUE_URL": queue_url("shards"),
+        "SLUICE_TICK_QUEUE_URL": queue_url("ticks"),
+        "SLUICE_STATE_TABLE": "states",
         "POWERTOOLS_METRICS_NAMESPACE": f"{NAMESPACE}/ControlPlane",
-        "POWERTOOLS_SERVICE_NAME": "publish_backlog",
+        "POWERTOOLS_SERVICE_NAME": name,
     }
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(1), "w")

@@ -67,7 +67,7 @@ def serve_minute(
     before = sum(aws.counts().requests.values())
     schedule = {"scheduled_time": (minute + timedelta(seconds=SCHEDULED_AT_S)).isoformat()}
     tick = function.invoke(schedule, at=minute + timedelta(seconds=TICK_AT_S))
-    shards = aws.sent()
+    shards = [body for _, body in aws.sent()]
     calls = sum(aws.counts().requests.values()) - before
     before_deliveries = sum(aws.counts().requests.values())
     served: list[Invocation] = []

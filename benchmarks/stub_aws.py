@@ -1,20 +1,24 @@
 """An AWS stub over HTTP for benchmarks of the tick: every request is answered after the same time.
 
-It has the workloads' documents, queues and fleets, keeps the data points put and the messages sent, and
-rejects requests beyond AWS's size limits. It is no AWS otherwise: its workloads never change.
+It has the workloads' documents, queues and fleets, keeps the data points put, the messages sent and the items
+written on condition, counts what AWS bills by size, and rejects requests beyond AWS's size limits. It is no
+AWS otherwise: its workloads never change.
 
 Longer than 300 lines because each AWS operation that a tick calls has its answer here.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+import math
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,9 +31,12 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks import serving  # noqa: E402
 from benchmarks.serving import Answer, Counts, Request  # noqa: E402
+from sluice.core.model import MSG_PROCESSING_DURATION  # noqa: E402
 from tests.support.builders import (  # noqa: E402
+    deadline_section,
     document,
     ecs_document,
+    tracking_section,
 )
 
 LATENCY_S = 0.01
@@ -38,7 +45,13 @@ PREFIX = "/sluice/workloads"
 CLUSTER = "workers"
 INSTANCES = 2
 """Instances of each fleet that is not at zero."""
-MEBIBYTE = 2**20
+PROCESSING_S, PROCESSED = 5.0, 40
+"""How long each message takes, as the workers publish it, and how many they publish a minute."""
+KIBIBYTE, MEBIBYTE = 2**10, 2**20
+SQS_BILLED_BYTES = 64 * KIBIBYTE
+"""SQS bills each 64 KiB of a request's messages as one request (documented)."""
+WRITE_UNIT_BYTES, READ_UNIT_BYTES = KIBIBYTE, 4 * KIBIBYTE
+"""DynamoDB's units of a write, and of a consistent read (documented)."""
 JSON, XML = b"application/x-amz-json-1.1", b"text/xml"
 GROUP_XML = (
     "<member><AutoScalingGroupName>{name}</AutoScalingGroupName>"
@@ -89,26 +102,51 @@ def is_idle(number: int) -> bool:
     return number // 10 % 100 == 1
 
 
-def registered(number: int) -> str:
+def registered(number: int, *, scaling: str) -> str:
     """The workload's document; its idle period is longer than any benchmark."""
     name = name_of(number)
     shown = ecs_document(name) if on_ecs(number) else document(name)
+    if scaling == "deadline":
+        tracking = tracking_section(processing_s=PROCESSING_S)
+        shown |= {"scaling": deadline_section(), "tracking": tracking, "policy_arn": ""}
     return json.dumps(shown | {"idle_minutes": 120}, separators=(",", ":"))
+
+
+@dataclass(slots=True, kw_only=True)
+class BilledCounts(Counts):
+    """The requests so far, and what AWS bills of them by size."""
+
+    send_units: int = 0
+    """SQS requests of 64 KiB each."""
+    metrics_read: int = 0
+    read_units: int = 0
+    write_units: int = 0
+    largest_item_bytes: int = 0
 
 
 class AwsError(Exception):
     """The request is one that AWS answers with an error."""
 
+    code = "ValidationError"
+
+
+class ConditionFailedError(AwsError):
+    """The item's condition is not met."""
+
+    code = "ConditionalCheckFailedException"
+
 
 class Aws:
     """Answers every request of a tick."""
 
-    def __init__(self, workloads: int) -> None:
-        self.counts = Counts()
-        self._documents = [registered(number) for number in range(workloads)]
+    def __init__(self, workloads: int, scaling: str, waiting: int) -> None:
+        self.counts = BilledCounts()
+        self._waiting = waiting
+        self._documents = [registered(number, scaling=scaling) for number in range(workloads)]
+        self._items: dict[str, Mapping[str, Any]] = {}
         self._points: dict[str, dict[str, list[float]]] = defaultdict(dict)
         """Fleet -> minute -> sum and count of the values put."""
-        self._sent: list[str] = []
+        self._sent: list[tuple[int, str]] = []
 
     def answer(self, request: Request) -> Answer:
         """Serve a request: Auto Scaling uses forms and XML, the other services JSON."""
@@ -118,8 +156,9 @@ class Aws:
             self.counts.add(operation)
             done = self.OPERATIONS[operation](self, parameters)
         except AwsError as error:
-            click.echo(f"the stub of AWS rejects {error}", err=True)
-            return _error_answer(str(error), as_json=b"x-amz-target" in request.headers)
+            if not isinstance(error, ConditionFailedError):
+                click.echo(f"the stub of AWS rejects {error}", err=True)
+            return _error_answer(error, as_json=b"x-amz-target" in request.headers)
         return _to_answer(done)
 
     def record(self, path: str) -> object:
@@ -154,8 +193,8 @@ class Aws:
     def _attributes(self, parameters: Mapping[str, Any]) -> object:
         number = _number_of(parameters["QueueUrl"])
         counts = {
-            "ApproximateNumberOfMessages": str(_visible(number)),
-            "ApproximateNumberOfMessagesNotVisible": "0",
+            "ApproximateNumberOfMessages": str(_visible(number) + self._waiting),
+            "ApproximateNumberOfMessagesNotVisible": str(_in_flight(number)),
             "ApproximateNumberOfMessagesDelayed": "0",
         }
         return {"Attributes": {name: counts[name] for name in parameters["AttributeNames"]}}
@@ -163,10 +202,10 @@ class Aws:
     def _send(self, parameters: Mapping[str, Any]) -> object:
         entries = parameters["Entries"]
         _require_at_most(len(entries), 10, "messages a batch")
-        _require_at_most(
-            sum(len(entry["MessageBody"].encode()) for entry in entries), MEBIBYTE, "bytes a batch"
-        )
-        self._sent += [entry["MessageBody"] for entry in entries]
+        size_bytes = sum(len(entry["MessageBody"].encode()) for entry in entries)
+        _require_at_most(size_bytes, MEBIBYTE, "bytes a batch")
+        self.counts.send_units += math.ceil(size_bytes / SQS_BILLED_BYTES)
+        self._sent += [(entry.get("DelaySeconds", 0), entry["MessageBody"]) for entry in entries]
         done = [{"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""} for entry in entries]
         return {"Successful": done, "Failed": []}
 
@@ -183,6 +222,16 @@ class Aws:
             "</DescribeAutoScalingGroupsResult><ResponseMetadata><RequestId>0</RequestId></ResponseMetadata>"
             "</DescribeAutoScalingGroupsResponse>"
         )
+
+    def _set_capacity(self, parameters: Mapping[str, str]) -> str:
+        _number_of(parameters["AutoScalingGroupName"])
+        return (
+            '<SetDesiredCapacityResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/">'
+            "<ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></SetDesiredCapacityResponse>"
+        )
+
+    def _update_service(self, parameters: Mapping[str, Any]) -> object:
+        return {"service": _service(_number_of(parameters["service"]))}
 
     def _services(self, parameters: Mapping[str, Any]) -> object:
         _require_at_most(len(parameters["services"]), 10, "services a call")
@@ -206,20 +255,47 @@ class Aws:
     def _history(self, parameters: Mapping[str, Any]) -> object:
         queries = parameters["MetricDataQueries"]
         _require_at_most(len(queries), 500, "queries a call")
+        self.counts.metrics_read += len(queries)
         start, end = _minute(parameters["StartTime"]), _minute(parameters["EndTime"])
         return {"MetricDataResults": [self._series(query, start, end) for query in queries]}
 
     def _series(self, query: Mapping[str, Any], start: str, end: str) -> object:
         metric = query["MetricStat"]["Metric"]
-        minutes = self._points[_fleet(metric["Dimensions"])]
-        known = sorted(minute for minute in minutes if start <= minute < end)
+        if metric["MetricName"] == MSG_PROCESSING_DURATION:
+            values = {start: PROCESSED if query["MetricStat"]["Stat"] == "SampleCount" else PROCESSING_S}
+        else:
+            minutes = self._points[_fleet(metric["Dimensions"])]
+            known = sorted(minute for minute in minutes if start <= minute < end)
+            values = {minute: minutes[minute][0] / minutes[minute][1] for minute in known}
         return {
             "Id": query["Id"],
             "Label": metric["MetricName"],
-            "Timestamps": [datetime.fromisoformat(f"{minute}Z").timestamp() for minute in known],
-            "Values": [minutes[minute][0] / minutes[minute][1] for minute in known],
+            "Timestamps": [datetime.fromisoformat(f"{minute}Z").timestamp() for minute in values],
+            "Values": list(values.values()),
             "StatusCode": "Complete",
         }
+
+    def _items_of(self, parameters: Mapping[str, Any]) -> object:
+        [(table, request)] = parameters["RequestItems"].items()
+        _require_at_most(len(request["Keys"]), 100, "keys a call")
+        items = [self._items.get(key["workload"]["S"]) for key in request["Keys"]]
+        self.counts.read_units += sum(units(item_bytes(item or {}), READ_UNIT_BYTES) for item in items)
+        return {"Responses": {table: [item for item in items if item]}, "UnprocessedKeys": {}}
+
+    def _put_item(self, parameters: Mapping[str, Any]) -> object:
+        item, values = parameters["Item"], parameters["ExpressionAttributeValues"]
+        size_bytes = item_bytes(item)
+        self.counts.write_units += units(size_bytes, WRITE_UNIT_BYTES)
+        self.counts.largest_item_bytes = max(self.counts.largest_item_bytes, size_bytes)
+        stored = self._items.get(item["workload"]["S"])
+        if ":replaced" in values:
+            is_met = stored is not None and stored["tick"] == values[":replaced"]
+        else:
+            is_met = stored is None or int(stored["tick"]["N"]) < int(values[":tick"]["N"])
+        if not is_met:
+            raise ConditionFailedError("the conditional request failed")
+        self._items[item["workload"]["S"]] = item
+        return {}
 
     OPERATIONS: ClassVar[Mapping[str, Callable[[Aws, Any], Any]]] = {
         "GetParametersByPath": _parameters,
@@ -231,7 +307,27 @@ class Aws:
         "DescribeScalableTargets": _targets,
         "PutMetricData": _put,
         "GetMetricData": _history,
+        "SetDesiredCapacity": _set_capacity,
+        "UpdateService": _update_service,
+        "BatchGetItem": _items_of,
+        "PutItem": _put_item,
     }
+
+
+def units(size_bytes: int, unit_bytes: int) -> int:
+    """The units that DynamoDB bills for an item of this size: at least one."""
+    return max(1, math.ceil(size_bytes / unit_bytes))
+
+
+def item_bytes(item: Mapping[str, Mapping[str, str]]) -> int:
+    """An item's size as DynamoDB bills it: every name and value; two digits of a number take a byte."""
+    return sum(len(name.encode()) + _value_bytes(*next(iter(value.items()))) for name, value in item.items())
+
+
+def _value_bytes(kind: str, text: str) -> int:
+    if kind == "N":
+        return math.ceil(len(text) / 2) + 1
+    return len(base64.b64decode(text)) if kind == "B" else len(text.encode())
 
 
 def _require_at_most(count: int, maximum: int, what: str) -> None:
@@ -248,11 +344,15 @@ def _number_of(name: str) -> int:
 
 def backlog_per_instance(number: int) -> float:
     """The value that is to be published for a workload, in every minute."""
-    return _visible(number) / max(_desired(number), 1)
+    return (_visible(number) + _in_flight(number)) / max(_desired(number), 1)
 
 
 def _visible(number: int) -> int:
     return 0 if is_at_zero(number) or is_idle(number) else 10 + number % 90
+
+
+def _in_flight(number: int) -> int:
+    return _desired(number) if _visible(number) else 0
 
 
 def _desired(number: int) -> int:
@@ -337,11 +437,10 @@ def _to_answer(done: object, *, status: int = 200) -> Answer:
     return Answer(body=json.dumps(done).encode(), content_type=JSON, status=status)
 
 
-def _error_answer(message: str, *, as_json: bool) -> Answer:
-    code = "ValidationError"
+def _error_answer(failure: AwsError, *, as_json: bool) -> Answer:
     if as_json:
-        return _to_answer({"__type": code, "message": message}, status=400)
-    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+        return _to_answer({"__type": failure.code, "message": str(failure)}, status=400)
+    error = f"<Error><Code>{failure.code}</Code><Message>{failure}</Message></Error>"
     return _to_answer(f"<ErrorResponse>{error}</ErrorResponse>", status=400)
 
 
@@ -351,34 +450,45 @@ class Stub:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
 
-    def counts(self) -> Counts:
+    def counts(self) -> BilledCounts:
         """Request counts so far; the most concurrent requests since the last call."""
-        return Counts(**serving.read_record(self.endpoint))
+        return BilledCounts(**serving.read_record(self.endpoint))
 
     def points(self) -> dict[str, dict[str, tuple[float, int]]]:
         """Fleet -> minute -> sum and count of the values put."""
         return serving.read_record(self.endpoint, "/points")  # type: ignore[no-any-return]
 
-    def sent(self) -> list[str]:
-        """The messages sent to any queue since the last call."""
-        return serving.read_record(self.endpoint, "/sent")  # type: ignore[no-any-return]
+    def sent(self) -> list[tuple[int, str]]:
+        """The messages sent to any queue since the last call, each with its delay in seconds."""
+        return [(delay_s, body) for delay_s, body in serving.read_record(self.endpoint, "/sent")]
 
 
 @contextmanager
-def stub(*, workloads: int, latency_s: float) -> Iterator[Stub]:
+def stub(
+    *, workloads: int, latency_s: float, scaling: str = "target_tracking", waiting: int = 0
+) -> Iterator[Stub]:
     """A stub in a separate process, which ends with the context."""
     options = ["--workloads", str(workloads), "--latency-s", str(latency_s)]
+    options += ["--scaling", scaling, "--waiting", str(waiting)]
     with serving.started(Path(__file__).resolve(), options) as endpoint:
         yield Stub(endpoint)
 
 
 @click.command()
 @click.option("--workloads", default=1000, show_default=True, help="Registered.")
+@click.option(
+    "--scaling",
+    type=click.Choice(["target_tracking", "deadline"]),
+    default="target_tracking",
+    show_default=True,
+    help="What decides the fleets' sizes.",
+)
+@click.option("--waiting", default=0, show_default=True, help="Further messages that wait in each queue.")
 @click.option("--latency-s", default=0.01, show_default=True, help="Seconds from a request to its answer.")
 @click.option("--port", default=0, help="0 takes a free one, which is printed.")
-def main(workloads: int, latency_s: float, port: int) -> None:
+def main(workloads: int, scaling: str, waiting: int, latency_s: float, port: int) -> None:
     """Serve until killed."""
-    serving.serve(Aws(workloads), latency_s, port)
+    serving.serve(Aws(workloads, scaling, waiting), latency_s, port)
 
 
 if __name__ == "__main__":

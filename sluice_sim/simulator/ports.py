@@ -39,6 +39,7 @@ from sluice.ports import (
     RemainingS,
     Series,
     SeriesQuery,
+    StateWrite,
     StoredState,
 )
 from sluice.report import sentence
@@ -232,17 +233,23 @@ class SimulatedStates:
         state = self.stored.get(name)
         return None if state is None else StoredState(tick_s=state.tick_s, state=state)
 
-    def write(self, workload: str, state: EngineState, *, replaces: StoredState | None) -> bool:
-        """Store the state in place of `replaces`; without it, in place of any older one."""
-        present = self.stored.get(workload)
+    def write(
+        self,
+        writes: Mapping[str, StateWrite],
+        remaining_s: RemainingS,  # noqa: ARG002 - no write takes time here
+    ) -> Mapping[str, bool | Unknown]:
+        """Store each workload's state; returns whether it is stored."""
+        return {name: self._write(name, write) for name, write in writes.items()}
+
+    def _write(self, workload: str, write: StateWrite) -> bool:
+        present, replaces = self.stored.get(workload), write.replaces
         if replaces is not None:
             is_free = present is not None and present.tick_s == replaces.tick_s
         else:
-            is_free = present is None or present.tick_s < state.tick_s
-        if not is_free:
-            return False
-        self.stored[workload] = state
-        return True
+            is_free = present is None or present.tick_s < write.state.tick_s
+        if is_free:
+            self.stored[workload] = write.state
+        return is_free
 
 
 WITHOUT_EVIDENCE = (Reason.TOO_FEW_SAMPLES, Reason.UNKNOWN_READING)

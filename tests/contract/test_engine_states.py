@@ -8,7 +8,7 @@ import pytest
 from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Peak
 from sluice.core.model import Unknown
-from sluice.ports import EngineStates, StoredState
+from sluice.ports import EngineStates, StateWrite, StoredState
 from sluice_sim.simulator.ports import SimulatedStates
 from tests.sluice.aws import account
 from tests.support.builders import NOW, engine_state, plenty
@@ -20,6 +20,11 @@ NOON_S = NOW.timestamp()
 @dataclass
 class Subject:
     port: EngineStates
+
+    def write(self, name: str, state: EngineState, *, replaces: StoredState | None = None) -> bool:
+        written = self.port.write({name: StateWrite(state=state, replaces=replaces)}, plenty)[name]
+        assert isinstance(written, bool)
+        return written
 
     def read(self, name: str) -> StoredState | None:
         found = self.port.read([name], plenty)[name]
@@ -71,13 +76,13 @@ def test_nothing_is_stored_of_a_workload_that_was_never_served(subject: Subject)
 
 
 def test_what_was_written_is_read_back(subject: Subject) -> None:
-    assert subject.port.write("a", everything(), replaces=None)
+    assert subject.write("a", everything())
     assert subject.read("a") == StoredState(tick_s=NOON_S, state=everything())
 
 
 def test_each_workload_has_a_state_of_its_own(subject: Subject) -> None:
     for place, name in enumerate(("a", "b")):
-        assert subject.port.write(name, at(place), replaces=None)
+        assert subject.write(name, at(place))
     assert subject.port.read(["b", "a", "c"], plenty) == {
         "a": StoredState(tick_s=NOON_S, state=at(0)),
         "b": StoredState(tick_s=NOON_S + 10, state=at(1)),
@@ -86,17 +91,17 @@ def test_each_workload_has_a_state_of_its_own(subject: Subject) -> None:
 
 
 def test_the_next_tick_replaces_what_it_read(subject: Subject) -> None:
-    subject.port.write("a", at(0), replaces=None)
-    assert subject.port.write("a", at(1, visible=5), replaces=subject.read("a"))
+    subject.write("a", at(0))
+    assert subject.write("a", at(1, visible=5), replaces=subject.read("a"))
     assert subject.read("a") == StoredState(tick_s=NOON_S + 10, state=at(1, visible=5))
 
 
 @pytest.mark.parametrize("tick", [1, 2])
 def test_of_two_writes_that_replace_the_same_state_the_first_one_counts(subject: Subject, tick: int) -> None:
-    subject.port.write("a", at(0), replaces=None)
+    subject.write("a", at(0))
     read = subject.read("a")
-    assert subject.port.write("a", at(1, visible=5), replaces=read)
-    assert not subject.port.write("a", at(tick, visible=9), replaces=read)
+    assert subject.write("a", at(1, visible=5), replaces=read)
+    assert not subject.write("a", at(tick, visible=9), replaces=read)
     assert subject.read("a") == StoredState(tick_s=NOON_S + 10, state=at(1, visible=5))
 
 
@@ -104,25 +109,43 @@ def test_of_two_writes_that_replace_the_same_state_the_first_one_counts(subject:
 def test_a_write_that_replaces_nothing_counts_only_over_an_older_tick(
     subject: Subject, tick: int, written: bool
 ) -> None:
-    subject.port.write("a", at(1, visible=5), replaces=None)
-    assert subject.port.write("a", at(tick, visible=9), replaces=None) is written
+    subject.write("a", at(1, visible=5))
+    assert subject.write("a", at(tick, visible=9)) is written
     newest = at(tick, visible=9) if written else at(1, visible=5)
     assert subject.read("a") == StoredState(tick_s=newest.tick_s, state=newest)
 
 
 def test_a_write_that_replaces_a_state_which_is_gone_does_not_count(subject: Subject) -> None:
-    assert not subject.port.write("a", at(1), replaces=StoredState(tick_s=NOON_S, state=at(0)))
+    assert not subject.write("a", at(1), replaces=StoredState(tick_s=NOON_S, state=at(0)))
     assert subject.read("a") is None
 
 
 def test_more_workloads_than_one_call_reads_are_all_read(subject: Subject) -> None:
     names = [f"w{index:03}" for index in range(101)]
     for name in names[::50]:
-        subject.port.write(name, at(), replaces=None)
+        subject.write(name, at())
     found = subject.port.read(names, plenty)
     assert [name for name, stored in found.items() if stored is not None] == ["w000", "w050", "w100"]
     assert len(found) == 101
 
 
+def test_states_that_are_written_together_are_each_stored_on_their_own_condition(subject: Subject) -> None:
+    subject.write("a", at(0))
+    subject.write("b", at(0))
+    old = subject.read("a")
+    subject.write("a", at(1, visible=5), replaces=old)
+    writes = {
+        "a": StateWrite(state=at(1, visible=9), replaces=old),
+        "b": StateWrite(state=at(1), replaces=subject.read("b")),
+        "c": StateWrite(state=at(1), replaces=None),
+    }
+    assert subject.port.write(writes, plenty) == {"a": False, "b": True, "c": True}
+    stored = subject.port.read(["a", "b", "c"], plenty)
+    assert stored == {
+        name: StoredState(tick_s=NOON_S + 10, state=at(1, visible=5 if name == "a" else 0)) for name in "abc"
+    }
+
+
 def test_no_workloads_are_no_states(subject: Subject) -> None:
     assert subject.port.read([], plenty) == {}
+    assert subject.port.write({}, plenty) == {}

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
-from sluice.core.deadline.state import EngineState
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
@@ -42,6 +41,7 @@ from sluice.ports import (
     RemainingS,
     Series,
     SeriesQuery,
+    StateWrite,
     StoredState,
 )
 from sluice.usecases.tick_context import TickContext
@@ -441,7 +441,7 @@ class FakeStates:
     """Workload name -> what is stored of it."""
     failing: dict[str, str] = field(default_factory=dict)
     """Workload name -> the reason why its state cannot be read."""
-    refusing: dict[str, SluiceError] = field(default_factory=dict)
+    refusing: dict[str, str] = field(default_factory=dict)
     """Workload name -> why its state cannot be written."""
 
     def read(
@@ -457,17 +457,24 @@ class FakeStates:
             return LATE
         return Unknown(reason=self.failing[name]) if name in self.failing else self.stored.get(name)
 
-    def write(self, workload: str, state: EngineState, *, replaces: StoredState | None) -> bool:
+    def write(
+        self, writes: Mapping[str, StateWrite], remaining_s: RemainingS
+    ) -> Mapping[str, bool | Unknown]:
+        return {name: self._write(name, write, remaining_s) for name, write in writes.items()}
+
+    def _write(self, workload: str, write: StateWrite, remaining_s: RemainingS) -> bool | Unknown:
         self.calls.record("states.write", workload)
+        if remaining_s() <= 0:
+            return LATE
         if workload in self.refusing:
-            raise self.refusing[workload]
-        found = self.stored.get(workload)
+            return Unknown(reason=self.refusing[workload])
+        found, replaces = self.stored.get(workload), write.replaces
         if replaces is None:
-            written = found is None or found.tick_s < state.tick_s
+            written = found is None or found.tick_s < write.state.tick_s
         else:
             written = found is not None and found.tick_s == replaces.tick_s
         if written:
-            self.stored[workload] = StoredState(tick_s=state.tick_s, state=state)
+            self.stored[workload] = StoredState(tick_s=write.state.tick_s, state=write.state)
         self.calls.between()
         return written
 

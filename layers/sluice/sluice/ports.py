@@ -210,6 +210,14 @@ class StoredState:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateWrite:
+    """A state to store in place of `replaces`; without it, in place of any older one."""
+
+    state: EngineState
+    replaces: StoredState | None
+
+
 class EngineStates(Protocol):
     """What the deadline engine remembers of each workload from one tick to the next."""
 
@@ -219,10 +227,12 @@ class EngineStates(Protocol):
         """What is stored by workload name, None for nothing; what is not read in time is Unknown."""
         ...
 
-    def write(self, workload: str, state: EngineState, *, replaces: StoredState | None) -> bool:
-        """Store the state in place of `replaces`; without it, in place of any older one.
+    def write(
+        self, writes: Mapping[str, StateWrite], remaining_s: RemainingS
+    ) -> Mapping[str, bool | Unknown]:
+        """Store each workload's state; returns by workload name whether it is stored.
 
-        Returns False if another invocation has stored one meanwhile.
+        False if another invocation has stored one meanwhile. Unknown if the write failed or was late.
         """
         ...
 

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
@@ -110,6 +111,13 @@ def test_fields_that_nothing_reads_are_not_parsed(
     parameters = {"services": ["queue-proc"]} if service == "ecs" else {}
     found = getattr(answering(service, text)(), method)(**parameters)[field][0]
     assert not found.keys() & {"events", "createdAt", "HealthCheckType"}
+
+
+def test_nothing_is_parsed_of_a_service_that_was_updated(answering: Answering) -> None:
+    """Its last hundred events would take longer than the call."""
+    text = json.dumps({"service": json.loads(SERVICES)["services"][0]})
+    found = answering("ecs", text)().update_service(service="queue-proc", desiredCount=3)
+    assert found.keys() == {"ResponseMetadata"}
 
 
 def test_one_client_spares_what_another_of_the_same_session_reads() -> None:

@@ -1,4 +1,5 @@
 import json
+import threading
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,7 @@ from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.core.deadline.encoding import VERSION, encoded
 from sluice.core.deadline.state import EngineState
 from sluice.core.model import Unknown
-from sluice.errors import ConfigError, TransientError
-from sluice.ports import StoredState
+from sluice.ports import StateWrite, StoredState
 from tests.sluice.aws import account
 from tests.sluice.aws.stubs import ANY, Call, refusal, stubbed, unchecked
 from tests.support.builders import NOW, engine_state, plenty
@@ -23,6 +23,12 @@ TICK = str(round(NOON_S * 10))
 
 def states(client: Any, pool: ThreadPoolExecutor) -> DynamoDbEngineStates:
     return DynamoDbEngineStates(lambda: client, pool, "states")
+
+
+def write(
+    port: DynamoDbEngineStates, name: str, state: EngineState, *, replaces: StoredState | None = None
+) -> bool | Unknown:
+    return port.write({name: StateWrite(state=state, replaces=replaces)}, plenty)[name]
 
 
 def item(name: str, remembered: EngineState | None = None, **changes: Any) -> dict[str, Any]:
@@ -133,12 +139,12 @@ class TestDamage:
             account.create_state_table()
             dynamodb, port = account.client("dynamodb"), states(account.client("dynamodb"), pool)
             dynamodb.put_item(TableName="states", Item=item("a", tick=tick))
-            port.write("b", engine_state(NOON_S), replaces=None)
+            write(port, "b", engine_state(NOON_S))
             found = port.read(["a", "b"], plenty)
             assert found["b"] == StoredState(tick_s=NOON_S, state=engine_state(NOON_S))
             assert isinstance(found["a"], StoredState)
             assert found["a"].state is None
-            assert port.write("a", engine_state(NOON_S + 10), replaces=found["a"])
+            assert write(port, "a", engine_state(NOON_S + 10), replaces=found["a"])
             written = StoredState(tick_s=NOON_S + 10, state=engine_state(NOON_S + 10))
             assert port.read(["a"], plenty) == {"a": written}
 
@@ -148,7 +154,7 @@ class TestWriting:
         with account.account():
             account.create_state_table()
             dynamodb = account.client("dynamodb")
-            assert states(dynamodb, pool).write("a", engine_state(NOON_S), replaces=None)
+            assert write(states(dynamodb, pool), "a", engine_state(NOON_S))
             [stored] = dynamodb.scan(TableName="states")["Items"]
         assert stored.pop("write_id")
         assert stored == item("a", engine_state(NOON_S), expires={"N": str(round(NOON_S + 7 * 86_400))})
@@ -164,13 +170,13 @@ class TestWriting:
         }
         before = StoredState(tick_s=NOON_S, state=engine_state(NOON_S))
         with stubbed("dynamodb", ("put_item", request, {})) as client:
-            assert states(client, pool).write("a", engine_state(NOON_S + 10), replaces=before)
+            assert write(states(client, pool), "a", engine_state(NOON_S + 10), replaces=before)
 
     def test_a_condition_that_does_not_hold_is_an_outcome_and_no_failure(
         self, pool: ThreadPoolExecutor
     ) -> None:
         with refusing("ConditionalCheckFailedException", "The conditional request failed") as client:
-            assert not states(client, pool).write("a", engine_state(NOON_S), replaces=None)
+            assert write(states(client, pool), "a", engine_state(NOON_S)) is False
 
     def test_a_write_whose_answer_was_lost_counts_when_its_second_attempt_is_refused(
         self, pool: ThreadPoolExecutor
@@ -186,28 +192,39 @@ class TestWriting:
                 return put(**parameters)
 
             port = states(SimpleNamespace(put_item=twice), pool)
-            assert port.write("a", engine_state(NOON_S), replaces=None)
+            assert write(port, "a", engine_state(NOON_S))
             assert len(sent) == 1
-            assert not states(client, pool).write("a", engine_state(NOON_S), replaces=None)
+            assert not write(states(client, pool), "a", engine_state(NOON_S))
 
-    @pytest.mark.parametrize(
-        ("code", "error"),
-        [
-            ("ProvisionedThroughputExceededException", TransientError),
-            ("ThrottlingException", TransientError),
-            ("InternalServerError", TransientError),
-            ("ResourceNotFoundException", ConfigError),
-            ("AccessDeniedException", ConfigError),
-        ],
-    )
-    def test_a_refused_write_raises_with_the_workload(
-        self, pool: ThreadPoolExecutor, code: str, error: type[Exception]
+    @pytest.mark.parametrize("code", ["ThrottlingException", "ResourceNotFoundException"])
+    def test_a_refused_write_is_unknown_and_names_the_workload(
+        self, pool: ThreadPoolExecutor, code: str
     ) -> None:
-        with (
-            refusing(code, "no") as client,
-            pytest.raises(error, match=f"PutItem of a to states: AWS answered {code}: no"),
-        ):
-            states(client, pool).write("a", engine_state(NOON_S), replaces=None)
+        with refusing(code, "no") as client:
+            found = write(states(client, pool), "a", engine_state(NOON_S))
+        assert found == Unknown(reason=f"PutItem of a to states: AWS answered {code}: no")
+
+    def test_the_states_of_a_slice_are_written_concurrently(self) -> None:
+        """One after the other, sixty would take a second of a tick."""
+        together = threading.Barrier(3, timeout=10)
+        client = SimpleNamespace(put_item=lambda **_: together.wait())
+        writes = {name: StateWrite(state=engine_state(NOON_S), replaces=None) for name in "abc"}
+        with account.threads() as threads:
+            assert states(client, threads).write(writes, plenty) == dict.fromkeys("abc", True)
+
+    def test_a_write_that_takes_too_long_is_unknown_for_its_workload_alone(self) -> None:
+        hang = threading.Event()
+
+        def put(**parameters: Any) -> None:
+            if parameters["Item"]["workload"] == {"S": "a"}:
+                hang.wait(10)
+
+        writes = {name: StateWrite(state=engine_state(NOON_S), replaces=None) for name in "ab"}
+        with account.threads() as threads:
+            found = states(SimpleNamespace(put_item=put), threads).write(writes, lambda: 0.2)
+            hang.set()
+        late = Unknown(reason="PutItem of a to states: not read before the deadline")
+        assert found == {"a": late, "b": True}
 
 
 def refusing(code: str, message: str) -> Any:

@@ -20,8 +20,8 @@ from sluice.core.model import (
 )
 from sluice.errors import ConfigError, DefectError, TransientError
 from sluice.events import Shard, shard_message
-from sluice.ports import Counter, Outcome, StoredState
-from sluice.usecases.deadline_ticks import FUTURE_AFTER_S, serve_deadline_ticks
+from sluice.ports import Counter, Outcome, RemainingS, StoredState
+from sluice.usecases.deadline_ticks import FUTURE_AFTER_S, STORED_WITHIN_S, serve_deadline_ticks
 from sluice.usecases.tick_context import NO_TIME_LEFT
 from tests.support.builders import (
     MINUTE_NOW,
@@ -33,7 +33,7 @@ from tests.support.builders import (
     seconds,
     workload,
 )
-from tests.support.fakes import FakeAccount
+from tests.support.fakes import FakeAccount, FakeSlice
 
 WAITING = 600
 """Messages of a second each, due in 300 s; a boot takes 180 s: five instances."""
@@ -207,7 +207,7 @@ class TestTheState:
         self, account: FakeAccount
     ) -> None:
         one, other = add(account, "a"), add(account, "b")
-        account.states.refusing["a"] = TransientError("DynamoDB is throttling")
+        account.states.refusing["a"] = "DynamoDB is throttling"
         tick(account)
         assert account.resizes() == [(other.fleet, NEEDED)]
         assert account.report.failures == [("a", Counter.ACTION_FAILED, "DynamoDB is throttling")]
@@ -463,17 +463,42 @@ class TestIsolation:
         self, account: FakeAccount
     ) -> None:
         """Lambda would end it at any call, and no line would say which workloads are missing."""
-        one, _ = add(account, "a"), add(account, "b")
-        write = account.states.write
+        one, other = add(account, "a"), add(account, "b")
+        set_desired = account.fleets.set_desired
 
-        def slow(*arguments: object, **named: object) -> bool:
-            account.remaining = 0
-            return write(*arguments, **named)  # type: ignore[arg-type]
+        def slow(fleet: Fleet, instances: int) -> None:
+            account.remaining = -STORED_WITHIN_S
+            set_desired(fleet, instances)
 
-        account.states.write = slow  # type: ignore[method-assign]
+        account.fleets.set_desired = slow  # type: ignore[method-assign]
         tick(account)
         assert account.resizes() == [(one.fleet, NEEDED)]
         assert account.report.failures == [("b", Counter.ACTION_FAILED, NO_TIME_LEFT)]
+        account.fleets.set_desired, account.remaining = set_desired, 60  # type: ignore[method-assign]
+        tick(account, 1)
+        assert account.desired(other) == NEEDED + 1  # less time is left
+
+    @pytest.mark.parametrize(
+        ("left_s", "acts"), [(-STORED_WITHIN_S / 2, True), (-STORED_WITHIN_S, False)], ids=["in time", "late"]
+    )
+    def test_a_tick_whose_time_for_reading_is_over_still_stores_and_acts_while_that_has_time(
+        self, account: FakeAccount, monkeypatch: pytest.MonkeyPatch, left_s: float, acts: bool
+    ) -> None:
+        served = add(account)
+        read = FakeSlice.one
+
+        def slow(registry: FakeSlice, name: str, remaining_s: RemainingS) -> Workload:
+            found = read(registry, name, remaining_s)
+            account.remaining = left_s
+            return found
+
+        monkeypatch.setattr(FakeSlice, "one", slow)
+        tick(account)
+        assert account.resizes() == ([(served.fleet, NEEDED)] if acts else [])
+        assert list(account.states.stored) == (["transcription"] if acts else [])
+        assert [counter for _, counter, _ in account.report.failures] == (
+            [] if acts else [Counter.ACTION_FAILED]
+        )
 
     def test_no_table_fails_with_the_missing_setting(self, account: FakeAccount) -> None:
         add(account)

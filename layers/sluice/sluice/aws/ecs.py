@@ -50,9 +50,10 @@ RESPONSE_FIELDS: Mapping[str, Any] = {
             "deployments": {"rolloutState": {}, "createdAt": {}},
             "taskSets": {"stabilityStatus": {}, "createdAt": {}, "updatedAt": {}},
         }
-    }
+    },
+    "UpdateService": {},
 }
-"""Operation -> the fields of its response that `_service` needs."""
+"""Operation -> the fields of its response that are needed; an updated service comes with its last events."""
 ENDED_STATES = ("COMPLETED", "FAILED")
 """Rollout states of a deployment that has ended; any other state counts as still running."""
 SCALABLE_TARGETS_PER_CALL = 50

@@ -18,9 +18,8 @@ from sluice.aws.concurrent_reads import batches, fan_out, per_item
 from sluice.aws.errors import aws_errors, refused_by_condition
 from sluice.aws.responses import field, list_field, optional_list_field
 from sluice.core.deadline.encoding import decoded, encoded
-from sluice.core.deadline.state import EngineState
 from sluice.core.model import Unknown
-from sluice.ports import RemainingS, StoredState
+from sluice.ports import RemainingS, StateWrite, StoredState
 
 KEYS_PER_CALL = 100
 MAX_CALLS_PER_BATCH = 3
@@ -50,14 +49,25 @@ class DynamoDbEngineStates:
         )
         return per_item(batched)
 
-    def write(self, workload: str, state: EngineState, *, replaces: StoredState | None) -> bool:
-        """PutItem, on condition that no other invocation has written meanwhile."""
+    def write(
+        self, writes: Mapping[str, StateWrite], remaining_s: RemainingS
+    ) -> Mapping[str, bool | Unknown]:
+        """PutItem of each, all concurrently, on condition that no other invocation has written meanwhile."""
+        client = self._client()
+
+        def put(workload: str) -> bool:
+            return self._put(client, workload, writes[workload])
+
+        return fan_out(self._pool, put, writes, self._writing, remaining_s)
+
+    def _put(self, client: Any, workload: str, write: StateWrite) -> bool:
+        state, replaces = write.state, write.replaces
         tick = _tenths(state.tick_s)
         values = {":number": {"S": "N"}, ":tick": {"N": tick}}
         condition = NOTHING_NEWER
         if replaces is not None and replaces.tick_s != NO_TICK_S:
             condition, values = SAME_TICK, {":replaced": {"N": _tenths(replaces.tick_s)}}
-        write_id = {"S": uuid.uuid4().hex}
+        write_id = {"B": uuid.uuid4().bytes}
         item = {
             "workload": {"S": workload},
             "tick": {"N": tick},
@@ -65,8 +75,8 @@ class DynamoDbEngineStates:
             "write_id": write_id,
             "expires": {"N": str(round(state.tick_s + KEPT_FOR.total_seconds()))},
         }
-        with aws_errors(f"PutItem of {workload} to {self._table}"), refused_by_condition() as refused:
-            self._client().put_item(
+        with aws_errors(self._writing(workload)), refused_by_condition() as refused:
+            client.put_item(
                 TableName=self._table,
                 Item=item,
                 ConditionExpression=condition,
@@ -96,6 +106,9 @@ class DynamoDbEngineStates:
                 wanted = list_field(unprocessed, "Keys")
             reason = f"{self._reading(names)}: DynamoDB left it unprocessed {MAX_CALLS_PER_BATCH} times"
             return found | {field(field(key, "workload"), "S"): Unknown(reason=reason) for key in wanted}
+
+    def _writing(self, workload: str) -> str:
+        return f"PutItem of {workload} to {self._table}"
 
     def _reading(self, names: tuple[str, ...]) -> str:
         return f"BatchGetItem of {len(names)} states from {self._table}"

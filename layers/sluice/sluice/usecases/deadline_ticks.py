@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from sluice.core.deadline.decision import Scaling, decide_scale
 from sluice.core.deadline.memory import Tick
+from sluice.core.deadline.state import EngineState
 from sluice.core.minutes import minute_of
-from sluice.core.model import Decision, Mode, Reason, Unknown, Workload
+from sluice.core.model import Mode, Reason, Unknown, Workload
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard
-from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, StoredState, first_half
-from sluice.usecases.isolation import isolated, raise_for_defects, report_if_refused
+from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, StateWrite, StoredState, first_half
+from sluice.usecases.isolation import each_isolated, isolated, raise_for_defects, report_if_refused
 from sluice.usecases.measured_processing import measure_processing, processing_of
 from sluice.usecases.observe import observe, registered, report_unknown
 from sluice.usecases.tick_context import NO_TIME_LEFT, TickContext
@@ -23,6 +24,17 @@ STALE_AFTER = timedelta(seconds=90)
 """A later tick has the work of one that is older."""
 FUTURE_AFTER_S = 300.0
 """A state stored for a tick this far ahead was stored by a clock that is wrong."""
+STORED_WITHIN_S = 7.0
+"""What storing states may take of the time that an invocation keeps for acting; the resizes have the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decided:
+    """A decision to act on once its state is stored; `workload` is as its document says now."""
+
+    workload: Workload
+    scaling: Scaling
+    state: EngineState
 
 
 def serve_deadline_ticks(
@@ -86,8 +98,16 @@ def scale_by_deadline(
         report=report,
         remaining_s=remaining_s,
     )
-    for name in served:
-        step = partial(_scale, name, moment, stored[name], context)
+    decided: dict[str, _Decided] = {}
+
+    def decide(workload: Workload) -> None:
+        name = workload.name
+        if (found := _decide(name, moment, stored[name], context)) is not None:
+            decided[name] = found
+
+    each_isolated(served, Counter.ACTION_FAILED, report, decide)
+    for name in _remember(decided, stored, context):
+        step = partial(_act, decided[name], moment, context)
         isolated(name, Counter.ACTION_FAILED, report, step)
     measure_processing(context)
 
@@ -121,16 +141,16 @@ def _stored(
     return usable
 
 
-def _scale(name: str, moment: datetime, stored: StoredState | None, context: TickContext) -> None:
-    """Decide, remember, act. Remembering comes first: only one invocation of a tick succeeds, and it acts."""
+def _decide(name: str, moment: datetime, stored: StoredState | None, context: TickContext) -> _Decided | None:
+    """What to do with the workload and what to remember of it; None for nothing."""
     workload, ports, report = context.workloads[name], context.ports, context.report
-    scaling = _decided(workload, moment, stored, context)
+    scaling = _scaling(workload, moment, stored, context)
     if scaling.decision.reason is Reason.UNKNOWN_READING:
         report.decided(scaling.decision, Outcome.HELD)
         observation = context.observed[name]
         unknown = [one for one in (observation.backlog, observation.capacity) if isinstance(one, Unknown)]
         report_unknown(name, unknown, report)
-        return
+        return None
     if context.remaining_s() <= 0:
         raise TransientError(NO_TIME_LEFT)
     if scaling.decision.desired is not None and workload.mode is Mode.ACTIVE:
@@ -140,19 +160,40 @@ def _scale(name: str, moment: datetime, stored: StoredState | None, context: Tic
             workload.fleet,
             workload.queue_url,
         ):
-            return  # what was observed is no longer this workload's
+            return None  # what was observed is no longer this workload's
         if current != workload:
-            workload, scaling = current, _decided(current, moment, stored, context)
-    if ports.states is None or scaling.state is None:
-        return
-    if not ports.states.write(name, scaling.state, replaces=stored):
-        return  # another invocation has served this tick
-    if scaling.warning is not None:
-        report.decided(scaling.warning, Outcome.HELD)
-    _act(workload, scaling.decision, moment, context)
+            workload, scaling = current, _scaling(current, moment, stored, context)
+    if scaling.state is None:
+        return None
+    return _Decided(workload=workload, scaling=scaling, state=scaling.state)
 
 
-def _decided(
+def _remember(
+    decided: Mapping[str, _Decided], stored: Mapping[str, StoredState | None], context: TickContext
+) -> list[str]:
+    """Store what each decision remembers, before it acts; returns the workloads to act on.
+
+    Only one invocation of a tick succeeds in storing a state, and it alone acts.
+    """
+    states = context.ports.states
+    if states is None or not decided:
+        return []
+    writes = {name: StateWrite(state=each.state, replaces=stored[name]) for name, each in decided.items()}
+    served = []
+    for name, written in states.write(writes, _for_acting(context)).items():
+        if isinstance(written, Unknown):
+            context.report.failed(name, Counter.ACTION_FAILED, written.reason, defect=written.defect)
+        elif written:
+            served.append(name)
+    return served
+
+
+def _for_acting(context: TickContext) -> RemainingS:
+    """Seconds left until only the time for one resize is left."""
+    return lambda: context.remaining_s() + STORED_WITHIN_S
+
+
+def _scaling(
     workload: Workload, moment: datetime, stored: StoredState | None, context: TickContext
 ) -> Scaling:
     ports, state = context.ports, stored.state if stored else None
@@ -164,11 +205,16 @@ def _decided(
     return decide_scale(workload, context.observed[workload.name], state, tick)
 
 
-def _act(workload: Workload, decision: Decision, moment: datetime, context: TickContext) -> None:
+def _act(decided: _Decided, moment: datetime, context: TickContext) -> None:
     """Set the desired count, and log it; a decision that changes nothing is logged once a minute."""
+    workload, decision, report = decided.workload, decided.scaling.decision, context.report
+    if decided.scaling.warning is not None:
+        report.decided(decided.scaling.warning, Outcome.HELD)
     if decision.desired is not None and workload.mode is Mode.ACTIVE:
-        with report_if_refused(decision, context.report):
+        if _for_acting(context)() <= 0:
+            raise TransientError(NO_TIME_LEFT)
+        with report_if_refused(decision, report):
             context.ports.fleets.set_desired(workload.fleet, decision.desired)
-        context.report.decided(decision, Outcome.ACTED)
+        report.decided(decision, Outcome.ACTED)
     elif workload.deadline and moment - minute_of(moment) < timedelta(seconds=workload.deadline.tick_s):
-        context.report.decided(decision, Outcome.HELD if decision.desired is None else Outcome.OBSERVED)
+        report.decided(decision, Outcome.HELD if decision.desired is None else Outcome.OBSERVED)
