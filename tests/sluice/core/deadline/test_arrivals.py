@@ -173,7 +173,14 @@ def test_all_that_is_overdue_for_long_forms_one_cohort_that_begins_with_the_olde
     intervals = [arrivals(10.0 * tick, 1) for tick in range(1, 101)]
     found = still_waiting(intervals, arrivals(1010, 1), 101, 300)
     assert found[0] == arrivals(110, 11, elapsed_s=110)
-    assert found[1:] == (*intervals[11:], arrivals(1010, 1))
+
+
+def test_late_messages_form_cohorts_of_a_minute_and_those_in_time_one_a_reading() -> None:
+    intervals = [arrivals(10.0 * tick, 1) for tick in range(1, 50)]
+    found = still_waiting(intervals, arrivals(500, 1), 50, 300)
+    minutes = [arrivals(60.0 * minute, 6, elapsed_s=60) for minute in (1, 2, 3)]
+    assert found[:4] == (*minutes, arrivals(200, 2, elapsed_s=20))
+    assert found[4:] == (*intervals[20:], arrivals(500, 1))
 
 
 # --- the rate of arrivals ---------------------------------------------------------------------------------

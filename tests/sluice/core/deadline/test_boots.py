@@ -106,6 +106,23 @@ def test_the_launches_hold_exactly_the_instances_that_boot_oldest_first(
     assert learned == max(0, known - booting)
 
 
+def test_launches_of_which_none_gets_ready_are_remembered_in_a_bounded_number_of_parts() -> None:
+    """A day of ticks of 5 s, each with a launch: the moment of a part is at most 5 % of its age too early."""
+    state, most = engine_state(0), 0
+    for tick in range(1, 17_280):
+        now_s = 5.0 * tick
+        found = booting_launches(state, now_s, booting=tick, refused=0, started=0)
+        parts = found.launches
+        assert sum(one.instances for one in parts) == tick
+        most = max(most, len(parts))
+        state = remembered(state, now_s, found)
+    ends_s = [*(one.at_s - 5 for one in parts[1:]), now_s]
+    assert all(
+        end_s - one.at_s <= 0.05 * (now_s - one.at_s) for one, end_s in zip(parts, ends_s, strict=True)
+    )
+    assert most <= 300
+
+
 # --- what they teach --------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ RATE_WINDOW_S = 150.0
 """The arrival rate that a fleet is kept for is an average over this window, in seconds."""
 OVERDUE_MEMORY_S = 600.0
 """Messages that have waited this much longer than the promise are late in any case: they form one cohort."""
+LATE_COHORT_S = 60.0
+"""Messages that have waited longer than the promise are equally urgent: they form cohorts of this length."""
 MAX_COHORTS = 100
 """Cohorts per promise: arrivals that are closer together form one, as old as its beginning."""
 PEAK_BLOCK_S = 600.0
@@ -50,15 +52,14 @@ def still_waiting(
     ring = [*earlier, newest]
     while len(ring) > 1 and ring[-1].elapsed_s + ring[-2].elapsed_s <= promise_s / MAX_COHORTS:
         ring[-2:] = [_merged(ring[-2], ring[-1])]
-    overdue = 0
-    while (
-        overdue + 1 < len(ring) and ring[overdue + 1].until_s <= newest.until_s - promise_s - OVERDUE_MEMORY_S
-    ):
-        overdue += 1
-    if overdue:
-        ring[: overdue + 1] = [
-            _merged(ring[0], ring[overdue], sum(one.messages for one in ring[: overdue + 1]))
-        ]
+    late_s, first = newest.until_s - promise_s, 1
+    while first < len(ring) and ring[first].until_s <= late_s:
+        older, newer = ring[first - 1], ring[first]
+        is_forgotten = newer.until_s <= late_s - OVERDUE_MEMORY_S
+        if is_forgotten or newer.until_s - older.since_s <= LATE_COHORT_S:
+            ring[first - 1 : first + 1] = [_merged(older, newer)]
+        else:
+            first += 1
     uncovered, first = waiting, len(ring)
     while uncovered > 0 and first:
         first -= 1
@@ -87,10 +88,10 @@ def peaks_with(peaks: Sequence[Peak], now_s: float, rate: float) -> tuple[Peak, 
     return (*kept, Peak(block=block, per_s=highest))
 
 
-def _merged(older: Arrivals, newer: Arrivals, messages: float | None = None) -> Arrivals:
+def _merged(older: Arrivals, newer: Arrivals) -> Arrivals:
     """Two intervals as one that begins with the older."""
     return Arrivals(
         until_s=newer.until_s,
         elapsed_s=newer.until_s - older.since_s,
-        messages=older.messages + newer.messages if messages is None else messages,
+        messages=older.messages + newer.messages,
     )

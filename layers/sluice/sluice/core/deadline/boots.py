@@ -17,6 +17,8 @@ PRIOR_WEIGHT = 4.0
 """Weight of the boot time in the document, in measured boots."""
 MAX_WEIGHT = 200.0
 """Measured boots that count; older ones fade."""
+LAUNCHES_PER_AGE = 40.0
+"""Launches that lie closer together than their age divided by this count as one, made with the first."""
 RESOLUTION_S = 5.0
 """Boot times are rounded to this, in seconds, so that a few samples describe them."""
 QUANTILES = 8
@@ -66,6 +68,7 @@ def booting_launches(
             launches.insert(0, Launch(at_s=oldest.at_s, instances=oldest.instances - took))
     if finished < 0:
         launches.append(Launch(at_s=now_s, instances=-finished))
+    launches = _coarser(launches, now_s)
     if not ready:
         return Booting(launches=tuple(launches))
     since_s = now_s if since_s is None else since_s
@@ -74,6 +77,17 @@ def booting_launches(
     return Booting(
         launches=tuple(launches), ready=_rounded([(one, 1.0) for one in ready]), ready_since_s=since_s
     )
+
+
+def _coarser(launches: Sequence[Launch], now_s: float) -> list[Launch]:
+    """The launches, oldest first, so that many ticks of slow boots take little memory."""
+    parts: list[Launch] = []
+    for one in launches:
+        if parts and one.at_s - parts[-1].at_s <= (now_s - parts[-1].at_s) / LAUNCHES_PER_AGE:
+            parts[-1] = Launch(at_s=parts[-1].at_s, instances=parts[-1].instances + one.instances)
+        else:
+            parts.append(one)
+    return parts
 
 
 def with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) -> tuple[BootSamples, ...]:
