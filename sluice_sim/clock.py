@@ -17,7 +17,7 @@ class ClockError(ValueError):
     """An impossible schedule: a time in the past, a period that is not positive, a nested run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Scheduled:
     """A scheduled action; a recurring one runs every `period_s` seconds, counted from `first`."""
 
@@ -93,16 +93,8 @@ class VirtualClock:
             return
         self._advance(time)
         if entry.period_s is not None:  # rescheduled first, so that the action may cancel its own series
-            self._enter(
-                event_id,
-                _Scheduled(
-                    action=entry.action,
-                    priority=entry.priority,
-                    first=entry.first,
-                    period_s=entry.period_s,
-                    runs=entry.runs + 1,
-                ),
-            )
+            entry.runs += 1
+            self._enter(event_id, entry)
         entry.action()
 
     def _advance(self, time: float) -> None:

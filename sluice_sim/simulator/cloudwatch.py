@@ -174,8 +174,8 @@ class SimulatedScalingTarget:
 
     def size(self) -> Size:
         """Desired, running and booting instances."""
-        running, booting = self.context.fleet.size()
-        return Size(desired=self.context.fleet.desired, running=running, booting=booting)
+        size = self.context.fleet.size()
+        return Size(desired=size.desired, running=size.running, booting=size.booting)
 
     def bounds(self) -> tuple[int, int]:
         """Minimum and maximum; here those of the workload document."""

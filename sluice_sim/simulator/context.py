@@ -100,14 +100,20 @@ class ScalingContext:
         """Messages per instance within the promise: promise x concurrency / mean service time."""
         return self.promise_s * self.concurrency / self.mean_service_s
 
+    def counts(self) -> QueueCounts:
+        """The queue's counts as SQS would return them now."""
+        if not self.count_lag_s:
+            return self.fleet.counts()
+        self._drop_old_counts()
+        return self._count_history[0]
+
     def observe(self) -> Snapshot:
         """The queue's counts as SQS would return them now, and the fleet as it is."""
         now = self.fleet.snapshot()
         if not self.count_lag_s:
             return now
-        self._drop_old_counts()
-        old = self._count_history[0]
-        return replace(now, visible=old.visible, in_flight=old.in_flight, delayed=old.delayed)
+        shown = self.counts()
+        return replace(now, visible=shown.visible, in_flight=shown.in_flight, delayed=shown.delayed)
 
     def _sample(self) -> None:
         self._count_history.append(self.fleet.counts())

@@ -10,6 +10,7 @@ Longer than 300 lines because the instances' lifecycle and the arrays that hold 
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -99,6 +100,17 @@ class Snapshot:
         return self.visible + self.in_flight + self.delayed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSize:
+    """The instances of the fleet at one moment."""
+
+    desired: int
+    running: int
+    busy: int
+    """Running instances with a message."""
+    booting: int
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Instance:
     """One instance; `stopped_s` is infinite until it is stopped."""
@@ -126,7 +138,9 @@ class SimulatedFleet:
     launches_refused: int = 0
     interruptions: int = 0
     redelivered: int = 0
-    _alive: list[Instance] = field(default_factory=list)
+    _booting: list[Instance] = field(default_factory=list)
+    _running: list[Instance] = field(default_factory=list)
+    """Both without those that were stopped, in the order of their launches."""
     _kernel: KernelState = field(init=False)
     _began_s: float = field(init=False)
     _invisible_until_s: list[float] = field(default_factory=list)
@@ -137,7 +151,9 @@ class SimulatedFleet:
     def __post_init__(self) -> None:
         blocks = 4 * min(self.maximum, MAX_INITIAL_BLOCKS) + 16
         heads = self.first_of_groups.size
-        self._kernel = _new_kernel_state(blocks, self.conditions.concurrency, room=2 * heads + 1024)
+        self._kernel = _new_kernel_state(
+            blocks, self.conditions.concurrency, room=2 * heads + 1024, messages=self.messages.state.size
+        )
         self._began_s = self.clock.now
         if heads:
             queue_kernel.open_groups(
@@ -152,32 +168,42 @@ class SimulatedFleet:
     def counts(self) -> QueueCounts:
         """Process every event that is due, and count the messages."""
         self._advance()
-        now, kernel = self.now_s, self._kernel
+        now, kernel, delay_s = self.now_s, self._kernel, self.conditions.delay_s
         arrived = self.arrived
-        delayed = arrived - int(
-            np.searchsorted(self.messages.arrival_s, now - self.conditions.delay_s, "right")
+        delayed = (
+            arrived - int(self.messages.arrival_s.searchsorted(now - delay_s, "right")) if delay_s else 0
         )
-        self._invisible_until_s = [until for until in self._invisible_until_s if until > now]
+        if self._invisible_until_s:
+            self._invisible_until_s = [until for until in self._invisible_until_s if until > now]
         in_flight = int(kernel.counts[queue_kernel.BUSY]) + len(self._invisible_until_s)
         out = int(kernel.counts[queue_kernel.COMPLETED]) + int(kernel.counts[queue_kernel.DEAD_LETTERED])
         return QueueCounts(
             at_s=now, visible=arrived - delayed - in_flight - out, in_flight=in_flight, delayed=delayed
         )
 
+    def size(self) -> FleetSize:
+        """Process every event that is due, and count the instances."""
+        self._advance()
+        self._update_running()
+        return FleetSize(
+            desired=self.desired,
+            running=len(self._running),
+            busy=int(self._kernel.counts[queue_kernel.OCCUPIED]),
+            booting=len(self._booting),
+        )
+
     def snapshot(self) -> Snapshot:
         """Process every event that is due, and count messages and instances."""
-        counts, now = self.counts(), self.now_s
-        running = [one for one in self._alive if one.ready_s <= now < one.stopped_s]
-        busy = self._kernel.busy
+        counts, size, now = self.counts(), self.size(), self.now_s
         return Snapshot(
             now_s=now,
             visible=counts.visible,
             in_flight=counts.in_flight,
             delayed=counts.delayed,
-            desired=self.desired,
-            running=len(running),
-            idle=int(np.count_nonzero(busy[[one.number for one in running]] == 0)) if running else 0,
-            launched_s=self._booting(now),
+            desired=size.desired,
+            running=size.running,
+            idle=size.running - size.busy,
+            launched_s=tuple(one.launched_s for one in self._booting),
             oldest_age_s=self._oldest_age_s(now, self.arrived),
         )
 
@@ -195,18 +221,18 @@ class SimulatedFleet:
         self._oldest += int(counts.argmax()) if counts.any() else counts.size
         return now - float(self.messages.arrival_s[self._oldest]) if self._oldest < arrived else 0.0
 
-    def size(self) -> tuple[int, int]:
-        """How many instances run and how many boot; processes no event of the queue."""
-        now = self.now_s
-        return sum(one.ready_s <= now < one.stopped_s for one in self._alive), len(self._booting(now))
-
-    def _booting(self, now: float) -> tuple[float, ...]:
-        return tuple(one.launched_s for one in self._alive if now < min(one.ready_s, one.stopped_s))
-
     def warmed(self, warmup_s: float) -> int:
         """Number of running instances that have been ready for at least `warmup_s`."""
+        self._update_running()
+        ready_s = self.now_s - warmup_s
+        return sum(one.ready_s <= ready_s for one in self._running)
+
+    def _update_running(self) -> None:
+        """Count instances as running from the moment at which they are ready."""
         now = self.now_s
-        return sum(one.stopped_s > now >= one.ready_s + warmup_s for one in self._alive)
+        for one in [one for one in self._booting if one.ready_s <= now]:
+            self._booting.remove(one)
+            insort(self._running, one, key=_number)
 
     def set_desired(self, desired: int) -> None:
         """Set the desired capacity, and launch or stop instances accordingly."""
@@ -223,18 +249,22 @@ class SimulatedFleet:
             kernel.duration_count[minutes],
         )
 
-    def finished_service_s(self, begin_s: float, until_s: float) -> Floats:
-        """Service times (s) of the messages that finished in begin_s <= t < until_s."""
-        messages = self.messages
-        finished_s = messages.started_s + messages.service_s
-        chosen = (messages.state == queue_kernel.PROCESSED) & (finished_s >= begin_s) & (finished_s < until_s)
-        service_s: Floats = messages.service_s[chosen]
+    def finished_service_s(self, first_minute: int, last_minute: int) -> Floats:
+        """Service times (s) of the messages that finished in first_minute <= minute < last_minute."""
+        kernel = self._kernel
+        first, last = max(first_minute, 0), max(last_minute, 0)
+        skipped = int(kernel.duration_count[:first].sum())
+        finished = kernel.completed[skipped : skipped + int(kernel.duration_count[first:last].sum())]
+        service_s: Floats = self.messages.service_s[finished]
         return service_s
 
     @property
     def arrived(self) -> int:
         """Messages that have arrived so far."""
-        return int(np.searchsorted(self.messages.arrival_s, self.now_s, "right"))
+        return self._arrived_by(self.now_s)
+
+    def _arrived_by(self, at_s: float) -> int:
+        return int(self.messages.arrival_s.searchsorted(at_s, "right"))
 
     @property
     def processed(self) -> int:
@@ -272,14 +302,13 @@ class SimulatedFleet:
 
     def _reconcile(self) -> None:
         """Launch missing instances, or stop surplus ones."""
-        now, gone = self.now_s, self._kernel.terminated_s
-        self._alive = [one for one in self._alive if not gone[one.number] <= now]
-        staying = [one for one in self._alive if one.stopped_s > now]
-        missing = self.desired - len(staying)
+        self._update_running()
+        now = self.now_s
+        missing = self.desired - len(self._running) - len(self._booting)
         for _ in range(missing):
             self._launch(now)
         if missing < 0:
-            self._scale_in(staying, -missing, now)
+            self._scale_in(-missing, now)
 
     def _launch(self, now: float) -> None:
         ratio = self.conditions.refusal_ratio
@@ -297,24 +326,24 @@ class SimulatedFleet:
             ready_s=now + self.conditions.boot_s(),
         )
         self.instances.append(one)
-        self._alive.append(one)
+        self._booting.append(one)
         queue_kernel.launch(one.block, one.number, one.ready_s, kernel, self.conditions.concurrency)
         if rate := self.conditions.interruptions_per_instance_hour:
             lives = self.random.exponential() / rate  # hours
             if lives < MAX_LIFETIME_H:
                 self.clock.at(self._began_s + one.ready_s + 3600 * lives, lambda: self._interrupt(one))
 
-    def _scale_in(self, staying: list[Instance], count: int, now: float) -> None:
+    def _scale_in(self, count: int, now: float) -> None:
         """Stop `count` instances: booting ones first, newest first; then running ones, oldest first.
 
         Under PROTECT idle ones go before busy ones, and a busy one is tried again later.
         """
         busy = self._kernel.busy
-        booting = sorted((one for one in staying if one.ready_s > now), key=lambda one: -one.launched_s)
-        running = [one for one in staying if one.ready_s <= now]
-        idle_first = sorted(running, key=lambda one: busy[one.number] > 0)
-        candidates = booting + (idle_first if self.conditions.scale_in is ScaleIn.PROTECT else running)
-        for one in candidates[:count]:
+        booting = sorted(self._booting, key=lambda one: -one.launched_s)
+        running = list(self._running)
+        if self.conditions.scale_in is ScaleIn.PROTECT:
+            running.sort(key=lambda one: busy[one.number] > 0)
+        for one in (booting + running)[:count]:
             if one.ready_s <= now and busy[one.number] and self.conditions.scale_in is ScaleIn.PROTECT:
                 self._schedule_retry()  # protected while busy
                 return
@@ -324,11 +353,16 @@ class SimulatedFleet:
                 self._stop(one, now)
 
     def _stop(self, one: Instance, now: float) -> None:
-        one.stopped_s = now
+        self._mark_stopped(one, now)
         queue_kernel.stop(one.block, now, one.ready_s > now, self._kernel, self.conditions.concurrency)
 
+    def _mark_stopped(self, one: Instance, now: float) -> None:
+        one.stopped_s = now
+        (self._booting if one in self._booting else self._running).remove(one)
+
     def _kill(self, one: Instance, now: float) -> None:
-        one.stopped_s = min(one.stopped_s, now)
+        if one.stopped_s > now:
+            self._mark_stopped(one, now)
         conditions, kernel = self.conditions, self._kernel
         room = int(kernel.counts[queue_kernel.RETURNING]) + 2 * conditions.concurrency + 1
         if room > kernel.visible_s.size:
@@ -388,9 +422,9 @@ class SimulatedFleet:
             )
 
 
-def _new_kernel_state(blocks: int, concurrency: int, *, room: int) -> KernelState:
+def _new_kernel_state(blocks: int, concurrency: int, *, room: int, messages: int) -> KernelState:
     slots = blocks * concurrency
-    counts = np.zeros(10, np.int64)
+    counts = np.zeros(queue_kernel.COUNTS, np.int64)
     counts[queue_kernel.FREE_BLOCKS] = blocks
     return KernelState(
         counts=counts,
@@ -409,6 +443,7 @@ def _new_kernel_state(blocks: int, concurrency: int, *, room: int) -> KernelStat
         busy=np.zeros(1024, np.int64),
         serving_slots=np.zeros(1024, np.int64),
         terminated_s=np.full(1024, math.nan),
+        completed=np.zeros(messages, np.int32),
         duration_sum_s=np.zeros(1440),
         duration_square_s2=np.zeros(1440),
         duration_count=np.zeros(1440, np.int64),
@@ -440,6 +475,10 @@ def _with_more_blocks(kernel: KernelState, concurrency: int) -> KernelState:
         idle=ring,
         free_blocks=free,
     )
+
+
+def _number(one: Instance) -> int:
+    return one.number
 
 
 def _grown(array: Any, size: int, fill: float) -> Any:

@@ -53,6 +53,7 @@ from sluice_sim.simulator.metrics import (
     MINUTE_S,
     metric_id,
 )
+from sluice_sim.simulator.queue_kernel import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ class SimulatedQueues:
 
     def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:  # noqa: ARG002
         """The message counts as SQS would return them now."""
-        snapshot = self.context.observe()
-        own = Backlog(visible=snapshot.visible, in_flight=snapshot.in_flight, delayed=snapshot.delayed)
+        counts = self.context.counts()
+        own = Backlog(visible=counts.visible, in_flight=counts.in_flight, delayed=counts.delayed)
         known = self.context.deployed.workload.queue_url
         return {
             url: own if url == known else Unknown(reason=f"AWS knows no queue {url}") for url in queue_urls
@@ -83,15 +84,15 @@ class SimulatedFleets:
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:  # noqa: ARG002
         """The capacity of the fleet."""
-        snapshot, workload = self.context.fleet.snapshot(), self.context.deployed.workload
+        size, workload = self.context.fleet.size(), self.context.deployed.workload
         # As AWS says: a group lists its instances with their states, a service only counts its tasks.
         lists = isinstance(workload.fleet, AutoScalingGroup)
         own = Capacity(
-            desired=snapshot.desired,
-            running=snapshot.running,
+            desired=size.desired,
+            running=size.running,
             bounds=workload.bounds,
-            booting=len(snapshot.launched_s) if lists else None,
-            protected=snapshot.running - snapshot.idle if lists else None,
+            booting=size.booting if lists else None,
+            protected=size.busy if lists else None,
         )
         return {
             fleet: own if fleet == workload.fleet else Unknown(reason=f"AWS knows no {fleet}")
@@ -156,7 +157,8 @@ class SimulatedMetrics:
         return series
 
     def _statistic(self, statistic: str, begin: int, until: int) -> float | None:
-        sums, _, counts = self.context.fleet.durations(begin // MINUTE_S, until // MINUTE_S)
+        fleet, first, last = self.context.fleet, begin // MINUTE_S, until // MINUTE_S
+        sums, _, counts = fleet.durations(first, last)
         count = int(counts.sum())
         if not count:
             return None
@@ -164,8 +166,16 @@ class SimulatedMetrics:
             return float(count)
         if statistic == "Average":
             return float(sums.sum()) / count
-        finished = self.context.fleet.finished_service_s(begin, until)
-        return float(np.percentile(finished, float(statistic.removeprefix("p"))))
+        return _percentile(fleet.finished_service_s(first, last), float(statistic.removeprefix("p")))
+
+
+def _percentile(values: Floats, percent: float) -> float:
+    """Interpolated between the two nearest values, as numpy's, which takes longer for the few of a minute."""
+    ordered = np.sort(values)
+    place = (ordered.size - 1) * percent / 100
+    below = int(place)
+    above = min(below + 1, ordered.size - 1)
+    return float(ordered[below] + (ordered[above] - ordered[below]) * (place - below))
 
 
 @dataclass(frozen=True, slots=True)

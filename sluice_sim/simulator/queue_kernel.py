@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Int32s = NDArray[np.int32]
 UInt8s = NDArray[np.uint8]
 UInt16s = NDArray[np.uint16]
 
@@ -30,8 +31,21 @@ MINUTE_S = 60.0
 
 # Indices into `KernelState.counts`. NEXT_NEW is the first message of a standard queue that was never
 # received; SCHEDULED and RETURNING are the sizes of the two heaps; IDLE_HEAD and IDLE are the start and the
-# length of the idle ring.
-NEXT_NEW, HELD, BUSY, COMPLETED, DEAD_LETTERED, SCHEDULED, RETURNING, IDLE_HEAD, IDLE, FREE_BLOCKS = range(10)
+# length of the idle ring. OCCUPIED counts the instances that work on a message and were not stopped.
+(
+    NEXT_NEW,
+    HELD,
+    BUSY,
+    OCCUPIED,
+    COMPLETED,
+    DEAD_LETTERED,
+    SCHEDULED,
+    RETURNING,
+    IDLE_HEAD,
+    IDLE,
+    FREE_BLOCKS,
+) = range(11)
+COUNTS = 11
 
 
 class Messages(NamedTuple):
@@ -76,6 +90,8 @@ class KernelState(NamedTuple):
     serving_slots: Ints
     """Slots that may still receive or finish a message; the instance is gone at 0."""
     terminated_s: Floats
+    completed: Int32s
+    """The processed messages, in the order in which they finished."""
     # By minute of the run in which the messages finished.
     duration_sum_s: Floats
     duration_square_s2: Floats
@@ -104,7 +120,7 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
         kernel.visible_message,
     )
     arrival_s, service_s, started_s = messages.arrival_s, messages.service_s, messages.started_s
-    receives, state = messages.receives, messages.state
+    receives, state, completed = messages.receives, messages.state, kernel.completed
     sum_s, square_s2, finished = (
         kernel.duration_sum_s,
         kernel.duration_square_s2,
@@ -149,7 +165,9 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
             started_s[taken] = now
             receives[taken] += 1
             count[BUSY] += 1
-            busy[instance_of[slot // slots]] += 1
+            instance = instance_of[slot // slots]
+            count[OCCUPIED] += busy[instance] == 0
+            busy[instance] += 1
             _push(due_s, due_slot, count, SCHEDULED, now + service_s[taken], slot)
             continue
         if due >= until_s:
@@ -164,9 +182,11 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
         if done != NO_MESSAGE:
             message_of[slot] = NO_MESSAGE
             state[done] = PROCESSED
+            completed[count[COMPLETED]] = done
             count[COMPLETED] += 1
             count[BUSY] -= 1
             busy[instance] -= 1
+            count[OCCUPIED] -= busy[instance] == 0 and not kernel.stopping[instance]
             minute = int(now / MINUTE_S)
             sum_s[minute] += service_s[done]
             square_s2[minute] += service_s[done] * service_s[done]
@@ -206,6 +226,7 @@ def stop(block: int, now_s: float, booting: bool, kernel: KernelState, slots: in
     because removing from the middle of either would cost a search.
     """
     instance = kernel.instance[block]
+    kernel.counts[OCCUPIED] -= kernel.busy[instance] > 0 and not kernel.stopping[instance]
     kernel.stopping[instance] = 1
     for slot in range(block * slots, (block + 1) * slots):
         if kernel.message[slot] == NO_MESSAGE and not kernel.abandoned[slot]:
@@ -225,6 +246,7 @@ def kill(
     so that is the first multiple of the timeout after `now_s`, counted from the receive.
     """
     instance, returned = kernel.instance[block], 0
+    kernel.counts[OCCUPIED] -= kernel.busy[instance] > 0 and not kernel.stopping[instance]
     kernel.stopping[instance] = 1
     for slot in range(block * slots, (block + 1) * slots):
         held = kernel.message[slot]

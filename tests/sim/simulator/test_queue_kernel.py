@@ -282,6 +282,13 @@ def _conserved(subject: SimulatedFleet) -> None:
     in_slots = kernel.message[kernel.message != queue_kernel.NO_MESSAGE]
     assert in_slots.size == np.unique(in_slots).size == busy == kernel.busy[: len(subject.instances)].sum()
     assert (messages.started_s[messages.state == queue_kernel.PROCESSED] >= 0).all()
+    running = [one.number for one in subject.instances if one.ready_s <= snapshot.now_s < one.stopped_s]
+    assert snapshot.running == len(running)
+    assert snapshot.idle == int((kernel.busy[running] == 0).sum())
+    booting = [
+        one.launched_s for one in subject.instances if snapshot.now_s < min(one.ready_s, one.stopped_s)
+    ]
+    assert list(snapshot.launched_s) == booting
 
 
 @pytest.mark.parametrize(("servers", "load"), [(1, 0.7), (4, 0.8), (20, 0.9)])

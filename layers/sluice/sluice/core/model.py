@@ -71,6 +71,9 @@ class Metric:
     name: str
     dimensions: Mapping[str, str]
 
+    def __str__(self) -> str:
+        return f"{self.namespace} {self.name} {self.dimensions}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoScalingGroup:

@@ -87,9 +87,11 @@ def decide_scale(
         before=state,
         after=after,
         tick=tick,
+        boots_s=quantiles_s(after.boots, deadline.boot_s),
     )
     wanted = _wanted(plan)
-    after = replace(after, surplus_since_s=_surplus_since_s(plan, wanted))
+    if (since_s := _surplus_since_s(plan, wanted)) != after.surplus_since_s:
+        after = replace(after, surplus_since_s=since_s)
     after, warning = _with_warning(plan, after)
     desired, reason, detail, limits = _allowed(plan, wanted)
     decision = _decision(workload, observation, reason, detail, desired, differences + limits)
@@ -134,14 +136,12 @@ class _Plan:
     before: EngineState | None
     after: EngineState
     tick: Tick
+    boots_s: Sequence[float]
+    """Equally likely boot times, shortest first."""
 
     @property
     def concurrency(self) -> float:
         return self.workload.target.concurrency_per_instance
-
-    @property
-    def boots_s(self) -> Sequence[float]:
-        return quantiles_s(self.after.boots, self.deadline.boot_s)
 
     @property
     def mean_boot_s(self) -> float:

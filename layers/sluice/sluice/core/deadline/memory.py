@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sluice.core.deadline.arrivals import (
     arrivals_since,
@@ -58,8 +58,7 @@ def next_state(
     # Without a memory nothing is known to have booted.
     started = max(0, capacity.running - state.running) if before is not None else 0
     boots = booting_launches(state, now_s, booting=booting, refused=refused, started=started)
-    return replace(
-        state,
+    return EngineState(
         tick_s=tick.scheduled_s,
         read_s=now_s,
         backlog=backlog,
@@ -74,6 +73,8 @@ def next_state(
         ready_since_s=boots.ready_since_s,
         boots=with_samples(state.boots, boots.complete),
         groups=next_groups(workload, backlog, capacity, state, now_s) if workload.is_fifo else None,
+        surplus_since_s=state.surplus_since_s,
+        out_of_reach_logged_s=state.out_of_reach_logged_s,
     )
 
 

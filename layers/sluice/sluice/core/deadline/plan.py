@@ -80,13 +80,16 @@ def fewest_launches(
     """
     slots = sum(count for _, count in launch)
     earliest_s = sum(moment * count for moment, count in launch) / slots + min_work_s
-    mean_s, variation = supply.processing.mean_s, supply.processing.variation
+    mean_s = supply.processing.mean_s
     ready = _ReadySlots(supply, mean_s)
+    total = sum(cohort.messages for cohort in cohorts)
+    if not total or _needed(total, supply) <= ready.starts_by(max(cohorts[0].due_s, earliest_s)):
+        return None  # all of them start before the first is due
     waiting, worst = 0.0, None
     for cohort in cohorts:
         waiting += cohort.messages
         moment_s = max(cohort.due_s, earliest_s)
-        missing = waiting + SPREAD_WEIGHT * variation * math.sqrt(waiting) - ready.starts_by(moment_s)
+        missing = _needed(waiting, supply) - ready.starts_by(moment_s)
         if missing <= ROUNDING:
             continue
         each = sum(count * starts(moment_s - ready_s, mean_s) for ready_s, count in launch)
@@ -94,6 +97,11 @@ def fewest_launches(
         if worst is None or instances > worst.instances:
             worst = Shortage(instances=instances, cohort=cohort, messages=missing)
     return worst
+
+
+def _needed(messages: float, supply: Supply) -> float:
+    """How many starts the plan needs on average, so that this many messages start in time."""
+    return messages + SPREAD_WEIGHT * supply.processing.variation * math.sqrt(messages)
 
 
 def starts(time_s: float, processing_s: float) -> float:
