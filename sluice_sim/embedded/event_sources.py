@@ -36,7 +36,7 @@ class EventSources:
     """The event source mappings of the account."""
 
     def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
+        self._clock, self._sqs = clock, boto3.client("sqs")
         self._sources: list[EventSource] = []
 
     def add(self, properties: Mapping[str, Any], deliver: Deliver) -> None:
@@ -57,7 +57,7 @@ class EventSources:
 
     def _poll(self, source: EventSource, moment: float) -> None:
         source.polls.discard(moment)
-        sqs = boto3.client("sqs")
+        sqs = self._sqs
         url = sqs.get_queue_url(QueueName=source.queue_name)["QueueUrl"]
         while batch := sqs.receive_message(
             QueueUrl=url, MaxNumberOfMessages=source.batch_size, AttributeNames=["All"]

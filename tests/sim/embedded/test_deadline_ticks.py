@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from statistics import median
 from typing import Any
 
@@ -37,10 +38,14 @@ def aws() -> Iterator[EmbeddedAws]:
 
 @pytest.fixture
 def deployed(aws: EmbeddedAws) -> EmbeddedAws:
+    deploy(aws)
+    return aws
+
+
+def deploy(aws: EmbeddedAws) -> None:
     """The control plane and one workload of the deadline engine, with the first minutes behind them."""
     Demo(aws, ROOT).add_workload(SCENARIO)
     aws.clock.run_until(aws.clock.now + 180)
-    return aws
 
 
 def function(aws: EmbeddedAws, name: str) -> Function:
@@ -115,28 +120,63 @@ def test_ticks_go_on_while_the_minutes_ticks_fail_for_two_minutes(deployed: Embe
     assert max(later - earlier for earlier, later in pairwise(times)) <= 11
 
 
-def test_a_message_starts_a_fleet_at_the_next_tick(deployed: EmbeddedAws) -> None:
-    reactions, drawn = [], random.Random(7)
-    for _ in range(20):
-        deployed.clock.run_until(deployed.clock.now + drawn.uniform(20, 40))
-        reactions.append(reaction_s(deployed))
-        take_back(deployed)
-        deployed.groups.set_desired(GROUP, 0)
+SEEDS = range(5)
+MESSAGES_PER_SEED = 50
+
+
+def deployed_at_any_second(aws: EmbeddedAws, drawn: random.Random) -> None:
+    """Minutes start as late as the account's seed says, and their ticks fail, at most two in a row."""
+    aws.clock.run_until(aws.clock.now + drawn.uniform(0, 60))
+    deploy(aws)
+    publisher, failed_in_a_row = function(aws, "PublishBacklogFunction"), 0
+    handler = publisher.handler
+
+    def fails_sometimes(event: dict[str, Any], context: object) -> object:
+        nonlocal failed_in_a_row
+        failed_in_a_row = failed_in_a_row + 1 if failed_in_a_row < 2 and drawn.random() < 0.5 else 0
+        if failed_in_a_row:
+            raise RuntimeError("out of order")
+        return handler(event, context)
+
+    publisher.handler = fails_sometimes
+
+
+def reactions_s(seed: int) -> list[float]:
+    """Seconds from each of some messages, sent at any moment, until its fleet is started."""
+    reactions, drawn = [], random.Random(seed)
+    with embedded_aws(ROOT, seed=seed) as aws:
+        deployed_at_any_second(aws, drawn)
+        for _ in range(MESSAGES_PER_SEED):
+            aws.clock.run_until(aws.clock.now + drawn.uniform(11, 21))
+            reactions.append(reaction_s(aws))
+            take_back(aws)
+            aws.groups.set_desired(GROUP, 0)
+    return reactions
+
+
+def test_messages_start_a_fleet_at_the_next_tick_however_late_minutes_are_and_if_some_fail() -> None:
+    reactions = sorted(chain.from_iterable(map(reactions_s, SEEDS)))
+    assert len(reactions) == len(SEEDS) * MESSAGES_PER_SEED
     assert median(reactions) <= 6
-    assert max(reactions) <= 11
+    assert reactions[math.ceil(0.99 * len(reactions)) - 1] <= 11
+    assert reactions[-1] <= 15
 
 
-def test_a_queue_that_was_idle_for_seven_hours_gets_its_fleet_as_soon(deployed: EmbeddedAws) -> None:
+@pytest.mark.parametrize("seed", range(2))
+def test_a_queue_that_was_idle_for_seven_hours_gets_its_fleet_as_soon(seed: int) -> None:
     """Its metrics in CloudWatch would be up to a quarter of an hour late, and its state is of hours ago.
 
     No tick runs meanwhile, which would take the test minutes.
     """
-    publisher, idle_until = function(deployed, "PublishBacklogFunction"), deployed.clock.now + 7 * 3600
-    publisher.enabled = False
-    deployed.clock.run_until(idle_until - 300)
-    publisher.enabled = True
-    deployed.clock.run_until(idle_until + 3.7)
-    assert reaction_s(deployed) <= 11
+    drawn = random.Random(seed)
+    with embedded_aws(ROOT, seed=seed) as aws:
+        deployed_at_any_second(aws, drawn)
+        publisher, idle_until = function(aws, "PublishBacklogFunction"), aws.clock.now + 7 * 3600
+        publisher.enabled = False
+        aws.clock.run_until(idle_until - 300)
+        publisher.enabled = True
+        aws.clock.run_until(idle_until + drawn.uniform(0, 10))
+        assert reaction_s(aws) <= 11
 
 
 def test_a_failed_tick_is_delivered_again_after_the_visibility_timeout(deployed: EmbeddedAws) -> None:
