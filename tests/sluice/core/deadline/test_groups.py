@@ -23,12 +23,15 @@ def after(
     concurrency: float = 1,
     protected: int | None = None,
     busy: BusyInstances = BusyInstances.PROTECTED,
+    ran_before: int | None = None,
 ) -> Groups:
     target = StaticTarget(messages_per_instance=8, concurrency_per_instance=concurrency)
     served = deadline_workload(
         queue_url=queue_url("builds.fifo"), target=target, settings=deadline(busy_instances=busy)
     )
-    before = engine_state(NOW_S - elapsed_s, groups=known)
+    before = engine_state(
+        NOW_S - elapsed_s, groups=known, running=running if ran_before is None else ran_before
+    )
     fleet = capacity(running, protected=protected)
     return next_groups(served, backlog(visible, in_flight), fleet, before, NOW_S)
 
@@ -59,6 +62,28 @@ def test_an_instance_idle_at_two_readings_while_messages_wait_shows_that_groups_
 def test_otherwise_the_groups_are_not_taken_to_be_used_up(changes: dict[str, int]) -> None:
     known = after(Groups(in_flight=2, was_idle=True), **({"running": 4} | changes))
     assert known.limited_until_s == 0
+
+
+def test_instances_that_have_just_become_ready_are_not_taken_for_idle() -> None:
+    found = after(Groups(in_flight=1, was_idle=True), in_flight=1, running=2, ran_before=1)
+    assert not found.was_idle
+    assert found.limited_until_s == 0
+
+
+def test_a_limit_ends_if_instances_that_were_taken_for_idle_work_after_all() -> None:
+    limited = after(Groups(in_flight=4, was_idle=True), in_flight=4, running=8)
+    assert max_instances(limited, 1, NOW_S) == 4
+    limited = after(limited, in_flight=7, running=8)
+    assert max_instances(limited, 1, NOW_S) == 7
+    assert max_instances(after(limited, in_flight=8, running=8), 1, NOW_S) == 16
+
+
+def test_a_limit_stays_while_no_more_instances_work_than_it_was_found_with() -> None:
+    limited = Groups(in_flight=4, limited_until_s=NOW_S + RETRY_S)
+    fewer = after(limited, in_flight=3, running=4, elapsed_s=60)
+    assert max_instances(after(fewer, in_flight=4, running=4), 1, NOW_S) == 4
+    prefetched = after(limited, in_flight=9, running=4)
+    assert max_instances(prefetched, 1, NOW_S) <= 9
 
 
 def test_an_instance_with_a_free_slot_is_not_idle() -> None:
