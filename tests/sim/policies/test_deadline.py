@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,10 +22,14 @@ from sluice_sim.simulator.run import (
     simulate,
 )
 from sluice_sim.study.lower_bound import lower_bound
+from sluice_sim.template import deployment
+from sluice_sim.template.deployment import environments
 from tests.sim.policies.builders import (
     BOOT_S,
     HOUR_S,
+    MINUTE_S,
     PROMISE_S,
+    ROOT,
     SERVICE_S,
     deployed,
     dump,
@@ -194,7 +200,50 @@ class TestScaleIn:
         assert min(floor) >= 12  # 15 instances' work arrives
 
 
+class TestMessageGroups:
+    """SQS does not say how many groups wait: the fleet doubles while that makes more instances busy."""
+
+    @staticmethod
+    def run(groups: int, messages: int) -> Run:
+        sizes = environments(ROOT)["photo-import"] | {"QueueName": "photo-import.fifo", "MaxCapacity": "100"}
+        what = load(dump(messages))
+        in_groups = replace(what, groups=np.arange(messages) % groups)
+        return run_policy("deadline", in_groups, deployment.deployed(ROOT, sizes))
+
+    def test_two_groups_with_a_backlog_of_hours_get_two_instances_and_two_more_now_and_then(self) -> None:
+        run = self.run(groups=2, messages=5000)
+        working = [one.desired for one in run.snapshots if one.now_s > MINUTE_S and one.visible]
+        assert max(working) == 4
+        assert np.mean([desired == 2 for desired in working]) >= 0.75
+        assert hours(run) <= 1.2 * work_hours(run.load)
+        assert unprocessed(run) == 0
+
+    def test_forty_groups_get_forty_instances_by_doubling(self) -> None:
+        run = self.run(groups=40, messages=20000)
+        raised = [(at_s, after) for at_s, _, before, after in moves(run) if after > before]
+        assert [after for _, after in raised[:7]] == [1, 2, 4, 8, 16, 32, 64]
+        assert raised[6][0] <= MINUTE_S + 6 * (BOOT_S + TICK_S)
+        assert peak(run) <= 80
+        assert max(one.in_flight for one in run.snapshots) == 40
+        assert unprocessed(run) == 0
+
+
 class TestLimits:
+    def test_a_day_of_overload_is_simulated_in_less_than_twice_the_seconds(self) -> None:
+        """What waits grows for hours, but what a tick remembers of it and computes does not."""
+        random = np.random.default_rng(1)
+        begins_s = random.uniform(0, 23.9 * HOUR_S, 300)
+        bursts = [dump(int(random.integers(200, 900)), at_s, 60.0) for at_s in begins_s]
+        what = load(flow(0.5, 0, 24 * HOUR_S), *bursts, hours=24)
+        spent_s: dict[int, float] = {}
+        for maximum in (8, 2000) * 2:
+            began_s = time.process_time()
+            run = run_policy("deadline", what, deployed(maximum=maximum))
+            took_s = time.process_time() - began_s
+            spent_s[maximum] = min(took_s, spent_s.get(maximum, took_s))
+            assert unprocessed(run) == 0
+        assert spent_s[8] <= 2 * spent_s[2000]
+
     def test_boots_slower_than_measured_do_not_cause_ever_more_launches(self) -> None:
         run = run_policy("deadline", load(dump(220, 1000.0)), deployed(minimum=3), boot_s=600.0)
         assert len(run.instances) <= 3 + 3
