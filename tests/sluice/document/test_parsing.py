@@ -78,11 +78,14 @@ VALID: dict[str, dict[str, Any]] = {
     "deadline, defaults": deadline_document(scaling={"type": "deadline", "promise_s": 300, "boot_s": 180}),
     "deadline, fifo": deadline_document(queue_url=queue_url("transcription.fifo")),
     "deadline, the lowest values": deadline_document(
-        scaling=deadline_section(promise_s=0.5, promise_percent=50, tick_s=5, boot_s=0.1, margin_s=0),
-        processing_s=0.001,
+        scaling=deadline_section(promise_s=1e-6, promise_percent=50, tick_s=5, boot_s=1e-6, margin_s=0),
+        processing_s=1e-6,
     ),
     "deadline, the highest values": deadline_document(
-        scaling=deadline_section(promise_percent=99.99, tick_s=60, margin_s=299.9)
+        scaling=deadline_section(
+            promise_s=9_999_999.5, promise_percent=99.99, tick_s=60, boot_s=9_999_999, margin_s=9_999_999.4
+        ),
+        processing_s=9_999_999.9,
     ),
     "deadline, a message takes longer than the promise": deadline_document(processing_s=3600),
     "deadline, a boot takes longer than the promise": deadline_document(
@@ -317,7 +320,7 @@ class TestRefused:
                 {"target": dynamic_section(acceptable_latency_s=0)},
                 "target.acceptable_latency_s",
                 0,
-                "greater than 0",
+                "greater than or equal to 0.000001",
             ),
             ({"target": dynamic_section(statistic="Sum")}, "target.statistic", "Sum", "pattern"),
             (
@@ -393,19 +396,19 @@ class TestRefused:
                 {"tracking": tracking_section(processing_s=0)},
                 "tracking.processing_s",
                 0,
-                "input should be greater than 0",
+                "input should be greater than or equal to 0.000001",
             ),
             (
                 {"tracking": tracking_section(processing_s=-4.2)},
                 "tracking.processing_s",
                 -4.2,
-                "input should be greater than 0",
+                "input should be greater than or equal to 0.000001",
             ),
             (
                 {"target": static_section() | {"concurrency_per_instance": 0}},
                 "target.concurrency_per_instance",
                 0,
-                "greater than 0",
+                "greater than or equal to 0.000001",
             ),
             ({"idle_minutes": 0}, "idle_minutes", 0, "greater than or equal to 1"),
             ({"idle_minutes": 121}, "idle_minutes", 121, "less than or equal to 120"),
@@ -447,10 +450,17 @@ class TestRefused:
             ({"promise_percent": 49.9}, "promise_percent", 49.9, "should be greater than or equal to 50"),
             ({"promise_percent": 0.99}, "promise_percent", 0.99, "should be greater than or equal to 50"),
             ({"promise_percent": 100}, "promise_percent", 100, "should be less than or equal to 99.99"),
-            ({"promise_s": 0, "margin_s": 0}, "promise_s", 0, "input should be greater than 0"),
+            (
+                {"promise_s": 0, "margin_s": 0},
+                "promise_s",
+                0,
+                "input should be greater than or equal to 0.000001",
+            ),
+            ({"promise_s": 1e7}, "promise_s", 1e7, "input should be less than 10000000"),
+            ({"boot_s": 1e-7}, "boot_s", 1e-7, "input should be greater than or equal to 0.000001"),
             ({"promise_s": math.inf}, "promise_s", math.inf, "input should be a finite number"),
-            ({"boot_s": 0}, "boot_s", 0, "input should be greater than 0"),
-            ({"boot_s": -180}, "boot_s", -180, "input should be greater than 0"),
+            ({"boot_s": 0}, "boot_s", 0, "input should be greater than or equal to 0.000001"),
+            ({"boot_s": -180}, "boot_s", -180, "input should be greater than or equal to 0.000001"),
             ({"margin_s": -1}, "margin_s", -1, "input should be greater than or equal to 0"),
             (
                 {"margin_s": 300},
@@ -501,7 +511,7 @@ class TestRefused:
         assert problem == (
             "input should be a finite number"
             if math.isnan(processing_s)
-            else "input should be greater than 0"
+            else "input should be greater than or equal to 0.000001"
         )
 
     def test_a_way_of_scaling_is_one_of_two(self) -> None:

@@ -71,7 +71,8 @@ Dimensions = Annotated[
 # ASCII ranges in place of \s, which matches different characters in other implementations of JSON Schema.
 ARN = r"arn:[!-9;-~]+:[!-9;-~]+:[!-9;-~]*:[0-9]{12}:[ -~]+"
 Arn = Annotated[str, Field(pattern=f"^{ARN}$")]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# The range of the parameters of workload.yaml; within it no arithmetic overflows.
+Positive = Annotated[float, Field(ge=1e-6, lt=1e7, allow_inf_nan=False)]
 PerInstance = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
 
 # Fn::Sub cannot omit a value, so a missing one arrives as an empty string.

@@ -1,4 +1,5 @@
 import json
+import math
 import random
 import tracemalloc
 import zlib
@@ -406,3 +407,12 @@ def test_a_bomb_is_refused_in_little_memory_and_with_a_short_error(make: Callabl
 def test_only_finite_states_are_stored() -> None:
     with pytest.raises(ValueError):
         encoded(replace(engine_state(NOW_S), peaks=(Peak(block=1, per_s=float("nan")),)))
+
+
+def test_estimates_beyond_every_bound_are_stored_as_the_largest_number() -> None:
+    """Messages that take a microsecond, with 120,000 in flight over a promise of months: 10^18 arrivals."""
+    many = (Arrivals(until_s=NOW_S, elapsed_s=10, messages=1e18),)
+    found = decoded(encoded(engine_state(NOW_S, waiting=many, recent=many, deficit=-1e18)))
+    assert found.waiting[0].messages == found.recent[0].messages == -found.deficit == 1e14
+    peaks = (Peak(block=1, per_s=math.inf),)
+    assert decoded(encoded(engine_state(NOW_S, peaks=peaks))).peaks[0].per_s == 1e12

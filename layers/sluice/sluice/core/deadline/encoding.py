@@ -17,7 +17,7 @@ from sluice.core.model import Backlog
 VERSION = 1
 MAX_DECODED_BYTES = 64 * 1024
 MAX_NUMBER = 1e15
-"""No time, count or weight of a state is larger; with such numbers no arithmetic overflows."""
+"""No time, count or weight of a state is stored as more; with such numbers no arithmetic overflows."""
 TENTHS = 10
 THOUSANDTHS = 1000
 
@@ -46,7 +46,7 @@ def encoded(state: EngineState) -> bytes:
         "deficit": _tenths(-state.deficit),
         "recent": arrivals(state.recent),
         "waiting": arrivals(state.waiting),
-        "peaks": [number for one in state.peaks for number in (one.block, round(one.per_s * THOUSANDTHS))],
+        "peaks": [number for one in state.peaks for number in (one.block, _whole(one.per_s, THOUSANDTHS))],
         "launches": [number for one in state.launches for number in (ago(one.at_s), one.instances)],
         "ready": samples(state.ready),
         "ready_since": ago(state.ready_since_s),
@@ -158,7 +158,11 @@ def _pairs(numbers: list[Any]) -> list[tuple[Any, Any]]:
 
 
 def _tenths(value: float) -> int:
-    return round(value * TENTHS)
+    return _whole(value, TENTHS)
+
+
+def _whole(value: float, parts: int) -> int:
+    return round(min(value * parts, MAX_NUMBER))
 
 
 def _number(value: object) -> float:
