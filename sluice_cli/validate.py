@@ -94,7 +94,7 @@ def _planned(workload: Workload, deadline: Deadline) -> str:
     return (
         f"planned every {deadline.tick_s} s, so that {deadline.promise_percent:g} % of the messages start "
         f"within {deadline.promise_s:g} s of their arrival (margin {deadline.margin_s:g} s; until "
-        f"measured, boot {deadline.boot_s:g} s and processing time {workload.tracking.processing_s:g} s; "
+        f"measured, boot {deadline.boot_s:g} s and processing time {workload.planned_processing_s:g} s; "
         f"{workload.target.concurrency_per_instance:g} at a time; busy instances {deadline.busy_instances})"
     )
 

@@ -194,13 +194,16 @@ def deadline(**changes: Any) -> Deadline:
 def deadline_workload(
     *, min_instances: int = 0, max_instances: int = 1000, settings: Deadline | None = None, **changes: Any
 ) -> Workload:
-    """A workload that the deadline engine scales; `changes` are fields of `Workload`."""
+    """A workload that the deadline engine scales; `changes` are fields of `Workload`.
+
+    Its messages take a second until they are measured.
+    """
     return workload(
         min_instances=min_instances,
         max_instances=max_instances,
         bootstrap=max(1, min_instances),
         deadline=settings or deadline(),
-        **changes,
+        **({"tracking": Tracking(processing_s=1)} | changes),
     )
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet
-from tests.support.builders import backlog
+from tests.support.builders import backlog, deadline_workload, workload
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,9 @@ def test_a_fleet_has_awss_dimensions_and_a_readable_name(
 
 def test_the_backlog_counts_every_message_that_is_not_deleted_yet() -> None:
     assert backlog(visible=3, in_flight=4, delayed=5).total == 12
+
+
+def test_a_workload_without_a_processing_time_plans_with_none() -> None:
+    assert deadline_workload().planned_processing_s == 1
+    with pytest.raises(ValueError, match="workload transcription gives no processing time"):
+        _ = workload().planned_processing_s

@@ -218,6 +218,13 @@ class Workload:
     """Set where the deadline engine decides the fleet's size, and not target tracking."""
 
     @property
+    def planned_processing_s(self) -> float:
+        """Mean seconds that a message takes, until measured; every document with a deadline gives it."""
+        if self.tracking.processing_s is None:
+            raise ValueError(f"workload {self.name} gives no processing time")
+        return self.tracking.processing_s
+
+    @property
     def publishes_effective(self) -> bool:
         """Whether the workload's policy reads EffectiveBacklogPerInstance."""
         tracking = self.tracking

@@ -34,7 +34,7 @@ def initial_target(workload: Workload) -> float:
     target = workload.target
     if workload.deadline is not None:
         return messages_in_time(
-            workload.deadline, workload.tracking.processing_s or 1.0, target.concurrency_per_instance
+            workload.deadline, workload.planned_processing_s, target.concurrency_per_instance
         )
     if isinstance(target, DynamicTarget):
         return target.fallback_messages_per_instance

@@ -23,7 +23,7 @@ def processing_of(workload: Workload, ports: Ports) -> Processing:
     mean_s = _known(MEAN, workload, ports)
     median_s = _known(MEDIAN, workload, ports)
     if mean_s is None:
-        return Processing(mean_s=workload.tracking.processing_s or 1.0)
+        return Processing(mean_s=workload.planned_processing_s)
     return Processing(mean_s=mean_s, variation=variation(mean_s, median_s) if median_s else 0.0)
 
 
