@@ -248,10 +248,19 @@ class TestTheState:
         for number in range(3):
             tick(account, number)
         assert [reason for _, _, reason in account.report.failures] == [
-            "the engine's state is rebuilt, as it is stored for a tick 3599 s in the future"
+            "the engine's state is rebuilt, as it is of a moment 3599 s in the future"
         ]
         assert account.resizes() == [(served.fleet, NEEDED)]
         assert stored_tick(account) == moment(2)
+
+    def test_a_state_whose_reading_is_of_the_future_is_rebuilt(self, account: FakeAccount) -> None:
+        """Its messages would not age until that moment."""
+        served = add(account)
+        ahead = engine_state(moment(0).timestamp() + 3600, tick_s=moment(-1).timestamp())
+        account.states.stored["transcription"] = StoredState(tick_s=ahead.tick_s, state=ahead)
+        tick(account)
+        assert [counter for _, counter, _ in account.report.failures] == [Counter.STATE_REBUILT]
+        assert account.resizes() == [(served.fleet, NEEDED)]
 
     def test_a_state_a_little_ahead_is_that_of_a_later_tick(self, account: FakeAccount) -> None:
         add(account)
@@ -365,13 +374,24 @@ class TestHolding:
         if unread != "queue":
             account.fleets.failing[served.fleet] = "throttled"
         account.report.decisions.clear()
-        tick(account, 1)
+        tick(account, 6)
         assert decisions(account) == [(Reason.UNKNOWN_READING, Outcome.HELD)]
         [(name, counter, reason)] = account.report.failures
         assert (name, counter) == ("transcription", Counter.OBSERVATION_FAILED)
         expected = {"queue": "AccessDenied", "fleet": "throttled", "both": "AccessDenied; throttled"}
         assert reason == expected[unread]
         assert (account.states.stored, account.resizes()) == (before, [])
+
+    def test_an_unknown_reading_is_held_once_a_minute_in_the_log_and_counted_at_every_tick(
+        self, account: FakeAccount
+    ) -> None:
+        served = add(account)
+        account.queues.failing[served.queue_url] = "AccessDenied"
+        for number in range(12):
+            tick(account, number)
+        assert decisions(account) == [(Reason.UNKNOWN_READING, Outcome.HELD)] * 2
+        counters = [counter for _, counter, _ in account.report.failures]
+        assert counters == [Counter.OBSERVATION_FAILED] * 12
 
     @pytest.mark.parametrize(("tick_s", "ticks"), [(5, 24), (10, 12), (30, 4), (60, 2)])
     def test_a_decision_to_hold_is_logged_once_a_minute(

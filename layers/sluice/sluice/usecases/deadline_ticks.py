@@ -11,7 +11,7 @@ from sluice.core.deadline.decision import Scaling, decide_scale
 from sluice.core.deadline.memory import Tick
 from sluice.core.deadline.state import EngineState
 from sluice.core.minutes import minute_of
-from sluice.core.model import Mode, Reason, Unknown, Workload
+from sluice.core.model import Decision, Mode, Reason, Unknown, Workload
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard
 from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, StateWrite, StoredState, first_half
@@ -23,7 +23,7 @@ from sluice.usecases.tick_context import NO_TIME_LEFT, TickContext
 STALE_AFTER = timedelta(seconds=90)
 """A later tick has the work of one that is older."""
 FUTURE_AFTER_S = 300.0
-"""A state stored for a tick this far ahead was stored by a clock that is wrong."""
+"""A state of a tick or a reading this far ahead was stored by a clock that is wrong."""
 STORED_WITHIN_S = 7.0
 """What storing states may take of the time that an invocation keeps for acting; the resizes have the rest."""
 
@@ -128,8 +128,8 @@ def _stored(
             usable[name] = None
         elif found is None:
             usable[name] = None
-        elif (ahead_s := found.tick_s - ports.now().timestamp()) > FUTURE_AFTER_S:
-            problem = f"stored for a tick {ahead_s:.0f} s in the future"
+        elif (ahead_s := _latest_s(found) - ports.now().timestamp()) > FUTURE_AFTER_S:
+            problem = f"of a moment {ahead_s:.0f} s in the future"
             usable[name] = replace(found, state=None, problem=problem)
         elif found.tick_s < moment.timestamp():
             usable[name] = found
@@ -141,12 +141,17 @@ def _stored(
     return usable
 
 
+def _latest_s(stored: StoredState) -> float:
+    """The later of the state's tick and its reading, in seconds since the epoch."""
+    return max(stored.tick_s, stored.state.read_s) if stored.state else stored.tick_s
+
+
 def _decide(name: str, moment: datetime, stored: StoredState | None, context: TickContext) -> _Decided | None:
     """What to do with the workload and what to remember of it; None for nothing."""
     workload, ports, report = context.workloads[name], context.ports, context.report
     scaling = _scaling(workload, moment, stored, context)
     if scaling.decision.reason is Reason.UNKNOWN_READING:
-        report.decided(scaling.decision, Outcome.HELD)
+        _log_unchanged(workload, scaling.decision, moment, report)
         observation = context.observed[name]
         unknown = [one for one in (observation.backlog, observation.capacity) if isinstance(one, Unknown)]
         report_unknown(name, unknown, report)
@@ -206,7 +211,7 @@ def _scaling(
 
 
 def _act(decided: _Decided, moment: datetime, context: TickContext) -> None:
-    """Set the desired count, and log it; a decision that changes nothing is logged once a minute."""
+    """Set the desired count, and log it."""
     workload, decision, report = decided.workload, decided.scaling.decision, context.report
     if decided.scaling.warning is not None:
         report.decided(decided.scaling.warning, Outcome.HELD)
@@ -216,5 +221,11 @@ def _act(decided: _Decided, moment: datetime, context: TickContext) -> None:
         with report_if_refused(decision, report):
             context.ports.fleets.set_desired(workload.fleet, decision.desired)
         report.decided(decision, Outcome.ACTED)
-    elif workload.deadline and moment - minute_of(moment) < timedelta(seconds=workload.deadline.tick_s):
+    else:
+        _log_unchanged(workload, decision, moment, report)
+
+
+def _log_unchanged(workload: Workload, decision: Decision, moment: datetime, report: Report) -> None:
+    """Log a decision that changes nothing, once a minute."""
+    if workload.deadline and moment - minute_of(moment) < timedelta(seconds=workload.deadline.tick_s):
         report.decided(decision, Outcome.HELD if decision.desired is None else Outcome.OBSERVED)

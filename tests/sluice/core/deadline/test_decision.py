@@ -167,7 +167,35 @@ def test_a_fleet_at_its_maximum_is_told_from_one_that_suffices() -> None:
 
 def test_more_than_the_maximum_is_cut_to_it() -> None:
     decision = scale(observe(visible=50_000)).decision
-    assert decision.desired == 1000
+    assert (decision.desired, decision.limits) == (1000, (Limit.MAX_INSTANCES,))
+
+
+@pytest.mark.parametrize("booting", [0, None])
+def test_instances_that_aws_does_not_start_are_named_and_not_asked_for_again(booting: int | None) -> None:
+    """ECS does not say which tasks boot, so those that do not come for long are taken for refused."""
+    state = after(desired=60, launches=(Launch(at_s=NOW_S - 400, instances=60),))
+    observed = observe(visible=60, of=replace(fleet(desired=60), booting=booting))
+    decision = scale(observed, state, processing_s=1200).decision
+    assert (decision.reason, decision.desired) == (Reason.STARTS_LATE, None)
+    assert decision.detail.endswith(
+        "would start late (margin 0 s): 60 of the 60 instances that are asked for have not started"
+    )
+
+
+def test_instances_beyond_the_desired_count_are_about_to_end_and_start_no_message() -> None:
+    """They were protected when the desired count was lowered; raising it again keeps them."""
+    observed = observe(visible=40, in_flight=10, of=fleet(10, desired=2, protected=10))
+    scaling = scale(observed, after(desired=2), processing_s=60)
+    assert (scaling.decision.reason, scaling.decision.desired) == (Reason.STARTS_LATE, 10)
+    assert scaling.decision.detail.endswith("would start late (margin 0 s): keep 8 of those that are to end")
+    assert scaling.state is not None
+    assert scaling.state.launches == ()
+
+
+def test_a_clock_that_is_behind_makes_no_message_younger_than_its_reading() -> None:
+    state = after(ago_s=-20, visible=40, waiting=(Arrivals(until_s=NOW_S + 20, elapsed_s=10, messages=40),))
+    decision = scale(observe(visible=40, of=fleet(2)), state).decision
+    assert decision.detail.startswith("40 waiting, the oldest for up to 10 s")
 
 
 # --- what is held -----------------------------------------------------------------------------------------

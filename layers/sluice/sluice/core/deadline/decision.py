@@ -140,6 +140,11 @@ class _Plan:
     """Equally likely boot times, shortest first."""
 
     @property
+    def now_s(self) -> float:
+        """When queue and fleet were read: never before the last reading, whatever the clocks say."""
+        return self.after.read_s
+
+    @property
     def concurrency(self) -> float:
         return self.workload.target.concurrency_per_instance
 
@@ -155,11 +160,18 @@ class _Plan:
     def expected(self) -> int:
         """Booting instances that may still become ready."""
         waits_s = LOST_AFTER * self.boots_s[-1]
-        return sum(one.instances for one in self.after.launches if self.tick.now_s - one.at_s <= waits_s)
+        return sum(one.instances for one in self.after.launches if self.now_s - one.at_s <= waits_s)
 
     @property
-    def launched(self) -> int:
-        return self.capacity.running + self.booting
+    def started(self) -> int:
+        """Instances that run or boot; if AWS does not say which boot, those that may still become ready."""
+        is_told = self.capacity.booting is not None
+        return self.capacity.running + (self.booting if is_told else self.expected)
+
+    @property
+    def staying(self) -> int:
+        """Of these, those that AWS does not end soon: as many as desired."""
+        return min(self.started, self.capacity.desired)
 
     @property
     def occupied(self) -> int:
@@ -171,7 +183,7 @@ class _Plan:
         """The most instances that may run, and that the groups of a FIFO queue can use."""
         if self.after.groups is None:
             return self.bounds.max
-        usable = max_instances(self.after.groups, self.concurrency, self.tick.now_s)
+        usable = max_instances(self.after.groups, self.concurrency, self.now_s)
         return max(self.bounds.min, min(self.bounds.max, usable))
 
     @property
@@ -189,22 +201,31 @@ def _wanted(plan: _Plan) -> Wanted:
     waiting = plan.backlog.visible + plan.backlog.delayed
     if not waiting:
         return _without_surplus(plan, Reason.ALL_NEEDED, "none waiting")
-    oldest_s = plan.tick.now_s - plan.after.waiting[0].since_s
+    oldest_s = plan.now_s - plan.after.waiting[0].since_s
     text = f"{waiting} waiting, the oldest for up to {oldest_s:.0f} s"
-    if plan.launched >= plan.bounds.max:
+    if plan.staying >= plan.bounds.max:
         return _without_surplus(plan, Reason.AT_MAXIMUM, text)
-    if plan.launched >= plan.max_instances:
+    if plan.staying >= plan.max_instances:
         return _without_idle_beyond_groups(plan, text)
     shortage = _shortage(plan)
     if shortage is None:
         return _without_surplus(plan, Reason.STARTS_IN_TIME, text)
-    age_s = plan.tick.now_s - shortage.cohort.since_s
+    age_s = plan.now_s - shortage.cohort.since_s
     detail = (
         f"{text}; {shortage.messages:.0f} of those that have waited {age_s:.0f} s or longer would start late "
-        f"(margin {plan.deadline.margin_s:g} s): launch {shortage.instances} more"
+        f"(margin {plan.deadline.margin_s:g} s)"
     )
-    wanted = min(plan.launched + shortage.instances, plan.max_instances)
-    return max(wanted, plan.capacity.desired), Reason.STARTS_LATE, detail
+    wanted = plan.staying + shortage.instances
+    if plan.after.groups is not None:
+        wanted = min(wanted, plan.max_instances)
+    desired = plan.capacity.desired
+    if wanted <= desired:
+        missing = f"{desired - plan.staying} of the {desired} instances that are asked for have not started"
+        return None, Reason.STARTS_LATE, f"{detail}: {missing}"
+    if plan.started > desired:
+        kept = min(wanted, plan.started) - desired
+        return desired + kept, Reason.STARTS_LATE, f"{detail}: keep {kept} of those that are to end"
+    return wanted, Reason.STARTS_LATE, f"{detail}: launch {shortage.instances} more"
 
 
 def _without_idle_beyond_groups(plan: _Plan, text: str) -> Wanted:
@@ -217,8 +238,8 @@ def _without_idle_beyond_groups(plan: _Plan, text: str) -> Wanted:
 
 
 def _shortage(plan: _Plan) -> Shortage | None:
-    deadline, now_s, slots = plan.deadline, plan.tick.now_s, plan.concurrency
-    running_slots = plan.capacity.running * slots
+    deadline, now_s, slots = plan.deadline, plan.now_s, plan.concurrency
+    running_slots = min(plan.capacity.running, plan.capacity.desired) * slots
     busy_slots = min(running_slots, plan.backlog.in_flight)
     supply = Supply(
         now_s=now_s,
@@ -266,7 +287,7 @@ def _lowered(plan: _Plan, before: EngineState, keep: int, reason: Reason, detail
     """Lower the fleet to `keep`: at once if busy instances are protected, else in steps and after a boot."""
     if plan.deadline.busy_instances is BusyInstances.UNPROTECTED:
         since_s = before.surplus_since_s
-        if since_s is None or plan.tick.now_s - since_s < plan.mean_boot_s:
+        if since_s is None or plan.now_s - since_s < plan.mean_boot_s:
             return None, Reason.SURPLUS_TOO_NEW, detail
         desired = plan.capacity.desired
         keep = max(keep, desired - max(1, math.floor(MAX_STEP_RATIO * desired)))
@@ -310,21 +331,21 @@ def _surplus_since_s(plan: _Plan, wanted: Wanted) -> float | None:
     if plan.before is None or not (lowers or reason is Reason.SURPLUS_TOO_NEW):
         return None
     since_s = plan.before.surplus_since_s
-    return plan.tick.now_s if since_s is None else since_s
+    return plan.now_s if since_s is None else since_s
 
 
 def _with_warning(plan: _Plan, state: EngineState) -> tuple[EngineState, tuple[Reason, str] | None]:
     logged_s, problem = state.out_of_reach_logged_s, plan.out_of_reach
-    is_recent = logged_s is not None and plan.tick.now_s - logged_s < LOG_OUT_OF_REACH_EVERY_S
+    is_recent = logged_s is not None and plan.now_s - logged_s < LOG_OUT_OF_REACH_EVERY_S
     if problem is None or plan.bounds.min > 0 or is_recent:
         return state, None
-    return replace(state, out_of_reach_logged_s=plan.tick.now_s), (Reason.PROMISE_OUT_OF_REACH, problem)
+    return replace(state, out_of_reach_logged_s=plan.now_s), (Reason.PROMISE_OUT_OF_REACH, problem)
 
 
 def _with_decision(plan: _Plan, state: EngineState, desired: int) -> EngineState:
     """The state with the launches of this decision; nothing is launched in mode observe."""
     if plan.workload.mode is not Mode.ACTIVE:
         return state
-    launched = desired - plan.launched
+    launched = desired - plan.capacity.running - plan.booting
     launch = (Launch(at_s=state.read_s, instances=launched),) if launched > 0 else ()
     return replace(state, desired=desired, launches=(*state.launches, *launch))
