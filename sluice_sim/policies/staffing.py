@@ -48,7 +48,7 @@ class Policy:
         snapshot, context = self._context.observe(), self._context
         service_s = mean_service_s(context)
         self._arrivals.update(snapshot, service_s)
-        slots = self._arrivals.rate_per_s(RATE_WINDOW_S) * service_s
+        slots = self._arrivals.rate_per_s * service_s
         drain = (snapshot.visible + snapshot.delayed) * service_s / context.promise_s
         need = needed_instances(slots, drain, context.concurrency)
         self._needs.append((snapshot.now_s, need))

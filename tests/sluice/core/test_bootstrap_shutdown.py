@@ -411,3 +411,6 @@ def test_a_fleet_of_the_deadline_engine_starts_with_what_begins_every_message_in
     )
     # From 180 s to 285 s an instance starts 105 / 5 + 0.5 messages: the first at once.
     assert (decision.desired, initial_target(served)) == (10, 21.5)
+    assert decision.detail == (
+        "215 messages, and an instance launched now starts 21.5 of them in time, with a margin of 15 s"
+    )

@@ -17,7 +17,9 @@ from sluice.core.bounds import (
 from sluice.core.emptiness import why_not_proven_empty
 from sluice.core.holds import blocked_by, both_bounds, why_unserved
 from sluice.core.model import (
+    Backlog,
     Capacity,
+    Deadline,
     Decision,
     Kind,
     Mode,
@@ -72,6 +74,7 @@ def decide_bootstrap(
         observation=observation,
         desired=desired,
         limits=differences + clamps,
+        detail=_planned(workload.deadline, backlog, target_per_instance) if workload.deadline else "",
     )
 
 
@@ -134,6 +137,13 @@ def reads_empty_above_min(workload: Workload, observation: Observation) -> bool:
     bounds, _ = effective_bounds(workload, observation.capacity)
     # Disjoint bounds pass, so that the decision reports them.
     return observation.backlog.total == 0 and (bounds is None or observation.capacity.desired > bounds.min)
+
+
+def _planned(deadline: Deadline, backlog: Backlog, messages_per_instance: float) -> str:
+    return (
+        f"{backlog.total} messages, and an instance launched now starts {messages_per_instance:.3g} of them "
+        f"in time, with a margin of {deadline.margin_s:g} s"
+    )
 
 
 def _hold(
