@@ -254,23 +254,73 @@ class TestTheMinute:
         assert account.remaining == 30
         assert set(account.published()) == {"transcription"}
 
-    def test_a_tick_that_sends_shards_queues_the_ticks_of_all_workloads_and_its_shards_queue_none(
-        self, account: FakeAccount, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", 2)
-        for name in ("a", "b", "c"):
-            add(account, name)
-        tick(account)
-        sent = len(account.tick_queue.queued)
-        assert {tuple(each.documents) for each in queued(account)} == {("a", "b", "c")}
-        bodies = {str(place): body for place, body in enumerate(account.shards.sent)}
-        shards.publish_shards(bodies, account.ports, account.report, account.remaining_s)
-        assert len(account.tick_queue.queued) == sent
-
     def test_a_stale_tick_queues_nothing(self, account: FakeAccount) -> None:
         add(account)
         tick(account, late_s=111)
         assert account.tick_queue.queued == []
+
+
+class TestShards:
+    """With ten thousand workloads one invocation has neither the time nor the memory for all their ticks."""
+
+    @pytest.fixture(autouse=True)
+    def _two_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two workloads fit into one invocation here, and into a shard."""
+        monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", 2)
+        monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", 2)
+
+    @staticmethod
+    def minute(account: FakeAccount, minute: int) -> list[str]:
+        """A tick and the delivery of its shards, five seconds later; returns the shards that failed."""
+        sent = len(account.shards.sent)
+        tick(account, minute)
+        bodies = {str(place): body for place, body in enumerate(account.shards.sent[sent:])}
+        account.clock.at += seconds(5)
+        return shards.publish_shards(bodies, account.ports, account.report, account.remaining_s)
+
+    def test_each_shard_queues_the_ticks_of_its_own_workloads(self, account: FakeAccount) -> None:
+        for name in ("a", "b", "c"):
+            add(account, name)
+        tick(account)
+        assert account.tick_queue.queued == []
+        self.minute(account, 1)
+        assert {tuple(each.documents) for each in queued(account)} == {("a", "b"), ("c",)}
+        for name in ("a", "b", "c"):
+            start = MINUTE_NOW + MINUTE + seconds(10)
+            assert moments(account, name) == grid(start, MINUTE_NOW + MINUTE + AHEAD)
+
+    def test_a_warm_process_queues_nothing_twice(self, account: FakeAccount) -> None:
+        for name in ("a", "b", "c"):
+            add(account, name)
+        for minute in range(6):
+            assert self.minute(account, minute) == []
+        for name in ("a", "b", "c"):
+            assert moments(account, name) == grid(MINUTE_NOW + seconds(10), MINUTE_NOW + MINUTE * 5 + AHEAD)
+
+    def test_a_process_forgets_slices_whose_ticks_are_over(self, account: FakeAccount) -> None:
+        for name in ("a", "b", "c"):
+            add(account, name)
+        self.minute(account, 0)
+        del account.registry.registered["c"]
+        for minute in range(1, 6):
+            account.registry._copy = None
+            self.minute(account, minute)
+        assert len(account.queued_ticks) == 1
+
+    def test_a_shard_whose_ticks_could_not_be_queued_is_published_and_fails_alone(
+        self, account: FakeAccount
+    ) -> None:
+        for name in ("a", "b", "c"):
+            add(account, name)
+        account.tick_queue.refusing["c"] = "SQS is throttling"
+        assert self.minute(account, 0) == ["1"]
+        assert set(account.published()) == {"a", "b", "c"}
+        assert account.report.counts[Counter.TICK_FAILED] == 1
+        account.tick_queue.refusing.clear()
+        assert self.minute(account, 1) == []
+        assert set(moments(account, "c")) == set(
+            grid(MINUTE_NOW + MINUTE + seconds(10), MINUTE_NOW + MINUTE + AHEAD)
+        )
 
 
 def test_a_tick_is_delivered_before_it_is_stale_even_if_its_queue_is_slow() -> None:

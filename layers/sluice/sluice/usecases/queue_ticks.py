@@ -1,8 +1,9 @@
-"""Step of the minute's tick: queue the ticks below a minute, for the workloads that ask for them.
+"""Step of the minute's tick, or of each of its shards: queue the ticks below a minute that workloads ask for.
 
 EventBridge Scheduler is no finer than a minute. So the minute's tick sends each later tick as a message that
 SQS delivers at its moment, far enough ahead that two minutes in a row may fail or start late. A tick that is
-queued twice is served once, by the condition on the engine's state.
+queued twice, as by two processes that serve the same shard in turn, is served once, by the condition on the
+engine's state.
 """
 
 from __future__ import annotations
@@ -54,15 +55,18 @@ def queue_ticks(
     report.event(
         Counter.TICKS_QUEUED, f"ticks below a minute, up to {until:%H:%M}", len(messages) - len(unsent)
     )
-    before = dict(ports.queued_ticks)
-    ports.queued_ticks.clear()
     if unsent:
+        for key in sliced:
+            ports.queued_ticks.pop(key, None)
         name, reason = next(iter(unsent.items()))
         raise TransientError(
             f"{len(unsent)} of {len(messages)} ticks could not be queued, the first for {name}: {reason}"
         )
     # A minute's tick that starts after its successor queues nothing, and leaves what that one queued.
-    ports.queued_ticks.update({key: max(until, before.get(key, until)) for key in sliced})
+    for key in sliced:
+        ports.queued_ticks[key] = max(until, ports.queued_ticks.get(key, until))
+    for key in [key for key, queued_until in ports.queued_ticks.items() if queued_until <= now]:
+        del ports.queued_ticks[key]
 
 
 def _slices(registry: Registered) -> dict[str, tuple[Mapping[str, str], int]]:

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
 
+from sluice.core.minutes import minute_of
 from sluice.core.model import Workload
 from sluice.errors import TransientError
-from sluice.ports import Counter, Ports, RemainingS, Report
+from sluice.ports import Counter, Ports, Registered, RemainingS, Report, first_half
 from sluice.usecases.fifo_warning import warn_idle_instances
 from sluice.usecases.isolation import EVERY_WORKLOAD, isolated, raise_for_defects
 from sluice.usecases.launch_failures import report_launch_failures
@@ -16,6 +17,7 @@ from sluice.usecases.missed_alarms import retry_missed_alarms
 from sluice.usecases.native_metrics import warn_missing_metrics
 from sluice.usecases.observe import observe
 from sluice.usecases.publish_metrics import publish_metrics
+from sluice.usecases.queue_ticks import queue_ticks
 from sluice.usecases.tick_context import TickContext
 
 STALE_AFTER = timedelta(seconds=110)
@@ -24,6 +26,26 @@ STALE_AFTER = timedelta(seconds=110)
 Ticks that overlap do no harm: a data point carries its scheduled minute, and CloudWatch averages two of one
 minute.
 """
+
+
+TICKS_BELOW_A_MINUTE = "ticks below a minute"
+"""Stands in for a workload's name in the log if they could not be queued."""
+
+
+def serve_minute(
+    scheduled: datetime, registry: Registered, ports: Ports, report: Report, remaining_s: RemainingS
+) -> None:
+    """Queue the ticks below a minute of these workloads, then serve them for the minute of `scheduled`.
+
+    Raises as `serve_workloads` does, and TransientError if a tick could not be queued.
+    """
+    # First, so that slow reads delay no tick; the minute is served even if this fails.
+    queue = partial(queue_ticks, scheduled, registry, ports, report, first_half(remaining_s))
+    with raise_for_defects(report):
+        queued = isolated(TICKS_BELOW_A_MINUTE, Counter.TICK_FAILED, report, queue)
+        serve_workloads(minute_of(scheduled), registry.workloads, ports, report, remaining_s)
+    if not queued:
+        raise TransientError("ticks below a minute could not be queued; the log says why")
 
 
 def serve_workloads(

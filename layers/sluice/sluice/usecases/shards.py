@@ -12,14 +12,13 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from sluice.core.minutes import minute_of
 from sluice.core.shard_slices import slices
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard, shard_message, size_in_shard_bytes
 from sluice.ports import Counter, Ports, Registered, RemainingS, Report, Shards
 from sluice.usecases.isolation import isolated
 from sluice.usecases.observe import registered
-from sluice.usecases.serve_workloads import is_stale, serve_workloads
+from sluice.usecases.serve_workloads import is_stale, serve_minute
 from sluice.usecases.tick_context import NO_TIME_LEFT
 
 MAX_WORKLOADS_PER_INVOCATION = 1000
@@ -92,8 +91,7 @@ def _publish_shard(shard: Shard, ports: Ports, report: Report, remaining_s: Rema
     if remaining_s() <= 0:
         raise TransientError(NO_TIME_LEFT)
     ports = replace(ports, registry=_shards(ports).registry(shard.documents))
-    workloads = registered(ports, report, remaining_s).workloads
-    serve_workloads(minute_of(shard.scheduled), workloads, ports, report, remaining_s)
+    serve_minute(shard.scheduled, registered(ports, report, remaining_s), ports, report, remaining_s)
 
 
 def _shards(ports: Ports) -> Shards:
