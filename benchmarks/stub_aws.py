@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks import serving  # noqa: E402
+from benchmarks.list_prices import SQS_BILLED_BYTES  # noqa: E402
 from benchmarks.serving import Answer, Counts, Request  # noqa: E402
 from sluice.core.model import MSG_PROCESSING_DURATION  # noqa: E402
 from tests.support.builders import (  # noqa: E402
@@ -48,8 +49,6 @@ INSTANCES = 2
 PROCESSING_S, PROCESSED = 5.0, 40
 """How long each message takes, as the workers publish it, and how many they publish a minute."""
 KIBIBYTE, MEBIBYTE = 2**10, 2**20
-SQS_BILLED_BYTES = 64 * KIBIBYTE
-"""SQS bills each 64 KiB of a request's messages as one request (documented)."""
 WRITE_UNIT_BYTES, READ_UNIT_BYTES = KIBIBYTE, 4 * KIBIBYTE
 """DynamoDB's units of a write, and of a consistent read (documented)."""
 JSON, XML = b"application/x-amz-json-1.1", b"text/xml"
@@ -319,15 +318,17 @@ def units(size_bytes: int, unit_bytes: int) -> int:
     return max(1, math.ceil(size_bytes / unit_bytes))
 
 
-def item_bytes(item: Mapping[str, Mapping[str, str]]) -> int:
+def item_bytes(item: Mapping[str, Mapping[str, Any]]) -> int:
     """An item's size as DynamoDB bills it: every name and value; two digits of a number take a byte."""
     return sum(len(name.encode()) + _value_bytes(*next(iter(value.items()))) for name, value in item.items())
 
 
-def _value_bytes(kind: str, text: str) -> int:
+def _value_bytes(kind: str, value: str | bytes) -> int:
+    if isinstance(value, bytes):
+        return len(value)
     if kind == "N":
-        return math.ceil(len(text) / 2) + 1
-    return len(base64.b64decode(text)) if kind == "B" else len(text.encode())
+        return math.ceil(len(value) / 2) + 1
+    return len(base64.b64decode(value)) if kind == "B" else len(value.encode())
 
 
 def _require_at_most(count: int, maximum: int, what: str) -> None:

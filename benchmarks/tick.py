@@ -106,7 +106,7 @@ def month_of(tick: Tick, memory_mb: int) -> float:
         invocations=1,
         billed_s=math.ceil(tick.wall_s * 1000) / 1000,
         memory_mb=memory_mb,
-        queue_reads=tick.workloads,
+        sqs_requests=tick.workloads,
         puts=math.ceil(tick.workloads / 1000),
         metrics_read=sum(map(is_idle, range(tick.workloads))),
     )
@@ -119,7 +119,7 @@ def month_of_each(one: PerWorkload, workloads: int) -> float:
         invocations=workloads,
         billed_s=one.billed_s * workloads,
         memory_mb=one.memory_mb,
-        queue_reads=workloads,
+        sqs_requests=workloads,
         puts=workloads,
     )
     return list_prices.month(minute)

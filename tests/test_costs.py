@@ -6,15 +6,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchmarks import list_prices as prices
+from benchmarks import stub_aws
+from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.core.fifo import EVERY_MINUTES
 from sluice.core.minutes import MINUTE
-from sluice.core.model import MSG_PROCESSING_DURATION, TrackedMetric, Tracking, Workload
+from sluice.core.model import MSG_PROCESSING_DURATION, Deadline, TrackedMetric, Tracking, Workload
 from sluice.core.sustained_arrivals import READ_MINUTES
+from sluice.ports import StateWrite
+from sluice.usecases.measured_processing import MEAN, MEDIAN
 from sluice.usecases.offered_load import (
     ARRIVALS,
     PROCESSING,
@@ -25,8 +30,13 @@ from sluice_worker.core.counters import ReportInterval
 from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.metrics import gauge_series, series
 from sluice_worker.core.model import Depth, Outcome, Priority
+from tests.sluice.core.deadline.test_encoding import traffic
 from tests.support.builders import (
     MINUTE_NOW,
+    POOL,
+    deadline,
+    engine_state,
+    plenty,
     queue_url,
 )
 from tests.support.builders import ecs_workload as ecs
@@ -45,8 +55,6 @@ ALARM_QUOTA = 5000
 PROCESSES = 30
 LONG_REPORT_MINUTES = 5
 SIMULATED_MINUTES = 120
-LAMBDA_POLLERS, LONG_POLLS_A_MINUTE = 5, 3
-"""Lambda keeps five long polls of 20 s at an event source's queue (documented)."""
 
 Row = tuple[str, ...]
 
@@ -79,19 +87,6 @@ def alarms(stack: ResolvedStack) -> dict[str, Mapping[str, Any]]:
         for name, resource in stack.resources.items()
         if resource.type == "AWS::CloudWatch::Alarm"
     }
-
-
-def periods(alarm: Mapping[str, Any]) -> list[int]:
-    """The period of each billed metric of the alarm."""
-    metrics = [query["MetricStat"] for query in alarm.get("Metrics", ()) if "MetricStat" in query]
-    return [int(metric["Period"]) for metric in metrics or [alarm]]
-
-
-def price(alarm: Mapping[str, Any]) -> float:
-    return sum(
-        prices.ALARM_METRIC if period >= 60 else prices.HIGH_RESOLUTION_ALARM_METRIC
-        for period in periods(alarm)
-    )
 
 
 def counting_arrivals(fleet: str, *, processing_s: float | None = 60) -> Workload:
@@ -135,9 +130,9 @@ def per_workload() -> Iterator[tuple[str, list[float]]]:
     assert of_fleet[0].keys() == of_fleet[1].keys()
     for name in of_fleet[0]:
         both = [found[name] for found in of_fleet]
-        counts = list(dict.fromkeys(str(len(periods(alarm))) for alarm in both))
+        counts = list(dict.fromkeys(str(len(prices.alarm_periods_s(alarm))) for alarm in both))
         of_metrics = "" if counts == ["1"] else f" (metrics: {', '.join(counts)})"
-        yield f"Alarm `{both[0]['AlarmName']}`{of_metrics}", [price(alarm) for alarm in both]
+        yield f"Alarm `{both[0]['AlarmName']}`{of_metrics}", [prices.month_of_alarm(alarm) for alarm in both]
     yield "Target tracking's two alarms, mode `active`", [tracking(fleet) for fleet in FLEETS]
 
 
@@ -254,6 +249,101 @@ def test_what_a_workload_costs_in_addition() -> None:
     assert_table("In addition, per workload", expected)
 
 
+def item_bytes(state_bytes: int) -> int:
+    """The size of the item that stores a state of this size, for a workload with the longest name."""
+    items: list[dict[str, Any]] = []
+    client = SimpleNamespace(put_item=lambda **parameters: items.append(parameters["Item"]))
+    states = DynamoDbEngineStates(lambda: client, POOL, "states")
+    states.write({"w" * 64: StateWrite(state=engine_state(MINUTE_NOW.timestamp()), replaces=None)}, plenty)
+    [item] = items
+    return stub_aws.item_bytes(item) - len(item["state"]["B"]) + state_bytes
+
+
+def deadline_rows() -> Iterator[tuple[str, list[float]]]:
+    """Label and price per fleet type, of what a workload of the deadline engine costs."""
+    stack_of = {fleet: stacks.workload(fleet, Scaling="deadline", ProcessingSeconds="5") for fleet in FLEETS}
+    for stack in stack_of.values():
+        assert not any(resource.type.endswith("::ScalingPolicy") for resource in stack.resources.values())
+    served = {fleet: replace(BUILD[fleet](), deadline=deadline()) for fleet in FLEETS}
+    yield (
+        "Custom metric BacklogPerInstance",
+        [published_metrics(served[fleet]) * prices.CUSTOM_METRIC for fleet in FLEETS],
+    )
+    yield (
+        "Its four alarms, as above",
+        [sum(map(prices.month_of_alarm, alarms(stack_of[fleet]).values())) for fleet in FLEETS],
+    )
+    yield "GetQueueAttributes every minute", [prices.MINUTES * prices.SQS_PER_REQUEST] * 2
+    ticks = prices.MINUTES * 60 / Deadline(promise_s=300, boot_s=180).tick_s
+    yield "GetQueueAttributes every 10 s", [ticks * prices.SQS_PER_REQUEST] * 2
+    state = ticks * (prices.DYNAMODB_PER_WRITE_UNIT + prices.DYNAMODB_PER_READ_UNIT)
+    yield "Its state in DynamoDB, read and written every 10 s, up to 1 KB", [state] * 2
+    hourly = MEAN.refresh_interval // MINUTE
+    assert MEDIAN.refresh_interval == MEAN.refresh_interval
+    yield "GetMetricData of processing times: 4 metrics every hour", [read_cost(4, hourly)] * 2
+    waiting = worker_metrics(*Outcome, with_wait=True) - worker_metrics(*Outcome)
+    yield (
+        "Custom metric MsgWaitDuration, which its workers publish by default",
+        [waiting * prices.CUSTOM_METRIC] * 2,
+    )
+
+
+def test_what_a_workload_of_the_deadline_engine_costs() -> None:
+    rows = list(deadline_rows())
+    expected = [(label, *map(dollars, both)) for label, both in rows]
+    together = [sum(both[column] for _, both in rows) for column in range(len(FLEETS))]
+    expected.append(("**Together**", *(f"**{dollars(total)}**" for total in together)))
+    assert_table("Per workload with `Scaling=deadline`", expected)
+
+
+def test_what_a_workload_of_the_deadline_engine_costs_in_addition() -> None:
+    rows = dict(deadline_rows())
+    per_tick = rows["GetQueueAttributes every 10 s"][0] + next(
+        both[0] for label, both in rows.items() if label.startswith("Its state")
+    )
+    second_unit = prices.MINUTES * 6 * prices.DYNAMODB_PER_WRITE_UNIT
+    retry = MEAN.retry_interval // MINUTE
+    lambda_100_ms = prices.Minute(invocations=6, billed_s=0.6, memory_mb=512)
+    expected = [
+        (
+            "`TickSeconds=5`: twice the reads, states and ticks; without the ticks",
+            dollars(per_tick),
+        ),
+        (
+            "While its state is larger: a second write unit, from a promise of about 15 minutes on",
+            dollars(second_unit),
+        ),
+        (
+            "While its workers publish no processing times: 8 metrics every 10 minutes",
+            dollars(read_cost(8, retry)),
+        ),
+        (
+            "Ticks of up to 60 workloads together: their messages, of up to 64 KiB",
+            f"{dollars(messages_of_a_slice(1))} to {dollars(messages_of_a_slice(TICKS_A_MINUTE))}",
+        ),
+        (
+            "Ticks of up to 60 workloads together: `deadline_tick`, for each 0.1 s that it takes",
+            dollars(prices.month(lambda_100_ms)),
+        ),
+    ]
+    assert_table("In addition with `Scaling=deadline`", expected)
+
+
+TICKS_A_MINUTE = 6
+
+
+def messages_of_a_slice(send_requests: int) -> float:
+    """Dollars per month for the ticks of a slice, sent in so many requests a minute, received and deleted."""
+    return prices.month(prices.Minute(sqs_requests=send_requests + 2 * TICKS_A_MINUTE))
+
+
+@pytest.mark.parametrize(("promise_s", "units"), [(300, 1), (600, 1), (1800, 2)])
+@pytest.mark.parametrize(("per_s", "most"), [(50, 1000), (5, 8)], ids=["bursts", "lasting overload"])
+def test_how_many_write_units_a_state_takes(promise_s: float, units: int, per_s: float, most: int) -> None:
+    state_bytes, _ = traffic(1, per_s=per_s, most=most, promise_s=promise_s)
+    assert stub_aws.units(item_bytes(state_bytes), stub_aws.WRITE_UNIT_BYTES) == units
+
+
 def worker_metrics(*outcomes: Outcome, with_wait: bool = False) -> int:
     """Custom metrics that a worker publishes for a minute with these outcomes."""
     interval = ReportInterval(
@@ -318,18 +408,18 @@ def test_what_the_control_plane_costs() -> None:
     larger = "[larger registries](decisions/0013-the-tick-fans-out-by-shards.md)"
     below = "[ticks below a minute](decisions/0026-ticks-below-a-minute-are-delayed-messages.md)"
     costs = [
-        (f"{len(found)} alarms", sum(map(price, found.values()))),
+        (f"{len(found)} alarms", sum(map(prices.month_of_alarm, found.values()))),
         (
             "PutMetricData every minute, for each 1000 data points: a workload has one or two",
             prices.MINUTES * prices.PUT_METRIC_DATA,
         ),
         (
-            f"Lambda's polls of the queue for {larger}, {LAMBDA_POLLERS} of 20 s at a time",
-            prices.MINUTES * LAMBDA_POLLERS * LONG_POLLS_A_MINUTE * prices.SQS_PER_REQUEST,
+            f"Lambda's polls of the queue for {larger}, {prices.LAMBDA_POLLERS} of 20 s at a time",
+            prices.month_of_polls(),
         ),
         (
-            f"Lambda's polls of the queue of {below}, {LAMBDA_POLLERS} of 20 s at a time",
-            prices.MINUTES * LAMBDA_POLLERS * LONG_POLLS_A_MINUTE * prices.SQS_PER_REQUEST,
+            f"Lambda's polls of the queue of {below}, {prices.LAMBDA_POLLERS} of 20 s at a time",
+            prices.month_of_polls(),
         ),
     ]
     expected = [(label, dollars(cost)) for label, cost in costs]

@@ -1,5 +1,6 @@
 """The benchmark's stub of AWS answers the adapters as AWS would."""
 
+import random
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -23,16 +24,19 @@ from sluice.aws import clients
 from sluice.aws.asg import AutoScalingGroups
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
+from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.registry import SsmRegistry
 from sluice.aws.sqs import SqsQueues
 from sluice.core.backlog import backlog_per_instance as in_core
+from sluice.core.deadline.state import Arrivals
 from sluice.core.model import Backlog, Capacity, DataPoint
-from sluice.ports import SeriesQuery
+from sluice.ports import SeriesQuery, StateWrite, StoredState
 from tests.sluice.aws import account
 from tests.support.builders import (
     MINUTE_NOW,
     POOL,
+    engine_state,
     metric,
     plenty,
     queue_url,
@@ -103,6 +107,40 @@ def test_it_keeps_sent_messages_until_they_are_read(aws: Stub, client: Callable[
         SqsQueues(lambda: client("sqs"), pool).send(queue_url("shards"), ["one", "two"])
     assert aws.sent() == [(0, "one"), (0, "two")]
     assert aws.sent() == []
+
+
+class TestStates:
+    """A table of DynamoDB behind the adapter of the deadline engine's states."""
+
+    @pytest.fixture
+    def states(self, client: Callable[[str], Any]) -> Iterator[DynamoDbEngineStates]:
+        with account.threads() as pool:
+            yield DynamoDbEngineStates(lambda: client("dynamodb"), pool, "states")
+
+    def test_a_state_is_replaced_once_and_a_duplicate_is_refused(self, states: DynamoDbEngineStates) -> None:
+        first, second = engine_state(100), engine_state(110)
+        assert states.write({"a": StateWrite(state=first, replaces=None)}, plenty) == {"a": True}
+        assert states.write({"a": StateWrite(state=first, replaces=None)}, plenty) == {"a": False}
+        stored = StoredState(tick_s=100, state=first)
+        assert states.read(["a", "b"], plenty) == {"a": stored, "b": None}
+        for written in (True, False):
+            assert states.write({"a": StateWrite(state=second, replaces=stored)}, plenty) == {"a": written}
+
+    @pytest.mark.parametrize(("arrivals", "units"), [(0, 1), (300, 2)])
+    def test_each_kilobyte_of_a_write_is_a_unit(
+        self, aws: Stub, states: DynamoDbEngineStates, arrivals: int, units: int
+    ) -> None:
+        chance = random.Random(0)
+        ring = tuple(
+            Arrivals(until_s=100, elapsed_s=0, messages=chance.randrange(10**9)) for _ in range(arrivals)
+        )
+        before = aws.counts()
+        name = f"sized-{arrivals}"
+        states.write({name: StateWrite(state=engine_state(100, waiting=ring), replaces=None)}, plenty)
+        states.read([name], plenty)
+        after = aws.counts()
+        assert after.write_units - before.write_units == units
+        assert after.read_units - before.read_units == 1
 
 
 SERVICES = [name_of(number) for number in range(WORKLOADS) if on_ecs(number)]

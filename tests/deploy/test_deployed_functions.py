@@ -116,7 +116,7 @@ def test_the_queue_of_ticks_below_a_minute_delivers_them_to_their_own_function(
     )
     mapping = event_source(server, queue)
     assert mapping["FunctionArn"].rsplit(":", 1)[-1] == function.name
-    assert mapping["BatchSize"] == 10
+    assert mapping["BatchSize"] == 3
     attributes = server.aws("sqs", "GetQueueAttributes", QueueUrl=queue, AttributeNames=["All"])["Attributes"]
     assert (attributes["MessageRetentionPeriod"], attributes["VisibilityTimeout"]) == (
         "330",

@@ -249,9 +249,11 @@ def test_a_tick_below_a_minute_waits_for_no_batch(plane: ResolvedStack) -> None:
     assert event_source(plane, "DeadlineTickFunction") == {
         "FunctionName": "DeadlineTickFunction",
         "EventSourceArn": arn("sqs", "TickQueue"),
-        "BatchSize": 10,
-        "ScalingConfig": {"MaximumConcurrency": 10},
+        "BatchSize": 3,
+        "ScalingConfig": {"MaximumConcurrency": "10"},
     }
+    more = event_source(stacks.plane(TickConcurrency="34"), "DeadlineTickFunction")
+    assert more["ScalingConfig"] == {"MaximumConcurrency": "34"}
 
 
 def test_the_table_of_states_is_paid_by_use_forgets_and_goes_with_its_stack(plane: ResolvedStack) -> None:
