@@ -114,9 +114,10 @@ bench-worker: setup ## The worker beside a bare boto3 loop and Celery (ratios), 
 	@.venv/bin/python benchmarks/worker_memory.py
 
 .PHONY: bench-tick
-bench-tick: setup ## A tick of 1000 workloads beside bare boto3 clients (ratios), and 10,000 workloads in shards
+bench-tick: setup ## A tick of 1000 workloads beside bare boto3 clients (ratios), 10,000 in shards, the bill of each engine
 	@.venv/bin/python benchmarks/tick.py
 	@.venv/bin/python benchmarks/shards.py
+	@.venv/bin/python benchmarks/bill.py
 
 .PHONY: bench-cold-start
 bench-cold-start: setup ## Each function's first answer beside an empty handler's and one with boto3 alone (ratios)
