@@ -112,7 +112,7 @@ def measure(workloads: int, scaling: str, core: float, rounds: int) -> Usage:
         start = datetime.now(UTC).replace(second=0, microsecond=0)
         served = []
         for number in range(rounds + 1):
-            aws.sent()
+            aws.sent("ticks")
             at = start + timedelta(minutes=number)
             served.append(_counted(aws, partial(minutes.invoke, _schedule(at), at=at + STARTED_AFTER)))
         warm = served[1:]
@@ -127,9 +127,7 @@ def measure(workloads: int, scaling: str, core: float, rounds: int) -> Usage:
 
 def _ticks(aws: Stub, function: Process, rounds: int) -> Ticks:
     """Deliver the ticks that the last minute queued, moment by moment; the first one is cold."""
-    bodies: dict[datetime, list[str]] = defaultdict(list)
-    for _, body in aws.sent():
-        bodies[datetime.fromisoformat(json.loads(body)["scheduled_time"])].append(body)
+    bodies = by_moment(aws.sent("ticks"))
     served, cold = [], Counter[str]()
     for moment in sorted(bodies)[: rounds + 1]:
         of_moment = [
@@ -155,6 +153,14 @@ def _ticks(aws: Stub, function: Process, rounds: int) -> Ticks:
         metrics_read_hourly=cold["metrics_read"],
         largest_item_bytes=aws.counts().largest_item_bytes,
     )
+
+
+def by_moment(bodies: Sequence[str]) -> Mapping[datetime, list[str]]:
+    """The ticks' messages by their moment."""
+    found: dict[datetime, list[str]] = defaultdict(list)
+    for body in bodies:
+        found[datetime.fromisoformat(json.loads(body)["scheduled_time"])].append(body)
+    return found
 
 
 def _counted(aws: Stub, step: Callable[[], Invocation]) -> tuple[Counter[str], Invocation]:

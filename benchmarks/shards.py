@@ -1,9 +1,11 @@
 """Ten thousand workloads through three minutes of the fan-out: `python benchmarks/shards.py`.
 
 The deployed function sends its shards to a stub of AWS, and receives them as Lambda's event source would
-deliver them: in batches of four, in any order, some a second time in the next minute. Exits with 1 if a
-workload lacks the data point of a tick's minute, has one for another minute, or has an Average that differs
-from what one delivery of each shard gives.
+deliver them: in batches of four, in any order, some a second time in the next minute. With `--scaling deadline`
+these are workloads of the deadline engine: the shards queue their ticks below a minute, and those of a moment are
+delivered as well, some twice. Exits with 1 if a workload lacks the data point of a tick's minute, has one for
+another minute, or has an Average that differs from what one delivery of each shard gives; and if it lacks a
+tick, or its state is not that of the moment, written once.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
+from benchmarks import bill  # noqa: E402
 from benchmarks.approaches import Invocation, Process, process  # noqa: E402
 from benchmarks.cpu_share import NoControlGroupError, limited_to  # noqa: E402
 from benchmarks.stub_aws import LATENCY_S, Stub, backlog_per_instance, name_of, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
 from sluice.aws.concurrent_reads import batches  # noqa: E402
+from sluice.usecases.queue_ticks import AHEAD  # noqa: E402
 from sluice.usecases.shards import MAX_WORKLOADS_PER_INVOCATION  # noqa: E402
 from sluice_cli.progress import ProgressBar  # noqa: E402
 
@@ -67,7 +71,7 @@ def serve_minute(
     before = sum(aws.counts().requests.values())
     schedule = {"scheduled_time": (minute + timedelta(seconds=SCHEDULED_AT_S)).isoformat()}
     tick = function.invoke(schedule, at=minute + timedelta(seconds=TICK_AT_S))
-    shards = [body for _, body in aws.sent()]
+    shards = aws.sent("shards")
     calls = sum(aws.counts().requests.values()) - before
     before_deliveries = sum(aws.counts().requests.values())
     served: list[Invocation] = []
@@ -97,6 +101,73 @@ def _delivery(batch: Sequence[tuple[int, str]]) -> Mapping[str, Any]:
             {"messageId": f"{number:036}", "body": body, "eventSource": "aws:sqs"} for number, body in batch
         ]
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The ticks below a minute of one moment, after those of an earlier one, which are cold."""
+
+    slices: int
+    delivered: int
+    slice_s: float
+    """The mean time of a slice that is delivered once."""
+    slowest_s: float
+    """The longest invocation."""
+    invocations_s: float
+    """All of them, one after another."""
+    peak_mb: float
+
+    @property
+    def at_once(self) -> float:
+        """Functions that run at once, on average, if ticks are ten seconds apart."""
+        return self.invocations_s / bill.TICK_S
+
+
+def serve_moment(
+    function: Process, moment: datetime, bodies: Sequence[str], rng: random.Random
+) -> Iterator[float | Moment]:
+    """Yield the share that is done after each batch, and at the end the moment's measurements."""
+    again = rng.sample(bodies, round(REDELIVERED_SHARE * len(bodies)))
+    served: list[Invocation] = []
+    once_s = 0.0
+    size = bill.batch_size()
+    for deliveries in (rng.sample(bodies, len(bodies)), again):
+        for batch in batches(enumerate(deliveries), size):
+            served.append(function.invoke(_delivery(batch), at=moment + bill.DELIVERED_AFTER))
+            yield min(len(served) * size / (len(bodies) + len(again)), 1)
+        once_s = once_s or sum(one.wall_s for one in served)
+    yield Moment(
+        slices=len(bodies),
+        delivered=len(bodies) + len(again),
+        slice_s=once_s / len(bodies),
+        slowest_s=max(one.wall_s for one in served),
+        invocations_s=sum(one.wall_s for one in served),
+        peak_mb=served[-1].peak_mb,
+    )
+
+
+def misses_of_ticks(
+    workloads: int, ticks: Mapping[datetime, Sequence[str]], moment: datetime, until: datetime
+) -> Iterator[str]:
+    """Every moment from this one until another that lacks the tick of a workload."""
+    step = timedelta(seconds=bill.TICK_S)
+    names = {name_of(number) for number in range(workloads)}
+    while moment < until:
+        lacking = names - {name for body in ticks.get(moment, ()) for name in loads(body)["documents"]}
+        if lacking:
+            yield f"{len(lacking)} workloads have no tick of {moment:%H:%M:%S}, the first {min(lacking)}"
+        moment += step
+
+
+def misses_of_moment(aws: Stub, workloads: int, moment: datetime, writes: int) -> Iterator[str]:
+    """Every workload without a state of this moment, and writes that duplicates have made."""
+    states = aws.states()
+    for number in range(workloads):
+        stored_s = states.get(name_of(number), 0.0)
+        if stored_s != moment.timestamp():
+            yield f"{name_of(number)} has a state of {stored_s:.0f}: expected {moment.timestamp():.0f}"
+    if writes != workloads:
+        yield f"{writes} states were written for {workloads} workloads"
 
 
 def misses(aws: Stub, workloads: int, minutes: Sequence[datetime]) -> Iterator[str]:
@@ -142,11 +213,18 @@ def _require_shards(_: click.Context, __: click.Parameter, workloads: int) -> in
     show_default=True,
     help="The function's share of a core; 512 MB give 0.29.",
 )
+@click.option(
+    "--scaling",
+    type=click.Choice(bill.SCALINGS),
+    default=bill.TRACKING,
+    show_default=True,
+    help="What decides the fleets' sizes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the table.")
-def main(workloads: int, minutes: int, seed: int, core: float, as_json: bool) -> None:
+def main(workloads: int, minutes: int, seed: int, core: float, scaling: str, as_json: bool) -> None:
     """Serve the ticks and all their shards in one process, one batch after another."""
     try:
-        served, missed, put = run_minutes(workloads, minutes, seed, core)
+        served, moment, missed, put = run_minutes(workloads, minutes, seed, core, scaling)
     except NoControlGroupError as error:
         raise click.ClickException(str(error)) from error
     output = {
@@ -156,23 +234,27 @@ def main(workloads: int, minutes: int, seed: int, core: float, as_json: bool) ->
         "twice": put - workloads * minutes,
         "missed": len(missed),
         "minutes": [asdict(one) for one in served],
+        "moment": moment and asdict(moment),
     }
-    click.echo(dumps(output) if as_json else _table(output, served))
+    click.echo(dumps(output) if as_json else _table(output, served, moment))
     for miss in missed[:10]:
         click.echo(miss, err=True)
     sys.exit(1 if missed else 0)
 
 
-def run_minutes(workloads: int, minutes: int, seed: int, core: float) -> tuple[list[Minute], list[str], int]:
-    """The measured minutes, the deviations, and the number of data points put."""
+def run_minutes(
+    workloads: int, minutes: int, seed: int, core: float, scaling: str
+) -> tuple[list[Minute], Moment | None, list[str], int]:
+    """The measured minutes, the ticks of a moment, the deviations, and the number of data points put."""
     rng = random.Random(seed)  # noqa: S311 - no secret
     first = datetime.now(UTC).replace(second=0, microsecond=0)
     ticked = [first + timedelta(minutes=number) for number in range(minutes)]
     served: list[Minute] = []
     with (
-        stub(workloads=workloads, latency_s=LATENCY_S) as aws,
+        stub(workloads=workloads, latency_s=LATENCY_S, scaling=scaling) as aws,
         process("function", aws.endpoint, workloads, wiring.READERS) as function,
-        limited_to(core, function.pid),
+        process("deadline-tick", aws.endpoint, workloads, wiring.READERS) as deadline_tick,
+        limited_to(core, function.pid, deadline_tick.pid),
         ProgressBar(Console(stderr=True)) as progress,
     ):
         for number, minute in enumerate(ticked):
@@ -183,10 +265,24 @@ def run_minutes(workloads: int, minutes: int, seed: int, core: float) -> tuple[l
                     progress.show(f"{workloads} workloads", (number + step) / minutes)
         missed = list(misses(aws, workloads, ticked))
         put = sum(count for points in aws.points().values() for _, count in points.values())
-    return served, missed, put
+        moment = None
+        if scaling == bill.DEADLINE:
+            ticks = bill.by_moment(aws.sent("ticks"))
+            # The first minute's shards are served in its second half.
+            missed += misses_of_ticks(workloads, ticks, first + timedelta(minutes=1), ticked[-1] + AHEAD)
+            for at in sorted(ticks)[-2:]:
+                before = aws.counts().requests.get("PutItem", 0)
+                for done in serve_moment(deadline_tick, at, ticks[at], rng):
+                    if isinstance(done, Moment):
+                        moment = done
+                    else:
+                        progress.show(f"ticks of {at:%H:%M:%S}", done)
+                writes = aws.counts().requests["PutItem"] - before
+                missed += misses_of_moment(aws, workloads, at, writes)
+    return served, moment, missed, put
 
 
-def _table(output: Mapping[str, Any], served: Sequence[Minute]) -> str:
+def _table(output: Mapping[str, Any], served: Sequence[Minute], moment: Moment | None) -> str:
     heads = ("calls", "tick s", "shards", "delivered", "slowest s", "all s", "peak MB")
     lines = ["".join(f"{head:>11}" for head in heads)]
     lines += [
@@ -198,6 +294,12 @@ def _table(output: Mapping[str, Any], served: Sequence[Minute]) -> str:
         f"{output['workloads']} workloads, {output['points']} data points, {output['twice']} of them twice: "
         f"{output['missed']} missing or changed"
     )
+    if moment is not None:
+        lines.append(
+            f"the ticks of a moment: {moment.slices} slices of {moment.slice_s:.2f} s, {moment.delivered} "
+            f"delivered in {moment.invocations_s:.1f} s, the slowest invocation {moment.slowest_s:.2f} s, "
+            f"{moment.peak_mb:.0f} MB: {moment.at_once:.1f} functions at once"
+        )
     return "\n".join(lines)
 
 

@@ -145,7 +145,8 @@ class Aws:
         self._items: dict[str, Mapping[str, Any]] = {}
         self._points: dict[str, dict[str, list[float]]] = defaultdict(dict)
         """Fleet -> minute -> sum and count of the values put."""
-        self._sent: list[tuple[int, str]] = []
+        self._sent: dict[str, list[str]] = defaultdict(list)
+        """Queue -> the bodies of its messages."""
 
     def answer(self, request: Request) -> Answer:
         """Serve a request: Auto Scaling uses forms and XML, the other services JSON."""
@@ -161,11 +162,12 @@ class Aws:
         return _to_answer(done)
 
     def record(self, path: str) -> object:
-        """/points: the data points; /sent: the messages since the last call."""
+        """/points: the data points; /states: the states' ticks; /sent/QUEUE: messages since the last call."""
         if path == "/points":
             return self._points
-        sent, self._sent = self._sent, []
-        return sent
+        if path == "/states":
+            return {name: int(item["tick"]["N"]) / 10 for name, item in self._items.items()}
+        return self._sent.pop(path.removeprefix("/sent/"), [])
 
     def _parameters(self, parameters: Mapping[str, Any]) -> object:
         page_size = parameters.get("MaxResults", 10)
@@ -204,7 +206,8 @@ class Aws:
         size_bytes = sum(len(entry["MessageBody"].encode()) for entry in entries)
         _require_at_most(size_bytes, MEBIBYTE, "bytes a batch")
         self.counts.send_units += math.ceil(size_bytes / SQS_BILLED_BYTES)
-        self._sent += [(entry.get("DelaySeconds", 0), entry["MessageBody"]) for entry in entries]
+        queue = parameters["QueueUrl"].rpartition("/")[2]
+        self._sent[queue] += [entry["MessageBody"] for entry in entries]
         done = [{"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""} for entry in entries]
         return {"Successful": done, "Failed": []}
 
@@ -459,9 +462,13 @@ class Stub:
         """Fleet -> minute -> sum and count of the values put."""
         return serving.read_record(self.endpoint, "/points")  # type: ignore[no-any-return]
 
-    def sent(self) -> list[tuple[int, str]]:
-        """The messages sent to any queue since the last call, each with its delay in seconds."""
-        return [(delay_s, body) for delay_s, body in serving.read_record(self.endpoint, "/sent")]
+    def states(self) -> dict[str, float]:
+        """Workload -> the moment of the tick that stored its state, in seconds since the epoch."""
+        return serving.read_record(self.endpoint, "/states")  # type: ignore[no-any-return]
+
+    def sent(self, queue: str) -> list[str]:
+        """The messages sent to this queue since the last call."""
+        return serving.read_record(self.endpoint, f"/sent/{queue}")  # type: ignore[no-any-return]
 
 
 @contextmanager
