@@ -2,10 +2,10 @@
 
 The deployed function sends its shards to a stub of AWS, and receives them as Lambda's event source would
 deliver them: in batches of four, in any order, some a second time in the next minute. With `--scaling
-deadline` these are workloads of the deadline engine: the shards queue their ticks below a minute, and those of
-a moment are delivered as well, some twice. Exits with 1 if a workload lacks the data point of a tick's minute,
-has one for another minute, or has an Average that differs from what one delivery of each shard gives; and if it
-lacks a tick, or its state is not that of the moment, written once.
+deadline` these are workloads of the deadline engine: the shards queue their ticks below a minute, and those
+of a moment are delivered as well, some twice. Exits with 1 if a workload lacks the data point of a tick's
+minute, has one for another minute, or has an Average that differs from what one delivery of each shard gives;
+and if it lacks a tick, or its state is not that of the moment, written once.
 """
 
 from __future__ import annotations
