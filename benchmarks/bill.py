@@ -225,7 +225,7 @@ def bill(usage: Usage, engine: str) -> dict[str, float]:
     items["publish_backlog: Lambda"] = month(
         Minute(invocations=1, billed_s=usage.minute_s, memory_mb=memory_mb())
     )
-    items["publish_backlog: reads of queues, PutMetricData, GetMetricData"] = month(
+    items["publish_backlog: SQS and CloudWatch"] = month(
         Minute(
             sqs_requests=usage.calls.get("GetQueueAttributes", 0),
             puts=usage.calls.get("PutMetricData", 0),

@@ -264,7 +264,8 @@ def deadline_rows() -> Iterator[tuple[str, list[float]]]:
     stack_of = {fleet: stacks.workload(fleet, Scaling="deadline", ProcessingSeconds="5") for fleet in FLEETS}
     for stack in stack_of.values():
         assert not any(resource.type.endswith("::ScalingPolicy") for resource in stack.resources.values())
-    served = {fleet: replace(BUILD[fleet](), deadline=deadline()) for fleet in FLEETS}
+    known = Tracking(processing_s=5)
+    served = {fleet: replace(BUILD[fleet](), deadline=deadline(), tracking=known) for fleet in FLEETS}
     yield (
         "Custom metric BacklogPerInstance",
         [published_metrics(served[fleet]) * prices.CUSTOM_METRIC for fleet in FLEETS],
