@@ -1,18 +1,21 @@
 """Lambda's event source mappings: a queue invokes a function with what becomes visible in it.
 
 A poller of AWS receives a message as soon as it is visible, so each message is delivered at the end of its
-delay. A batch whose invocation fails becomes visible again after the queue's visibility timeout.
+delay. A batch whose invocation fails becomes visible again after the queue's visibility timeout. Both pass on
+the virtual clock, even while SQS is on the wall clock for worker processes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import boto3
-from moto.sqs.models import Queue, sqs_backends
+from moto.sqs import models
+from moto.sqs.models import Message, sqs_backends
 
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.clock import VirtualClock
@@ -28,8 +31,8 @@ class EventSource:
     queue_name: str
     batch_size: int
     deliver: Deliver
-    polls: set[float] = field(default_factory=set)
-    """Virtual times of the polls that are scheduled."""
+    visible_at: dict[str, float] = field(default_factory=dict)
+    """Message id -> virtual time of the poll that receives it."""
 
 
 class EventSources:
@@ -49,14 +52,18 @@ class EventSources:
     def schedule_polls(self) -> None:
         """Schedule a poll for each moment at which a message becomes visible."""
         for source in self._sources:
-            queue = sqs_backends[ACCOUNT_ID][REGION].queues.get(source.queue_name)
-            if queue is not None:
-                for moment in _visible_at(queue, self._clock.now) - source.polls:
-                    source.polls.add(moment)
-                    self._clock.at(moment, partial(self._poll, source, moment))
+            for message in _messages(source):
+                if message.id not in source.visible_at:
+                    moment = self._clock.now + _hidden_s(message)
+                    if moment not in source.visible_at.values():
+                        self._clock.at(moment, partial(self._poll, source))
+                    source.visible_at[message.id] = moment
 
-    def _poll(self, source: EventSource, moment: float) -> None:
-        source.polls.discard(moment)
+    def _poll(self, source: EventSource) -> None:
+        for message in _messages(source):
+            if source.visible_at.get(message.id, math.inf) <= self._clock.now:
+                message.delayed_until = message.visible_at = 0.0
+                del source.visible_at[message.id]
         sqs = self._sqs
         url = sqs.get_queue_url(QueueName=source.queue_name)["QueueUrl"]
         while batch := sqs.receive_message(
@@ -68,14 +75,17 @@ class EventSources:
         self.schedule_polls()
 
 
-def _visible_at(queue: Queue, now: float) -> set[float]:
-    """When each message of the queue can be received, epoch seconds from now on."""
-    # moto's public list omits delayed messages and those in flight; it compares whole milliseconds, and a
-    # message in flight is visible only after the end of its timeout.
-    return {
-        max(now, message.delayed_until / 1000, (message.visible_at + 1) / 1000)
-        for message in queue._messages  # noqa: SLF001
-    }
+def _messages(source: EventSource) -> list[Message]:
+    queue = sqs_backends[ACCOUNT_ID][REGION].queues.get(source.queue_name)
+    # moto's public list omits delayed messages and those in flight.
+    return list(queue._messages) if queue is not None else []  # noqa: SLF001
+
+
+def _hidden_s(message: Message) -> float:
+    """Seconds until the message can be received, by the clock of SQS."""
+    # moto compares whole milliseconds, and a message in flight is visible only after the end of its timeout.
+    now_ms = models.unix_time_millis()  # type: ignore[attr-defined]  # the clock that SQS is on
+    return max(0.0, max(message.delayed_until, message.visible_at + 1) - float(now_ms)) / 1000
 
 
 def _record(message: Mapping[str, Any], queue_name: str) -> dict[str, Any]:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sluice_sim.account import ACCOUNT_ID, REGION, identity
 from sluice_sim.aws_rules.alarms import State
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, Notification, embedded_aws
-from sluice_sim.embedded.demo import Demo
+from sluice_sim.embedded.demo import CONTROL_PLANE, Demo
 from sluice_sim.embedded.scenarios import TRANSCRIPTION
 from sluice_sim.embedded.timeline import (
     Component,
@@ -23,6 +25,7 @@ from sluice_sim.embedded.workers import (
     SimulatedWorkers,
     WorkerFactory,
 )
+from sluice_sim.template import resolve
 from tests.privileges.gate import Gate
 from tests.privileges.inventory import EverythingTagged
 from tests.privileges.roles import role_of_functions, roles
@@ -98,10 +101,25 @@ def run_scenario(
         )
 
 
+def _identity(logical_id: str, kind: str, properties: Mapping[str, Any], attribute: str) -> str:
+    """Queues and tables have the names that the embedded AWS gives them."""
+    if kind in ("AWS::SQS::Queue", "AWS::DynamoDB::Table"):
+        return identity(CONTROL_PLANE, logical_id, kind, properties, attribute)
+    return stacks.identity(logical_id, kind, properties, attribute)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _under_the_deployed_roles() -> Iterator[None]:
     """Every function runs under its role in template.yaml, and makes no request that the role denies."""
-    plane = stacks.plane()
+    plane = resolve(
+        stacks.transformed_plane(),
+        {},
+        identity=_identity,
+        imports={},
+        account_id=ACCOUNT_ID,
+        region=REGION,
+        stack_name=CONTROL_PLANE,
+    )
     gate = Gate(roles(plane), role_of_functions(plane), EverythingTagged())
     with gate.installed():
         yield

@@ -27,7 +27,7 @@ from sluice_sim.embedded import (
 )
 from sluice_sim.embedded.cloud import START, EmbeddedAws, embedded_aws
 from sluice_sim.embedded.processes import WorkerProcess, WorkerProcesses, WorkersFailedError
-from sluice_sim.embedded.scenarios import TRANSCRIPTION
+from sluice_sim.embedded.scenarios import PHOTO_IMPORT, TRANSCRIPTION
 from sluice_sim.embedded.serialised_requests import (
     LONG_POLL_CHECK_S,
     serialise_requests,
@@ -115,6 +115,29 @@ def test_real_processes_process_a_workload_from_zero_and_back_to_zero(started: l
     assert summary.processes.mean_s >= 0.99 * 30 / PACE
     assert not [event for minute in timeline.minutes for event in minute.events if event.kind == "failure"]
     assert not any(map(alive, started))
+
+
+def test_ticks_below_a_minute_come_on_the_virtual_clock_while_sqs_is_on_the_wall_clock() -> None:
+    """The deadline engine sizes a fleet of processes: from zero, and back to zero between two minutes."""
+    brief = replace(
+        PHOTO_IMPORT,
+        bursts={2: 12},
+        durations=((0, 60),),
+        boot_s=30,
+        quiet_minutes=0,
+        max_minutes=60,
+        parameters={"ProcessingSeconds": "60", "BootSeconds": "30", "MaxCapacity": "4", "IdleMinutes": "5"},
+    )
+    timeline: Timeline
+    (timeline,) = real_processes.run_scenarios(ROOT, [brief], pace=PACE)
+    summary = timeline.summary
+    assert summary.ok, summary
+    assert (summary.sent, summary.processed, summary.processed_twice, summary.left) == (12, 12, 0, 0)
+    assert summary.decisions.keys() == {"scale"}, "no minute's tick had to start or to stop it"
+    assert summary.processes is not None
+    assert summary.processes.failed == 0
+    assert summary.peak_instances >= 2
+    assert not [event for minute in timeline.minutes for event in minute.events if event.kind == "failure"]
 
 
 def test_an_interrupted_run_leaves_no_process(started: list[int]) -> None:
