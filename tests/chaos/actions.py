@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from sluice.core.deadline.state import EngineState
 from sluice.core.model import (
     Backlog,
     Capacity,
@@ -75,6 +76,37 @@ def resize_violations(event: Event, snapshot: Snapshot, instances: int) -> Itera
         yield f"set {fleet} to the {instances} it has"
 
 
+def scale_violations(
+    document: Workload, backlog: object, capacity: object, before: EngineState | None, instances: int
+) -> Iterator[str]:
+    """What is wrong with the deadline engine setting this workload's fleet to so many instances."""
+    name = document.name
+    if document.mode is not Mode.ACTIVE or document.deadline is None:
+        yield f"scaled {name}, whose document says {document.mode}, {document.deadline}"
+        return
+    if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
+        yield f"scaled {name} to {instances} after observing only {backlog} and {capacity}"
+        return
+    bounds, waiting = common(document, capacity), backlog.visible + backlog.delayed
+    lowers = instances < capacity.desired
+    if capacity.unsupported_units or bounds is None or instances == capacity.desired:
+        yield f"scaled {name} from {capacity.desired} to {instances} within {bounds}"
+        return
+    if instances < bounds.min or (instances > bounds.max and not lowers):
+        yield f"scaled {name} to {instances}, outside {bounds}"
+    blocked = capacity.scale_in_blocked_by if lowers else capacity.scale_out_blocked_by
+    if blocked:
+        yield f"scaled {name} from {capacity.desired} to {instances} although {blocked}"
+    if lowers and instances < max(backlog.in_flight, capacity.protected or 0):
+        yield f"lowered {name} to {instances} where {capacity.protected} are protected, over {backlog}"
+    if lowers and before is None:
+        yield f"lowered {name} to {instances} although nothing is remembered"
+    if lowers and not instances and (backlog.total or before is None or before.backlog.total):
+        yield f"lowered {name} to 0 over {backlog}, and {before} before"
+    if not lowers and not waiting and instances > bounds.min:
+        yield f"raised {name} to {instances} although none waits: {backlog}"
+
+
 def _action_violations(event: Event, document: Workload) -> Iterator[str]:
     if document.mode is not Mode.ACTIVE:
         yield f"set {document.fleet} although its document says {document.mode}"
@@ -89,6 +121,8 @@ def _bootstrap_violations(
     name, bounds = document.name, common(document, capacity)
     assert bounds is not None
     size = document.bootstrap_instances or -int(-backlog.total // _first_target(document))
+    if document.deadline:
+        size = instances  # what starts the messages in time: the engine's own tests
     if instances != min(max(size, bounds.min), bounds.max):
         yield f"bootstrapped {name} with {instances} where {size} within {bounds} are needed"
     if capacity.desired > 0:

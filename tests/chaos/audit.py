@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import json
+from datetime import datetime
 
 from sluice.core.model import (
     Backlog,
@@ -33,7 +34,7 @@ REASONS = {
     Kind.RETUNE: Reason.RETUNED,
     Kind.CAP: Reason.BEYOND_MESSAGE_GROUPS,
 }
-"""The one reason for which each kind of decision names a number."""
+"""The one reason for which each kind of decision names a number, except those of the deadline engine."""
 
 
 def audit(run: Invocation, error: Exception | None) -> None:
@@ -46,7 +47,9 @@ def audit(run: Invocation, error: Exception | None) -> None:
     _check_actions_are_logged(run)
     _check_unknowns_are_logged(run, error)
     _check_look_after_shutdown(run)
-    if run.event.tick is not None:
+    if run.moment is not None:
+        _check_tick_below_a_minute(run, run.moment, error)
+    elif run.event.tick is not None:
         _check_tick(run, error)
     elif run.event.retune is not None:
         _check_round(run, error)
@@ -62,7 +65,7 @@ def _check_logged(run: Invocation, decision: Decision | TargetDecision, outcome:
         run.add_violation(f"{explanation!r} does not explain {decision}")
     if (number is None) != (outcome is Outcome.HELD):
         run.add_violation(f"{outcome} with {number}: {explanation}")
-    if number is not None and decision.reason is not REASONS[decision.kind]:
+    if number is not None and decision.reason is not REASONS.get(decision.kind, decision.reason):
         run.add_violation(f"{decision.kind} by reason of {decision.reason}")
     if decision.kind is Kind.CAP:
         if outcome is not Outcome.OBSERVED:
@@ -138,6 +141,19 @@ def _check_alarm(run: Invocation) -> None:
         run.add_violation("an alarm ended well although a reading failed")
 
 
+def _check_tick_below_a_minute(run: Invocation, moment: datetime, error: Exception | None) -> None:
+    counts = run.report.counts
+    if (error is not None) != (counts[Counter.TICK_FAILED] > 0):
+        run.add_violation(f"the tick of {moment} ended with {error!r} although {run.report.failures} failed")
+    if abs(run.began_at - moment) > seconds(90) and (
+        run.served is not None or not counts[Counter.STALE_TICK]
+    ):
+        run.add_violation(f"the tick of {moment} worked at {run.began_at}")
+    for name in run.stored:
+        if run.stored[name] != moment.timestamp():
+            run.add_violation(f"the tick of {moment} stored a state of {run.stored[name]}")
+
+
 def _check_tick(run: Invocation, error: Exception | None) -> None:
     assert run.event.tick is not None
     if abs(run.began_at - run.event.tick) > seconds(110):
@@ -148,7 +164,8 @@ def _check_tick(run: Invocation, error: Exception | None) -> None:
         return  # the registry was never read: the tick failed as a whole
     failed = {name for name, _, _ in run.report.failures}
     logged = failed | {decision.workload for decision, _ in run.report.decisions}
-    if (error is not None) != (run.report.counts[Counter.PUBLISH_FAILED] > 0):
+    failures = run.report.counts[Counter.PUBLISH_FAILED] + run.report.counts[Counter.TICK_FAILED]
+    if (error is not None) != (failures > 0):
         run.add_violation(f"the tick ended with {error!r} although {run.report.failures} failed")
     for name, document in run.served.items():
         if name not in (run.published or {}) and name not in failed:

@@ -15,7 +15,7 @@ from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import Backlog, Bounds, Capacity, Fleet, Metric, Workload
 from sluice.errors import SluiceError
 from sluice.events import Alarm, RetuneRequest
-from sluice.ports import Policy
+from sluice.ports import LastKnown, Policy
 from sluice.usecases.fifo_warning import (
     GROUPS_IN_FLIGHT,
     VISIBLE,
@@ -41,9 +41,11 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An event that starts an invocation; one of the three fields is set."""
+    """An event that starts an invocation; one of the first four fields is set."""
 
     tick: datetime | None = None
+    tick_below_a_minute: str | None = None
+    """The body of its message."""
     alarm: Alarm | None = None
     retune: RetuneRequest | None = None
     attempts: int = 1
@@ -95,6 +97,10 @@ class Cloud:
     sent_late: list[tuple[Metric, datetime, float]] = field(default_factory=list)
     """Points that AWS has not published yet."""
     refused_actions: dict[Fleet, SluiceError] = field(default_factory=dict)
+    measured: dict[tuple[str, str], LastKnown] = field(default_factory=dict)
+    """What the deadline engine's function has read of processing times."""
+    sized: set[tuple[str, float]] = field(default_factory=set)
+    """(workload, seconds since the epoch) of each tick below a minute that set a size."""
     registries: dict[str, FakeRegistry] = field(init=False)
     """One for each function that caches the registry, over the same documents."""
 
@@ -135,9 +141,10 @@ class Cloud:
         return common(self.document(served), self.capacity(served))
 
     def install_policy(self, served: Workload) -> None:
-        """Create the policy as the stack does, with the template's target."""
+        """Create the policy as the stack does, if it has one, with the template's target."""
         arn = served.policy_arn
-        assert arn is not None
+        if arn is None:
+            return
         self.account.policies.by_arn[arn] = Policy(
             fleet=served.fleet, target=10, definition={"PolicyARN": arn, "warm-up": served.name}
         )

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sluice.core.minutes import MINUTE
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import Decision, Kind, Published, Unknown, Workload
 from sluice.ports import Counter
 from sluice.usecases.alarms import (
     on_bootstrap_alarm,
     on_shutdown_alarm,
 )
+from sluice.usecases.deadline_ticks import serve_deadline_ticks
 from sluice.usecases.retune import retune_targets
 from sluice.usecases.tick import publish_backlog
 from tests.chaos.audit import audit
@@ -84,6 +85,8 @@ class EventStorm:
                 self.cloud.undelivered[PLANE], step.amount, keep=False
             ),
             "tick again": lambda _: self._tick_again(),
+            "tick below a minute": lambda step: self._tick_below_a_minute(step.amount, keep=False),
+            "tick below a minute again": lambda step: self._tick_below_a_minute(step.amount, keep=True),
             "lose": self._lose,
             "swap": lambda step: self._events_for(step).reverse(),
             "run out of time": self._run_out_of_time,
@@ -107,6 +110,26 @@ class EventStorm:
         if self.last_tick and len(self.running) < MAX_DEPTH:
             self.invoke(self.last_tick)
 
+    def _tick_below_a_minute(self, which: int, *, keep: bool) -> None:
+        """SQS delivers one of the queued ticks, before others or not, perhaps once more."""
+        queued = self.cloud.account.tick_queue.queued
+        if queued and len(self.running) < MAX_DEPTH:
+            due, body = queued[which % len(queued)]
+            if not keep:
+                queued.remove((due, body))
+            self.invoke(Event(tick_below_a_minute=body))
+
+    def _serve_due_ticks(self) -> None:
+        """The rest of this minute passes, with the ticks that are due in it."""
+        queue, clock = self.cloud.account.tick_queue, self.cloud.account.clock
+        until = minute_of(clock()) + MINUTE
+        due = sorted(each for each in queue.queued if each[0] < until)
+        queue.queued = [each for each in queue.queued if each[0] >= until]
+        for moment, body in due:
+            if len(self.running) < MAX_DEPTH:
+                clock.at = max(clock(), moment)
+                self.invoke(Event(tick_below_a_minute=body))
+
     def _lose(self, step: Step) -> None:
         if events := self._events_for(step):
             events.pop(step.amount % len(events))
@@ -117,6 +140,7 @@ class EventStorm:
 
     def minute(self) -> None:
         """An ordinary minute: its tick starts within it, with the scheduler's delay."""
+        self._serve_due_ticks()
         event = self.cloud.next_minute()
         if len(self.running) < MAX_DEPTH and event.tick:
             self.cloud.undelivered[PLANE].remove(event)
@@ -142,9 +166,12 @@ class EventStorm:
         """Run the use case for the event."""
         self.liveness.snapshot()
         self.last_tick = event if event.tick else self.last_tick
-        self.reached[TOO_SOON] += any(self.liveness.unreadable(served, event) for served in self.workloads)
+        if event.tick:
+            self.reached[TOO_SOON] += any(
+                self.liveness.unreadable(served, event) for served in self.workloads
+            )
         run, began = Invocation(self.cloud, event), self.liveness.moment
-        proofs = self.liveness.proofs(event)
+        proofs = self.liveness.proofs(event) if event.tick or event.alarm else {}
         self.running.append(run)
         error: Exception | None = None
         try:
@@ -210,6 +237,7 @@ class EventStorm:
         """Repair every fault; check that a message starts each fleet, and an empty queue shuts it down."""
         self.pending_steps.clear()
         self.cloud.undelivered.clear()
+        self.cloud.account.tick_queue.queued.clear()
         for served in self.workloads:
             repair(self.cloud, served, 1)
             arrive(self.cloud, served, 1)
@@ -236,7 +264,9 @@ class EventStorm:
 
 
 def _use_case(event: Event, run: Invocation) -> None:
-    if event.tick is not None:
+    if event.tick_below_a_minute is not None:
+        serve_deadline_ticks([event.tick_below_a_minute], run.ports, run.report, run.remaining_s)
+    elif event.tick is not None:
         publish_backlog(event.tick, run.ports, run.report, run.remaining_s)
     elif event.retune is not None:
         retune_targets(event.retune, run.ports, run.report, run.remaining_s)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
@@ -95,6 +96,30 @@ def launches_fail(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.account.launches.attempts[served.fleet] = [attempt]
 
 
+def state_cannot_be_read(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.account.states.failing[served.name] = f"BatchGetItem of the state of {served.name} was throttled"
+
+
+def state_cannot_be_written(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.account.states.refusing[served.name] = f"PutItem of the state of {served.name} was throttled"
+
+
+def state_is_lost(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.account.states.stored.pop(served.name, None)
+
+
+def state_is_unusable(cloud: Cloud, served: Workload, amount: int) -> None:
+    """Its item is damaged or from another version; or it was stored for a tick of tomorrow."""
+    stored = cloud.account.states.stored
+    found = stored.get(served.name)
+    if found is None:
+        return
+    ahead_s = 86_400.0 if amount % 2 else 0.0
+    stored[served.name] = replace(
+        found, tick_s=found.tick_s + ahead_s, state=None, problem="damaged: not a state"
+    )
+
+
 def weights_are_set(cloud: Cloud, served: Workload, _: int) -> None:
     """A group's sizes are now counted in capacity units; a service has none."""
     if isinstance(served.fleet, AutoScalingGroup):
@@ -102,8 +127,7 @@ def weights_are_set(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def policy_vanishes(cloud: Cloud, served: Workload, _: int) -> None:
-    assert served.policy_arn is not None
-    cloud.account.policies.by_arn.pop(served.policy_arn, None)
+    cloud.account.policies.by_arn.pop(str(served.policy_arn), None)
 
 
 def repair(cloud: Cloud, served: Workload, _: int) -> None:
@@ -114,6 +138,10 @@ def repair(cloud: Cloud, served: Workload, _: int) -> None:
     account.registry.bad.pop(served.name, None)
     cloud.refused_actions.pop(served.fleet, None)
     account.policies.unreadable.pop(served.name, None)
+    account.states.failing.pop(served.name, None)
+    account.states.refusing.pop(served.name, None)
+    if (found := account.states.stored.get(served.name)) and found.problem:
+        del account.states.stored[served.name]
     cloud.catch_up(served)
     own = [served.fleet.dimensions, served.queue_metric(SENT).dimensions]
     for key in [key for key in cloud.unreadable if key[1] in [frozenset(each.values()) for each in own]]:
@@ -121,7 +149,12 @@ def repair(cloud: Cloud, served: Workload, _: int) -> None:
     if served.policy_arn not in account.policies.by_arn:
         cloud.install_policy(served)
     cloud.amend(
-        served, mode=Mode.ACTIVE, policy_arn=served.policy_arn, fleet=served.fleet, bounds=served.bounds
+        served,
+        mode=Mode.ACTIVE,
+        policy_arn=served.policy_arn,
+        fleet=served.fleet,
+        bounds=served.bounds,
+        deadline=served.deadline,
     )
     account.launches.attempts.pop(served.fleet, None)
     cloud.change(
@@ -131,6 +164,7 @@ def repair(cloud: Cloud, served: Workload, _: int) -> None:
         scale_in_blocked_by=(),
         deploying_since=None,
         unsupported_units=(),
+        protected=None,
     )
 
 
@@ -150,11 +184,26 @@ def policies_refuse(cloud: Cloud, _: Workload, __: int) -> None:
     cloud.account.policies.refusing = TransientError("PutScalingPolicy was throttled")
 
 
+def ticks_are_refused(cloud: Cloud, _: Workload, __: int) -> None:
+    cloud.account.tick_queue.refusing[""] = "SendMessageBatch was throttled"
+
+
+def ticks_are_lost(cloud: Cloud, _: Workload, amount: int) -> None:
+    """Of the messages that are queued, some never arrive."""
+    del cloud.account.tick_queue.queued[amount - 1 :: 2]
+
+
+def process_ends(cloud: Cloud, _: Workload, __: int) -> None:
+    """Another process of the publisher takes over, which queues each tick of the next minutes again."""
+    cloud.account.queued_ticks.clear()
+
+
 def repair_plane(cloud: Cloud, _: Workload, __: int) -> None:
     for registry in cloud.registries.values():
         registry.failing = None
     cloud.account.metrics.refusing = None
     cloud.account.policies.refusing = None
+    cloud.account.tick_queue.refusing.clear()
 
 
 def wait(cloud: Cloud, _: Workload, amount: int) -> None:
@@ -193,12 +242,19 @@ FAULTS: Mapping[str, StepFunction] = {
     "policy vanishes": policy_vanishes,
     "launches fail": launches_fail,
     "weights are given": weights_are_set,
+    "state cannot be read": state_cannot_be_read,
+    "state cannot be written": state_cannot_be_written,
+    "state is lost": state_is_lost,
+    "state is unusable": state_is_unusable,
     "repair": repair,
 }
 PLANE_STEPS: Mapping[str, StepFunction] = {
     "registry fails": registry_fails,
     "points are refused": points_are_refused,
     "policies refuse": policies_refuse,
+    "ticks are refused": ticks_are_refused,
+    "ticks are lost": ticks_are_lost,
+    "process ends": process_ends,
     "repair plane": repair_plane,
     "wait": wait,
     "minute without tick": minute_without_tick,

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from sluice.core.deadline.state import EngineState
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     EFFECTIVE_BACKLOG_PER_INSTANCE,
@@ -24,8 +25,20 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.ports import Policy, Ports, Registered, RemainingS, Series, SeriesQuery
-from tests.chaos.actions import Action, Snapshot, resize_violations, retune_violations
+from sluice.events import parse_shard
+from sluice.ports import (
+    DelayedMessage,
+    Policy,
+    Ports,
+    Registered,
+    Registry,
+    RemainingS,
+    Series,
+    SeriesQuery,
+    StateWrite,
+    StoredState,
+)
+from tests.chaos.actions import Action, Snapshot, resize_violations, retune_violations, scale_violations
 from tests.chaos.cloud import Cloud, Event, metric_key
 from tests.support.fakes import RecordingReport
 
@@ -49,6 +62,12 @@ class Invocation:
         self.published: Mapping[str, Sequence[DataPoint]] | None = None
         self.unknowns: list[tuple[str, str]] = []
         self.violations: list[str] = []
+        self.stored: dict[str, float] = {}
+        """Workload -> the moment of the tick whose state this invocation has stored."""
+        self.replaced: dict[str, EngineState | None] = {}
+        """Workload -> the state that was stored before."""
+        self.moment = parse_shard(body).scheduled if (body := event.tick_below_a_minute) else None
+        """Of a tick below a minute."""
         self.overwrote = 0
         """Bootstraps that lowered the desired count because something else had raised it meanwhile."""
         self.ports = Ports(
@@ -59,7 +78,10 @@ class Invocation:
             registry=_Registry(self),
             namespace="Sluice",
             now=self.account.clock,
-            last_known=self.account.last_known,
+            last_known=cloud.measured if event.tick_below_a_minute else self.account.last_known,
+            tick_queue=_TickQueue(self),
+            queued_ticks=self.account.queued_ticks,
+            states=_States(self),
             launches=self.account.launches,
         )
 
@@ -118,6 +140,9 @@ class _Fleets:
         return readings
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
+        if self.of.moment is not None:
+            self._scale(fleet, instances)
+            return
         snapshot = self.of.on(fleet)
         if snapshot is None:
             self.of.add_violation(f"set {fleet} to {instances} without reading its document again")
@@ -139,6 +164,28 @@ class _Fleets:
             if snapshot:  # the next action needs a new snapshot
                 snapshot.backlog = snapshot.capacity = snapshot.proof = None
                 snapshot.after_shutdown = taken and lowers
+
+    def _scale(self, fleet: Fleet, instances: int) -> None:
+        """Set a size by the deadline engine, which has observed before it read the document again."""
+        snapshot, cloud = self.of.on(fleet), self.of.cloud
+        if snapshot is None:
+            self.of.add_violation(f"scaled {fleet} to {instances} without reading its document again")
+            return
+        name, taken = snapshot.document.name, False
+        backlog, capacity = self.of.first.get(name, (None, None))
+        tick_s = self.of.stored.get(name)
+        before = self.of.replaced.get(name)
+        self.of.violations += scale_violations(snapshot.document, backlog, capacity, before, instances)
+        if tick_s is None or (name, tick_s) in cloud.sized:
+            self.of.add_violation(f"scaled {name} for the tick of {tick_s}, whose state it has not stored")
+        else:
+            cloud.sized.add((name, tick_s))
+        try:
+            self._set(fleet, instances)
+            taken = True
+        finally:
+            observation = Observation(backlog=backlog, capacity=capacity)  # type: ignore[arg-type]
+            self.of.actions.append(Action(Kind.SCALE, name, instances, taken, observation))
 
     def _set(self, fleet: Fleet, instances: int) -> None:
         cloud, fleets = self.of.cloud, self.of.account.fleets
@@ -254,11 +301,55 @@ class _Policies:
             self.of.actions.append(Action(Kind.RETUNE, name, target, taken, policy.target))
 
 
-class _Registry:
+class _States:
     def __init__(self, invocation: Invocation) -> None:
         self.of = invocation
+
+    def read(
+        self, workloads: Collection[str], remaining_s: RemainingS
+    ) -> Mapping[str, StoredState | Unknown | None]:
+        found = self.of.account.states.read(workloads, remaining_s)
+        for name, reading in found.items():
+            self.of.unknown(name, reading)
+        return found
+
+    def write(
+        self, writes: Mapping[str, StateWrite], remaining_s: RemainingS
+    ) -> Mapping[str, bool | Unknown]:
+        written: dict[str, bool | Unknown] = {}
+        for name, write in writes.items():
+            before = self.of.account.states.stored.get(name)
+            written |= self.of.account.states.write({name: write}, remaining_s)
+            self.of.unknown(name, written[name])
+            if written[name] is not True or (before and write.state == before.state):
+                continue  # one that is paused meanwhile, or counts units, keeps what was remembered
+            self.of.stored[name] = write.state.tick_s
+            self.of.replaced[name] = before and before.state
+            readings = self.of.first.get(name, (None, None))
+            if any(isinstance(reading, Unknown) for reading in readings):
+                self.of.add_violation(f"stored a state of {name} after reading {readings}")
+            is_usable = before is not None and before.problem is None
+            if before and is_usable and before.tick_s >= write.state.tick_s:
+                self.of.add_violation(f"the state of {before.tick_s} was overwritten by {write.state.tick_s}")
+        return written
+
+
+class _TickQueue:
+    def __init__(self, invocation: Invocation) -> None:
+        self.of = invocation
+
+    def send(self, messages: Mapping[str, DelayedMessage], remaining_s: RemainingS) -> Mapping[str, str]:
+        return self.of.account.tick_queue.send(messages, remaining_s)
+
+    def registry(self, documents: Mapping[str, str]) -> Registry:
+        return _Registry(self.of, self.of.account.tick_queue.registry(documents))
+
+
+class _Registry:
+    def __init__(self, invocation: Invocation, registry: Registry | None = None) -> None:
+        self.of = invocation
         function = "retune" if invocation.event.retune else "tick"
-        self.registry = invocation.cloud.registries[function]
+        self.registry: Registry = registry or invocation.cloud.registries[function]
 
     def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
         registered = self.registry.all(remaining_s, fresh=fresh)

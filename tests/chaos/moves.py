@@ -12,12 +12,13 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from sluice.core.model import Bounds, Workload
+from sluice.core.model import Bounds, BusyInstances, Tracking, Workload
 from tests.chaos.cloud import MAX_LATE_S, Delays
 from tests.chaos.event_storm import EventStorm
 from tests.chaos.faults import FAULTS, PLANE_STEPS
 from tests.chaos.steps import INSTANCES, MESSAGES, OPERATOR_STEPS, TRACKINGS, Step
 from tests.support.builders import (
+    deadline,
     dynamic_target,
     ecs_workload,
     workload,
@@ -47,6 +48,8 @@ RACES = (
     "deliver again",
     "deliver a tick",
     "tick again",
+    "tick below a minute",
+    "tick below a minute again",
     "arrive",
     "arrive",
 )
@@ -65,6 +68,23 @@ MOVES: Mapping[str, list[Move]] = {
     "a_late_tick": [
         (Step("minute without tick"), Step("wait", 0, late), Step("deliver a tick", 0, -1))
         for late in range(1, 9)
+    ],
+    "ticks_below_a_minute": alone(
+        each(["tick below a minute", "tick below a minute again", "ticks are lost", "process ends"])
+    ),
+    "a_burst": [
+        (
+            Step("minute"),
+            Step("arrive", index, amount),
+            Step("minute"),
+            Step("boot", index, 8),
+            Step("receive", index, received),
+            Step("minute"),
+            Step("delete", index, received),
+        )
+        for index in range(3)
+        for amount in (1, 3, 8)
+        for received in (1, 3, 8)
     ],
     "alarms_before_the_tick": [
         (Step("minute without tick"), *(Step("deliver", index, -1),) * 2, Step("deliver a tick", 0, -1))
@@ -115,6 +135,14 @@ MOVES: Mapping[str, list[Move]] = {
     ],
     "something_inside_a_handler": [(inside,) for inside in STEPS_INSIDE],
 }
+
+DEADLINES = (
+    *(None,) * 11,
+    deadline(tick_s=30, boot_s=60),
+    deadline(tick_s=60, boot_s=60, busy_instances=BusyInstances.UNPROTECTED),
+    deadline(tick_s=60, boot_s=60, promise_s=60),
+)
+"""Who decides the size of a workload's fleet: AWS, or the deadline engine."""
 
 INITIAL_STATES = (
     "at zero",
@@ -190,6 +218,18 @@ def _workload(name: str, choose: Choose) -> Workload:
     plain = _plain(choose((False, True)), name)
     url = plain.queue_url + choose(("", "", ".fifo"))
     dynamic = dynamic_target(max_messages_per_instance=50, min_samples=3)
+    by_deadline = choose(DEADLINES)
+    if by_deadline:
+        return replace(
+            plain,
+            queue_url=url,
+            bounds=Bounds(min=choose((0, 0, 0, 1, 2)), max=5),
+            idle_minutes=choose((1, 2, 3)),
+            count_in_flight=True,
+            policy_arn=None,
+            tracking=Tracking(processing_s=30),
+            deadline=by_deadline,
+        )
     return replace(
         plain,
         queue_url=url,

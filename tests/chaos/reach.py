@@ -11,33 +11,19 @@ from tests.chaos.faults import STEPS
 from tests.chaos.moves import MOVES
 from tests.chaos.steps import Step
 
-# The report of a real invocation counts its failure, only the load generator sends, three workloads need no
-# shards, and the deadline engine scales none of them.
+# The report of a real invocation counts its failure, only the load generator sends, and three workloads need
+# no shards.
 NEVER_REACHED_HERE = {
     Counter.INVOCATION_FAILED,
     Counter.MESSAGES_SENT,
     Counter.SHARDS_SENT,
     Counter.SHARD_FAILED,
-    Counter.TICKS_QUEUED,
-    Counter.TICK_FAILED,
-    Counter.STATE_REBUILT,
 }
-BY_DEADLINES = {
-    Reason.STARTS_LATE,
-    Reason.STARTS_IN_TIME,
-    Reason.AT_MAXIMUM,
-    Reason.LIMITED_BY_GROUPS,
-    Reason.SURPLUS,
-    Reason.SURPLUS_TOO_NEW,
-    Reason.ALL_NEEDED,
-    Reason.BOOTING,
-    Reason.PROMISE_OUT_OF_REACH,
-}
-"""Reasons of the deadline engine."""
 TRIGGERS = {
     Kind.BOOTSTRAP: (Trigger.TICK, Trigger.ALARM),
     Kind.SHUTDOWN: (Trigger.TICK, Trigger.ALARM),
     Kind.RETUNE: (Trigger.SCHEDULE, Trigger.STACK),
+    Kind.SCALE: (Trigger.TICK,),
 }
 
 
@@ -49,7 +35,7 @@ def not_reached(reached: collections.Counter[str]) -> list[str]:
     outcomes.append(f"{Kind.CAP} {Outcome.OBSERVED}")
     logged = {what.partition(":")[0] for what in reached}
     return [
-        *(reason.name for reason in Reason if reason not in BY_DEADLINES and reason.name not in reasons),
+        *(reason.name for reason in Reason if reason.name not in reasons),
         *(action for action in actions if action not in reached),
         *(outcome for outcome in outcomes if outcome not in logged),
         *(limit.name for limit in Limit if f"limit: {limit.name}" not in reached),

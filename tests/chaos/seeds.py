@@ -62,7 +62,8 @@ def failure_report(seed: int) -> str:
         lines.append(
             f"  {served.name} on {served.fleet}, {how}: bounds {served.bounds.min}..{served.bounds.max}, "
             f"bootstrap {served.bootstrap_instances or 'by backlog'}, {served.idle_minutes} idle minutes, "
-            f"in flight {'counted' if served.count_in_flight else 'not counted'}, {served.target}"
+            f"in flight {'counted' if served.count_in_flight else 'not counted'}, "
+            f"{served.deadline or served.target}"
         )
     lines.append(
         f"  ticks late by {', '.join(map(str, start.delays.ticks_s))} s (repeated),  "

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
+    AutoScalingGroup,
     Backlog,
     Bounds,
     EcsService,
@@ -116,6 +117,12 @@ def lose_instance(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.change(served, running=max(cloud.capacity(served).running - 1, 0))
 
 
+def protect(cloud: Cloud, served: Workload, amount: int) -> None:
+    """Some of a group's workers hold its instances' scale-in protection; a service shows none."""
+    if isinstance(served.fleet, AutoScalingGroup):
+        cloud.change(served, protected=min(amount - 1, cloud.capacity(served).running))
+
+
 def track(cloud: Cloud, served: Workload, amount: int) -> None:
     """AWS's own target tracking: never from 0, never below 1, within the fleet's bounds, not while held."""
     capacity, arn = cloud.capacity(served), cloud.document(served).policy_arn
@@ -187,6 +194,8 @@ def set_size(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def switch_target(cloud: Cloud, served: Workload, amount: int) -> None:
+    if served.deadline:
+        return  # it has no target
     min_target = (0.1, 0.5, 2)[amount % 3]
     dynamic = dynamic_target(
         min_messages_per_instance=min_target,
@@ -198,17 +207,26 @@ def switch_target(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def switch_tracking(cloud: Cloud, served: Workload, amount: int) -> None:
+    if served.deadline:
+        return
     cloud.amend(served, tracking=TRACKINGS[amount % len(TRACKINGS)])
+
+
+def switch_engine(cloud: Cloud, served: Workload, amount: int) -> None:
+    """The stack leaves the deadline engine, returns to it, or gives it another promise."""
+    if served.deadline:
+        cloud.amend(
+            served, deadline=(None, served.deadline, replace(served.deadline, promise_s=900))[amount % 3]
+        )
 
 
 def update_stack(cloud: Cloud, served: Workload, amount: int) -> None:
     """The stack rewrites document and policy; the policy exists only while the mode is active."""
     mode = MODES[amount % 3]
-    assert served.policy_arn is not None
     if mode is Mode.ACTIVE:
         cloud.install_policy(served)
     else:
-        cloud.account.policies.by_arn.pop(served.policy_arn, None)
+        cloud.account.policies.by_arn.pop(str(served.policy_arn), None)
     arn = served.policy_arn if mode is Mode.ACTIVE else None
     cloud.amend(served, mode=mode, policy_arn=arn)
     request = RetuneRequest(trigger=Trigger.STACK, stack_id=served.stack_id)
@@ -242,6 +260,7 @@ INSTANCES: Mapping[str, StepFunction] = {
     "boot": boot,
     "stop": stop,
     "lose instance": lose_instance,
+    "protect": protect,
     "track": track,
     "hold out": hold_out,
     "hold in": hold_in,
@@ -257,6 +276,7 @@ OPERATOR_STEPS: Mapping[str, StepFunction] = {
     "set size": set_size,
     "switch target": switch_target,
     "switch tracking": switch_tracking,
+    "switch engine": switch_engine,
     "update stack": update_stack,
     "claim neighbour's fleet": claim_neighbours_fleet,
 }

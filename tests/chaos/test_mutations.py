@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import sluice.usecases.alarms
+import sluice.usecases.deadline_ticks
 import sluice.usecases.missed_alarms
 import sluice.usecases.resize
 import sluice.usecases.retune
@@ -23,6 +24,10 @@ import tests.chaos.event_storm
 from sluice.core import bootstrap_shutdown, target
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.bounds import clamp
+from sluice.core.deadline import decision
+from sluice.core.deadline.decision import Scaling, decide_scale
+from sluice.core.deadline.memory import Tick
+from sluice.core.deadline.state import EngineState
 from sluice.core.emptiness import (
     alarm_proof_end_minutes,
     minutes_to_prove,
@@ -44,7 +49,17 @@ from sluice.core.model import (
 )
 from sluice.core.target import decide_target
 from sluice.errors import TransientError
-from sluice.ports import Counter, Outcome, Policy, Ports, RemainingS, Report, Series
+from sluice.ports import (
+    Counter,
+    Outcome,
+    Policy,
+    Ports,
+    RemainingS,
+    Report,
+    Series,
+    StateWrite,
+    StoredState,
+)
 from sluice.usecases.observe import (
     observe,
     registered,
@@ -53,6 +68,7 @@ from sluice.usecases.tick_context import TickContext
 from tests.chaos.seeds import reached_by
 from tests.chaos.test_chaos import DEFAULT_SHARE
 from tests.support.builders import plenty
+from tests.support.fakes import FakeStates
 
 pytestmark = pytest.mark.slow
 
@@ -241,6 +257,31 @@ def proven_by_the_cached_minutes(workload: Workload, *rest: Any) -> None:
     return shutdown(replace(workload, idle_minutes=1), *rest)
 
 
+def stores_always(states: FakeStates, workload: str, write: StateWrite, _: RemainingS) -> bool:
+    states.stored[workload] = StoredState(tick_s=write.state.tick_s, state=write.state)
+    return True
+
+
+def acts_on_all(decided: Mapping[str, Any], *rest: Any) -> list[str]:
+    remember(decided, *rest)
+    return list(decided)
+
+
+def as_if_remembered(
+    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick
+) -> Scaling:
+    if state is None and isinstance(observed.backlog, Backlog) and isinstance(observed.capacity, Capacity):
+        earlier_s = tick.now_s - 30
+        state = EngineState(
+            tick_s=earlier_s, read_s=earlier_s, backlog=EMPTY, desired=0, running=observed.capacity.running
+        )
+    return decide_scale(workload, observed, state, tick)
+
+
+remember = sluice.usecases.deadline_ticks._remember
+scale = sluice.usecases.deadline_ticks._act
+
+
 MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a retry acts on the cached document": [
         (sluice.usecases.missed_alarms, "retry_bootstrap", cached_document(sluice.usecases.resize.bootstrap)),
@@ -343,6 +384,32 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "unknown durations retune": [(sluice.usecases.retune, "_retune", durations_of_unknown)],
     "a retune writes every policy": [(sluice.usecases.retune, "_retune", every_policy_at_once)],
     "a retune knows no factor": [(sluice.usecases.retune, "decide_target", no_factor)],
+    "a state replaces one that it has not read": [(FakeStates, "_write", stores_always)],
+    "the deadline engine acts on what it could not remember": [
+        (sluice.usecases.deadline_ticks, "_remember", acts_on_all)
+    ],
+    "the deadline engine takes a lost state for an empty queue": [
+        (sluice.usecases.deadline_ticks, "decide_scale", as_if_remembered)
+    ],
+    "an unknown reading counts as 0 for the deadline engine": [
+        (sluice.usecases.deadline_ticks, "observe", zero_for_unknown)
+    ],
+    "the deadline engine acts in mode observe": [
+        (
+            sluice.usecases.deadline_ticks,
+            "_act",
+            lambda decided, *rest: scale(
+                replace(decided, workload=replace(decided.workload, mode=Mode.ACTIVE)), *rest
+            ),
+        )
+    ],
+    "the deadline engine ends instances that work": [(decision._Plan, "occupied", 0)],
+    "one empty reading is enough for the deadline engine": [(decision, "_is_empty_twice", lambda _: True)],
+    "the deadline engine scales although that is held": [(decision, "blocked_by", lambda *_: None)],
+    "the deadline engine knows no bounds": [(decision, "_within_bounds", lambda _, wanted: (wanted, ()))],
+    "a stale tick below a minute works": [
+        (sluice.usecases.deadline_ticks, "STALE_AFTER", timedelta(hours=1))
+    ],
     "a retune knows no bounds": [(target, "_bounded", lambda target_, _: (target_, ()))],
 }
 

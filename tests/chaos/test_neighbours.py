@@ -41,8 +41,13 @@ def drawn_for_two(seed: int) -> tuple[InitialState, list[Move]]:
 
 
 def _is_shared(step: Step) -> bool:
-    """Two workloads that claim one fleet are both held; and a stack change has every document read afresh."""
-    return step.what.startswith("claim") or (step.what == "update stack" and step.workload_index % 2 == 1)
+    """What concerns both.
+
+    Two workloads that claim one fleet are both held, a stack change has every document read afresh, and which
+    of the queued ticks comes early or never depends on how many there are.
+    """
+    is_stack_change = step.what == "update stack" and step.workload_index % 2 == 1
+    return step.what.startswith(("claim", "tick below", "ticks are lost")) or is_stack_change
 
 
 def _steps(move: Move) -> list[Step]:
