@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sluice.usecases.measured_processing import MEAN, MEDIAN
 
 from benchmarks import list_prices as prices
 from benchmarks import stub_aws
@@ -19,7 +20,6 @@ from sluice.core.minutes import MINUTE
 from sluice.core.model import MSG_PROCESSING_DURATION, Deadline, TrackedMetric, Tracking, Workload
 from sluice.core.sustained_arrivals import READ_MINUTES
 from sluice.ports import StateWrite
-from sluice.usecases.measured_processing import MEAN, MEDIAN
 from sluice.usecases.offered_load import (
     ARRIVALS,
     PROCESSING,

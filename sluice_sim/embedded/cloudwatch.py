@@ -114,16 +114,19 @@ def delayed_custom_metrics(
 
 @contextmanager
 def percentiles() -> Iterator[None]:
-    """Within the context, CloudWatch answers percentiles of single values, by nearest rank; moto knows none.
+    """Within the context, CloudWatch answers percentiles and percentile ranks of single values; moto knows none.
 
-    Values that were put as a statistic set have no percentile, as at AWS.
+    Percentiles are by nearest rank. Values that were put as a statistic set have neither, as at AWS.
     """
     known = Statistics.get_statistics_for_type
 
     def statistic(statistics: Statistics, stat: str) -> SupportsFloat | None:
+        values = sorted(statistics.metric_single_values_list)
+        if rank := PERCENTILE_RANK.fullmatch(stat):
+            within = sum(float(rank[1]) <= value <= float(rank[2]) for value in values)
+            return 100 * within / len(values) if values else None
         if not PERCENTILE.fullmatch(stat):
             return known(statistics, stat)
-        values = sorted(statistics.metric_single_values_list)
         rank = math.ceil(float(stat[1:]) / 100 * len(values))
         return values[max(rank, 1) - 1] if values else None
 

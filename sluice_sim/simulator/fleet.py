@@ -26,6 +26,7 @@ from sluice_sim.simulator import (
 )
 from sluice_sim.simulator.queue_kernel import (
     Floats,
+    Int32s,
     Ints,
     KernelState,
     Messages,
@@ -251,12 +252,20 @@ class SimulatedFleet:
 
     def finished_service_s(self, first_minute: int, last_minute: int) -> Floats:
         """Service times (s) of the messages that finished in first_minute <= minute < last_minute."""
+        service_s: Floats = self.messages.service_s[self._finished(first_minute, last_minute)]
+        return service_s
+
+    def finished_waits_s(self, first_minute: int, last_minute: int) -> Floats:
+        """How long (s) the messages that finished in first_minute <= minute < last_minute had waited."""
+        finished, messages = self._finished(first_minute, last_minute), self.messages
+        waits_s: Floats = messages.started_s[finished] - messages.arrival_s[finished]
+        return waits_s
+
+    def _finished(self, first_minute: int, last_minute: int) -> Int32s:
         kernel = self._kernel
         first, last = max(first_minute, 0), max(last_minute, 0)
         skipped = int(kernel.duration_count[:first].sum())
-        finished = kernel.completed[skipped : skipped + int(kernel.duration_count[first:last].sum())]
-        service_s: Floats = self.messages.service_s[finished]
-        return service_s
+        return kernel.completed[skipped : skipped + int(kernel.duration_count[first:last].sum())]
 
     @property
     def arrived(self) -> int:

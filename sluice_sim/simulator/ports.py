@@ -6,6 +6,7 @@ fleet or policy does not exist here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,14 +14,15 @@ from itertools import chain
 
 import numpy as np
 
+from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
 from sluice.core.model import (
     MSG_PROCESSING_DURATION,
+    AnyDecision,
     AutoScalingGroup,
     Backlog,
     Capacity,
     DataPoint,
-    Decision,
     Fleet,
     Observation,
     Published,
@@ -31,6 +33,7 @@ from sluice.core.model import (
 )
 from sluice.errors import ConfigError
 from sluice.ports import (
+    NO_TICK_S,
     Counter,
     Outcome,
     Policy,
@@ -54,6 +57,9 @@ from sluice_sim.simulator.metrics import (
     metric_id,
 )
 from sluice_sim.simulator.queue_kernel import Floats
+
+PERCENTILE_RANK = re.compile(r"PR\(([\d.]+):([\d.]+)\)")
+"""CloudWatch's statistic for the percentage of the values from one number to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +117,14 @@ class SimulatedFleets:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedMetrics:
-    """Implements `ports.Metrics`; MsgProcessingDuration comes from the messages finished in each minute."""
+    """Implements `ports.Metrics`.
+
+    MsgProcessingDuration and MsgWaitDuration come from the messages finished in each minute.
+    """
 
     context: ScalingContext
+    _complete: dict[tuple[str, str, int, int], float | None] = field(default_factory=dict)
+    """Statistics of whole periods, which do not change any more."""
 
     def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
         """Publish data points, readable CUSTOM_METRIC_DELAY_S later."""
@@ -134,14 +145,15 @@ class SimulatedMetrics:
 
     def _one(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
         first, last = int(start.timestamp()), int(end.timestamp())
-        if query.metric == self.context.deployed.workload.duration_metric:
-            return self._durations(query, first, last)
+        workload = self.context.deployed.workload
+        if query.metric in (workload.duration_metric, workload.wait_metric):
+            return self._measured(query, first, last)
         metric = metric_id(query.metric.namespace, query.metric.name, query.metric.dimensions)
         values = self.context.metrics.read(metric, first, last)
         return {datetime.fromtimestamp(minute, UTC): value for minute, value in values.items()}
 
-    def _durations(self, query: SeriesQuery, first: int, last: int) -> Series:
-        """Average, SampleCount or a percentile of the durations finished in each period."""
+    def _measured(self, query: SeriesQuery, first: int, last: int) -> Series:
+        """A statistic of what the workers published of the messages finished in each period."""
         fleet = self.context.fleet
         began = int(self.context.clock.now - fleet.now_s)
         # Workers publish a minute after it has ended.
@@ -151,22 +163,39 @@ class SimulatedMetrics:
             begin, until = at - began, min(at + query.period_s - began, now)
             if until <= begin or until <= 0:
                 continue
-            value = self._statistic(query.statistic, max(begin, 0), until)
+            value = self._statistic(query, max(begin, 0), until, is_whole=until - begin == query.period_s)
             if value is not None:
                 series[datetime.fromtimestamp(at, UTC)] = value
         return series
 
-    def _statistic(self, statistic: str, begin: int, until: int) -> float | None:
-        fleet, first, last = self.context.fleet, begin // MINUTE_S, until // MINUTE_S
+    def _statistic(self, query: SeriesQuery, begin: int, until: int, *, is_whole: bool) -> float | None:
+        key = (query.metric.name, query.statistic, begin, until)
+        if key in self._complete:
+            return self._complete[key]
+        value = self._computed(query, begin // MINUTE_S, until // MINUTE_S)
+        if is_whole:
+            self._complete[key] = value
+        return value
+
+    def _computed(self, query: SeriesQuery, first: int, last: int) -> float | None:
+        """SampleCount, Average, a percentile or a percentile rank over these minutes of the run."""
+        fleet, statistic = self.context.fleet, query.statistic
         sums, _, counts = fleet.durations(first, last)
         count = int(counts.sum())
         if not count:
             return None
         if statistic == "SampleCount":
             return float(count)
-        if statistic == "Average":
+        is_wait = query.metric == self.context.deployed.workload.wait_metric
+        if statistic == "Average" and not is_wait:
             return float(sums.sum()) / count
-        return _percentile(fleet.finished_service_s(first, last), float(statistic.removeprefix("p")))
+        values = fleet.finished_waits_s(first, last) if is_wait else fleet.finished_service_s(first, last)
+        if statistic == "Average":
+            return float(values.mean())
+        if rank := PERCENTILE_RANK.fullmatch(statistic):
+            low, high = float(rank[1]), float(rank[2])
+            return 100 * float(((low <= values) & (values <= high)).mean())
+        return _percentile(values, float(statistic.removeprefix("p")))
 
 
 def _percentile(values: Floats, percent: float) -> float:
@@ -230,6 +259,7 @@ class SimulatedStates:
     """Implements `ports.EngineStates` in memory."""
 
     stored: dict[str, EngineState] = field(default_factory=dict)
+    learned: dict[str, Learned] = field(default_factory=dict)
 
     def read(
         self,
@@ -240,8 +270,10 @@ class SimulatedStates:
         return {name: self._one(name) for name in workloads}
 
     def _one(self, name: str) -> StoredState | None:
-        state = self.stored.get(name)
-        return None if state is None else StoredState(tick_s=state.tick_s, state=state)
+        state, learned = self.stored.get(name), self.learned.get(name)
+        if state is None and learned is None:
+            return None
+        return StoredState(tick_s=state.tick_s if state else NO_TICK_S, state=state, learned=learned)
 
     def write(
         self,
@@ -253,13 +285,17 @@ class SimulatedStates:
 
     def _write(self, workload: str, write: StateWrite) -> bool:
         present, replaces = self.stored.get(workload), write.replaces
-        if replaces is not None:
+        if replaces is not None and replaces.tick_s != NO_TICK_S:
             is_free = present is not None and present.tick_s == replaces.tick_s
         else:
             is_free = present is None or present.tick_s < write.state.tick_s
         if is_free:
             self.stored[workload] = write.state
         return is_free
+
+    def learn(self, workload: str, learned: Learned) -> None:
+        """Store what was learned of a workload beside its state."""
+        self.learned[workload] = learned
 
 
 WITHOUT_EVIDENCE = (Reason.TOO_FEW_SAMPLES, Reason.UNKNOWN_READING)
@@ -276,7 +312,7 @@ class RunReport:
     last_retune: TargetDecision | None = None
     """The last retune that had readings to decide by; the first one if none had."""
 
-    def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+    def decided(self, decision: AnyDecision, outcome: Outcome) -> None:
         """Log a decision that acted; a run of a month has a million that hold."""
         if isinstance(decision, TargetDecision) and (
             self.last_retune is None or decision.reason not in WITHOUT_EVIDENCE

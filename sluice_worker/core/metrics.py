@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sluice.core.model import MSG_PROCESSING_DURATION
+from sluice.core.model import MSG_PROCESSING_DURATION, MSG_WAIT_DURATION
 from sluice_worker.core.counters import ReportInterval
 from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.model import Outcome
 
-MSG_WAIT_DURATION = "MsgWaitDuration"
 OUTCOME = "Outcome"
 PRIORITY = "Priority"
 QUEUE_NAME = "QueueName"

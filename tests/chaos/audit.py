@@ -11,6 +11,7 @@ import json
 from datetime import datetime
 
 from sluice.core.model import (
+    AnyDecision,
     Backlog,
     Capacity,
     Decision,
@@ -18,7 +19,6 @@ from sluice.core.model import (
     Kind,
     Mode,
     Reason,
-    TargetDecision,
     Workload,
 )
 from sluice.errors import SluiceError
@@ -57,7 +57,7 @@ def audit(run: Invocation, error: Exception | None) -> None:
         _check_alarm(run)
 
 
-def _check_logged(run: Invocation, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+def _check_logged(run: Invocation, decision: AnyDecision, outcome: Outcome) -> None:
     explanation, logged = sentence(decision, outcome), fields(decision, outcome)
     json.dumps(logged, allow_nan=False)
     number = decision.desired if isinstance(decision, Decision) else decision.target

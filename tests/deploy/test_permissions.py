@@ -52,7 +52,7 @@ USED: Mapping[str, tuple[str, ...]] = {
         *RESIZING,
         "cloudwatch:GetMetricData",
         "dynamodb:BatchGetItem",
-        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
     ),
     "RetuneTargetFunction": (
         *REGISTRY,
@@ -76,7 +76,7 @@ COUNTED = {
     "autoscaling:SetDesiredCapacity": "ActionFailed",
     "ecs:UpdateService": "ActionFailed",
     "dynamodb:BatchGetItem": "ObservationFailed",
-    "dynamodb:PutItem": "ActionFailed",
+    "dynamodb:UpdateItem": "ActionFailed",
 }
 """The counters of a tick in which one workload's calls are denied; the tick serves the others and succeeds.
 """

@@ -91,7 +91,7 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "autoscaling:SetDesiredCapacity": _group,
     "autoscaling:SetInstanceProtection": _group,
     "dynamodb:BatchGetItem": _tables,
-    "dynamodb:PutItem": _tables,
+    "dynamodb:UpdateItem": _tables,
     "ecs:DescribeServices": _services,
     "ecs:UpdateService": _services,
     "ecs:UpdateTaskProtection": _tasks,

@@ -4,6 +4,7 @@ import math
 import pytest
 
 from sluice.core.model import (
+    AnyDecision,
     Decision,
     Durations,
     Kind,
@@ -90,9 +91,7 @@ def untuned(measured: Durations | Unknown, reason: Reason, current: float | None
         ),
     ],
 )
-def test_a_decision_reads_as_a_sentence(
-    decision: Decision | TargetDecision, outcome: Outcome, expected: str
-) -> None:
+def test_a_decision_reads_as_a_sentence(decision: AnyDecision, outcome: Outcome, expected: str) -> None:
     assert sentence(decision, outcome) == expected
 
 

@@ -13,24 +13,25 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
+from sluice.core.deadline.learning import Learned
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
+    AnyDecision,
     Backlog,
     Bounds,
     Capacity,
     DataPoint,
-    Decision,
     Fleet,
     LaunchAttempt,
     Metric,
     Observation,
     Published,
-    TargetDecision,
     Unknown,
     Workload,
 )
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import (
+    NO_TICK_S,
     Counter,
     DelayedMessage,
     LastKnown,
@@ -469,21 +470,29 @@ class FakeStates:
         if workload in self.refusing:
             return Unknown(reason=self.refusing[workload])
         found, replaces = self.stored.get(workload), write.replaces
-        if replaces is None:
+        if replaces is None or replaces.tick_s == NO_TICK_S:
             written = found is None or found.tick_s < write.state.tick_s
         else:
             written = found is not None and found.tick_s == replaces.tick_s
         if written:
-            self.stored[workload] = StoredState(tick_s=write.state.tick_s, state=write.state)
+            learned = found.learned if found and not (replaces and replaces.problem) else None
+            self.stored[workload] = StoredState(tick_s=write.state.tick_s, state=write.state, learned=learned)
         self.calls.between()
         return written
+
+    def learn(self, workload: str, learned: Learned) -> None:
+        self.calls.record("states.learn", workload)
+        if workload in self.refusing:
+            raise TransientError(self.refusing[workload])
+        found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
+        self.stored[workload] = replace(found, learned=learned)
 
 
 @dataclass
 class RecordingReport:
     """A report that records everything it is given."""
 
-    decisions: list[tuple[Decision | TargetDecision, Outcome]] = field(default_factory=list)
+    decisions: list[tuple[AnyDecision, Outcome]] = field(default_factory=list)
     failures: list[tuple[str, Counter, str]] = field(default_factory=list)
     recorded_defects: list[Exception] = field(default_factory=list)
     backlogs: dict[str, float] = field(default_factory=dict)
@@ -495,7 +504,7 @@ class RecordingReport:
     def defects(self) -> int:
         return len({id(defect) for defect in self.recorded_defects})
 
-    def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+    def decided(self, decision: AnyDecision, outcome: Outcome) -> None:
         self.decisions.append((decision, outcome))
         self.counts[Counter.DECISIONS] += 1
 

@@ -123,7 +123,7 @@ def test_only_the_ticks_below_a_minute_read_and_write_the_table_of_states(plane:
     }
     table = arn("dynamodb", "table/EngineStateTable")
     assert found == {
-        ("DeadlineTickRole", f"dynamodb:{action}", table) for action in ("BatchGetItem", "PutItem")
+        ("DeadlineTickRole", f"dynamodb:{action}", table) for action in ("BatchGetItem", "UpdateItem")
     }
 
 

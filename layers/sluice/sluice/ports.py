@@ -12,18 +12,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
 from sluice.core.model import (
+    AnyDecision,
     Backlog,
     Capacity,
     DataPoint,
-    Decision,
     Fleet,
     LaunchAttempt,
     Metric,
     Observation,
     Published,
-    TargetDecision,
     Unknown,
     Workload,
 )
@@ -197,17 +197,23 @@ class TickQueue(Protocol):
         ...
 
 
+NO_TICK_S = 0.0
+"""`StoredState.tick_s` where no tick was served yet, or which one cannot be read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredState:
     """What is stored of a workload's deadline engine.
 
     `tick_s` is the moment of the tick that stored it, in seconds since the epoch. `state` is None, with the
-    reason in `problem`, if it cannot be used.
+    reason in `problem`, if it cannot be used, or, without a problem, if no tick was served yet.
     """
 
     tick_s: float
     state: EngineState | None
     problem: str | None = None
+    learned: Learned | None = None
+    """None if nothing was learned yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,8 +238,13 @@ class EngineStates(Protocol):
     ) -> Mapping[str, bool | Unknown]:
         """Store each workload's state; returns by workload name whether it is stored.
 
-        False if another invocation has stored one meanwhile. Unknown if the write failed or was late.
+        False if another invocation has stored one meanwhile. Unknown if the write failed or was late. What
+        was learned stays, unless `replaces` has a problem.
         """
+        ...
+
+    def learn(self, workload: str, learned: Learned) -> None:
+        """Store what was learned of a workload beside its state."""
         ...
 
 
@@ -278,7 +289,7 @@ class Report(Protocol):
         """How many different defects of Sluice's own code were logged in this invocation."""
         ...
 
-    def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+    def decided(self, decision: AnyDecision, outcome: Outcome) -> None:
         """Log a decision, the readings behind it, and its outcome."""
         ...
 

@@ -14,10 +14,12 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from sluice.core.model import (
+    AnyDecision,
     Backlog,
     Capacity,
     Decision,
     Durations,
+    LearningDecision,
     Observation,
     Published,
     TargetDecision,
@@ -28,14 +30,14 @@ from sluice.errors import SluiceError, failure_message
 from sluice.ports import Counter, Outcome
 
 
-def sentence(decision: Decision | TargetDecision, outcome: Outcome) -> str:
+def sentence(decision: AnyDecision, outcome: Outcome) -> str:
     """The decision as a sentence: what, why, and what limited it."""
     reason = decision.reason + (f" ({decision.detail})" if decision.detail else "")
     limits = f" [{'; '.join(decision.limits)}]" if decision.limits else ""
     return f"{_verdict(decision, outcome)}: {reason}{limits}"
 
 
-def fields(decision: Decision | TargetDecision, outcome: Outcome) -> dict[str, Any]:
+def fields(decision: AnyDecision, outcome: Outcome) -> dict[str, Any]:
     """The decision as flat log fields; a failed reading becomes the reason of its failure."""
     logged: dict[str, Any] = {
         "workload": decision.workload,
@@ -45,6 +47,13 @@ def fields(decision: Decision | TargetDecision, outcome: Outcome) -> dict[str, A
         "reason": decision.reason.name.lower(),
         "limits": [limit.name.lower() for limit in decision.limits],
     }
+    if isinstance(decision, LearningDecision):
+        return logged | {
+            "margin_s": decision.margin_s,
+            "present_margin_s": decision.current_s,
+            "processing_s": decision.processing_s,
+            "variation": decision.variation,
+        }
     if isinstance(decision, Decision):
         return logged | {"desired": decision.desired} | observation_fields(decision.observation)
     return logged | {
@@ -113,8 +122,12 @@ def _processing(durations: Durations | Unknown) -> dict[str, Any]:
     return asdict(durations) | {"seconds": seconds}
 
 
-def _verdict(decision: Decision | TargetDecision, outcome: Outcome) -> str:
+def _verdict(decision: AnyDecision, outcome: Outcome) -> str:
+    if isinstance(decision, LearningDecision) and decision.margin_s is None:
+        return f"margin of {decision.current_s:g} s holds"
     would = {Outcome.OBSERVED: "would be ", Outcome.FAILED: "failed "}.get(outcome, "")
+    if isinstance(decision, LearningDecision):
+        return f"{would}margin {decision.current_s:g} -> {decision.margin_s:g} s"
     if isinstance(decision, TargetDecision):
         if decision.target is None:
             return f"{decision.kind} holds"
@@ -169,7 +182,7 @@ class PowertoolsReport:
         if self._has_counted:
             self._metrics.flush_metrics()
 
-    def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+    def decided(self, decision: AnyDecision, outcome: Outcome) -> None:
         """One line per decision, with the readings behind it."""
         self._logger.info(sentence(decision, outcome), extra=fields(decision, outcome))
         self._count(Counter.DECISIONS, 1)

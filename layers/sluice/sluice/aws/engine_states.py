@@ -2,8 +2,8 @@
 
 An item has the workload's name (`workload`, the key), the moment of the tick that wrote it (`tick`, in
 tenths of a second since the epoch), the encoded state (`state`), an id of the write (`write_id`), and when
-DynamoDB may delete it (`expires`, in seconds since the epoch). An item that cannot be read counts as damaged:
-the next write replaces it.
+DynamoDB may delete it (`expires`, in seconds since the epoch). `retune_target` adds what it has learned
+(`learned`). An item that cannot be read counts as damaged: the next write replaces all of it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 from sluice.aws.concurrent_reads import batches, fan_out, per_item
 from sluice.aws.errors import aws_errors, refused_by_condition
 from sluice.aws.responses import field, list_field, optional_list_field
-from sluice.core.deadline.encoding import decoded, encoded
+from sluice.core.deadline.encoding import decoded, decoded_learned, encoded, encoded_learned
+from sluice.core.deadline.learning import Learned
 from sluice.core.model import Unknown
-from sluice.ports import RemainingS, StateWrite, StoredState
+from sluice.ports import NO_TICK_S, RemainingS, StateWrite, StoredState
 
 KEYS_PER_CALL = 100
 MAX_CALLS_PER_BATCH = 3
@@ -27,11 +28,12 @@ MAX_CALLS_PER_BATCH = 3
 KEPT_FOR = timedelta(days=7)
 """A workload that is not served for this long begins anew."""
 TENTHS = 10
-NO_TICK_S = 0.0
-"""`StoredState.tick_s` of an item whose tick cannot be read."""
 # `attribute_type` is false for an attribute that is missing, so a damaged tick never blocks a write.
 NOTHING_NEWER = "NOT attribute_type(#tick, :number) OR #tick < :tick"
 SAME_TICK = "#tick = :replaced"
+REPLACE = "SET #tick = :tick, #state = :state, write_id = :write_id, expires = :expires"
+FORGET = " REMOVE #learned"
+NAMES = {"#tick": "tick", "#state": "state"}
 
 
 class DynamoDbEngineStates:
@@ -52,35 +54,50 @@ class DynamoDbEngineStates:
     def write(
         self, writes: Mapping[str, StateWrite], remaining_s: RemainingS
     ) -> Mapping[str, bool | Unknown]:
-        """PutItem of each, all concurrently, on condition that no other invocation has written meanwhile."""
+        """UpdateItem of each, concurrently, on condition that no other invocation has written meanwhile."""
         client = self._client()
 
-        def put(workload: str) -> bool:
-            return self._put(client, workload, writes[workload])
+        def update(workload: str) -> bool:
+            return self._update(client, workload, writes[workload])
 
-        return fan_out(self._pool, put, writes, self._writing, remaining_s)
+        return fan_out(self._pool, update, writes, self._writing, remaining_s)
 
-    def _put(self, client: Any, workload: str, write: StateWrite) -> bool:
+    def learn(self, workload: str, learned: Learned) -> None:
+        """UpdateItem: nothing of the state changes, whichever tick writes it meanwhile."""
+        with aws_errors(self._writing(workload)):
+            self._client().update_item(
+                TableName=self._table,
+                Key={"workload": {"S": workload}},
+                UpdateExpression="SET #learned = :learned, expires = :expires",
+                ExpressionAttributeNames={"#learned": "learned"},
+                ExpressionAttributeValues={
+                    ":learned": {"B": encoded_learned(learned)},
+                    ":expires": {"N": str(round(learned.at_s + KEPT_FOR.total_seconds()))},
+                },
+            )
+
+    def _update(self, client: Any, workload: str, write: StateWrite) -> bool:
         state, replaces = write.state, write.replaces
         tick = _tenths(state.tick_s)
-        values = {":number": {"S": "N"}, ":tick": {"N": tick}}
+        values: dict[str, Any] = {":number": {"S": "N"}}
         condition = NOTHING_NEWER
         if replaces is not None and replaces.tick_s != NO_TICK_S:
             condition, values = SAME_TICK, {":replaced": {"N": _tenths(replaces.tick_s)}}
         write_id = {"B": uuid.uuid4().bytes}
-        item = {
-            "workload": {"S": workload},
-            "tick": {"N": tick},
-            "state": {"B": encoded(state)},
-            "write_id": write_id,
-            "expires": {"N": str(round(state.tick_s + KEPT_FOR.total_seconds()))},
+        values |= {
+            ":tick": {"N": tick},
+            ":state": {"B": encoded(state)},
+            ":write_id": write_id,
+            ":expires": {"N": str(round(state.tick_s + KEPT_FOR.total_seconds()))},
         }
+        damaged = replaces is not None and replaces.problem is not None
         with aws_errors(self._writing(workload)), refused_by_condition() as refused:
-            client.put_item(
+            client.update_item(
                 TableName=self._table,
-                Item=item,
+                Key={"workload": {"S": workload}},
+                UpdateExpression=REPLACE + FORGET if damaged else REPLACE,
                 ConditionExpression=condition,
-                ExpressionAttributeNames={"#tick": "tick"},
+                ExpressionAttributeNames=NAMES | ({"#learned": "learned"} if damaged else {}),
                 ExpressionAttributeValues=values,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
@@ -108,15 +125,19 @@ class DynamoDbEngineStates:
             return found | {field(field(key, "workload"), "S"): Unknown(reason=reason) for key in wanted}
 
     def _writing(self, workload: str) -> str:
-        return f"PutItem of {workload} to {self._table}"
+        return f"UpdateItem of {workload} in {self._table}"
 
     def _reading(self, names: tuple[str, ...]) -> str:
         return f"BatchGetItem of {len(names)} states from {self._table}"
 
 
 def _stored(item: Mapping[str, Any]) -> StoredState:
-    tick_s = NO_TICK_S
+    tick_s, learned = NO_TICK_S, None
     try:
+        if "learned" in item:
+            learned = decoded_learned(item["learned"]["B"])
+        if learned is not None and "tick" not in item and "state" not in item:
+            return StoredState(tick_s=tick_s, state=None, learned=learned)
         tick_s = int(item["tick"]["N"]) / TENTHS
         state = decoded(item["state"]["B"])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as wrong:
@@ -124,7 +145,7 @@ def _stored(item: Mapping[str, Any]) -> StoredState:
     if _tenths(state.tick_s) != _tenths(tick_s):
         problem = f"damaged (its item is of the tick {tick_s:.1f}, its content of {state.tick_s:.1f})"
         return StoredState(tick_s=tick_s, state=None, problem=problem)
-    return StoredState(tick_s=tick_s, state=state)
+    return StoredState(tick_s=tick_s, state=state, learned=learned)
 
 
 def _tenths(moment_s: float) -> str:

@@ -16,6 +16,7 @@ from enum import StrEnum
 BACKLOG_PER_INSTANCE = "BacklogPerInstance"
 EFFECTIVE_BACKLOG_PER_INSTANCE = "EffectiveBacklogPerInstance"
 MSG_PROCESSING_DURATION = "MsgProcessingDuration"
+MSG_WAIT_DURATION = "MsgWaitDuration"
 
 
 class Mode(StrEnum):
@@ -225,6 +226,12 @@ class Workload:
         return self.tracking.processing_s
 
     @property
+    def wait_metric(self) -> Metric:
+        """Where the workers publish how long each message waited: beside their processing times."""
+        own = self.duration_metric
+        return Metric(namespace=own.namespace, name=MSG_WAIT_DURATION, dimensions=own.dimensions)
+
+    @property
     def publishes_effective(self) -> bool:
         """Whether the workload's policy reads EffectiveBacklogPerInstance."""
         tracking = self.tracking
@@ -373,6 +380,7 @@ class Kind(StrEnum):
     LAUNCH = "launch"
     RETUNE = "retune"
     SCALE = "scale"
+    LEARN = "learn"
 
 
 class Reason(StrEnum):
@@ -408,6 +416,11 @@ class Reason(StrEnum):
     RETUNED = "the target follows the measured processing time"
     WITHIN_DEADBAND = "the target moved less than the deadband"
     TOO_FEW_SAMPLES = "too few processing times were published; the current target stays"
+    TOO_MANY_LATE = "too many messages started late"
+    HARDLY_ANY_LATE = "hardly any message started late"
+    LATE_AS_ALLOWED = "about as many messages started late as the promise allows"
+    TOO_FEW_WAITS = "hardly any message started late, but too few messages show it"
+    NO_WAITS = "no waits were published"
     DURATION_REFUSED = "the measured processing time is not a positive finite number"
 
 
@@ -449,6 +462,27 @@ class TargetDecision:
     limits: tuple[Limit, ...] = ()
     detail: str = ""
     kind: Kind = Kind.RETUNE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningDecision:
+    """The margin that the deadline engine keeps from now on, in seconds; `margin_s` None means no change."""
+
+    workload: str
+    trigger: Trigger
+    reason: Reason
+    current_s: float
+    margin_s: float | None
+    processing_s: float | None
+    """Mean seconds to process a message, as measured; None until then."""
+    variation: float | None
+    """Its coefficient of variation."""
+    limits: tuple[Limit, ...] = ()
+    detail: str = ""
+    kind: Kind = Kind.LEARN
+
+
+AnyDecision = Decision | TargetDecision | LearningDecision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from functools import partial
 
 from sluice.core.deadline.decision import Scaling, decide_scale
 from sluice.core.deadline.memory import Tick
+from sluice.core.deadline.plan import Processing
 from sluice.core.deadline.state import EngineState
 from sluice.core.minutes import minute_of
 from sluice.core.model import Decision, Mode, Reason, Unknown, Workload
@@ -16,7 +17,6 @@ from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard
 from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, StateWrite, StoredState, first_half
 from sluice.usecases.isolation import each_isolated, isolated, raise_for_defects, report_if_refused
-from sluice.usecases.measured_processing import measure_processing, processing_of
 from sluice.usecases.observe import observe, registered, report_unknown
 from sluice.usecases.tick_context import NO_TIME_LEFT, TickContext
 
@@ -109,7 +109,6 @@ def scale_by_deadline(
     for name in _remember(decided, stored, context):
         step = partial(_act, decided[name], moment, context)
         isolated(name, Counter.ACTION_FAILED, report, step)
-    measure_processing(context)
 
 
 def _stored(
@@ -201,13 +200,15 @@ def _for_acting(context: TickContext) -> RemainingS:
 def _scaling(
     workload: Workload, moment: datetime, stored: StoredState | None, context: TickContext
 ) -> Scaling:
-    ports, state = context.ports, stored.state if stored else None
+    learned = stored.learned if stored else None
+    measured = learned.processing if learned else None
     tick = Tick(
         scheduled_s=moment.timestamp(),
-        now_s=ports.now().timestamp(),
-        processing=processing_of(workload, ports),
+        now_s=context.ports.now().timestamp(),
+        processing=measured or Processing(mean_s=workload.planned_processing_s),
+        margin_s=learned.margin_s if learned else None,
     )
-    return decide_scale(workload, context.observed[workload.name], state, tick)
+    return decide_scale(workload, context.observed[workload.name], stored.state if stored else None, tick)
 
 
 def _act(decided: _Decided, moment: datetime, context: TickContext) -> None:

@@ -18,6 +18,7 @@ from sluice.usecases.isolation import (
     isolated,
     report_if_refused,
 )
+from sluice.usecases.learn import learn_hourly
 from sluice.usecases.observe import registered
 from sluice.usecases.processing_time import (
     DurationQuery,
@@ -36,14 +37,19 @@ def retune_targets(request: RetuneRequest, ports: Ports, report: Report, remaini
     Raises TransientError at the end if any workload failed or was left out for lack of time, so that the
     invocation counts as failed.
     """
+    workloads = {
+        workload.name: workload
+        for workload in registered(ports, report, remaining_s, fresh=request.stack_id is not None).workloads
+        if request.stack_id in (None, workload.stack_id)
+    }
     served = {
-        workload.name: DurationQuery(
+        name: DurationQuery(
             metric=workload.duration_metric,
             statistic=target.statistic,
             min_samples=target.min_samples,
         )
-        for workload in registered(ports, report, remaining_s, fresh=request.stack_id is not None).workloads
-        if request.stack_id in (None, workload.stack_id) and (target := _retuned_target(workload)) is not None
+        for name, workload in workloads.items()
+        if (target := _retuned_target(workload)) is not None
     }
     report.event(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
     durations = processing_times(served, ports, first_half(remaining_s))
@@ -57,8 +63,14 @@ def retune_targets(request: RetuneRequest, ports: Ports, report: Report, remaini
 
     turn = int(ports.now().timestamp() // HOUR_S)
     failed = [name for name in rotated(served, turn) if not retuned(name)]
+    learning = {name: workload for name, workload in workloads.items() if _learns(workload)}
+    failed += learn_hourly(learning, ports, report, remaining_s)
     if failed:
         raise TransientError(f"retune failed for {', '.join(failed)}; the log line of each says why")
+
+
+def _learns(workload: Workload) -> bool:
+    return workload.deadline is not None and workload.mode is not Mode.PAUSED
 
 
 def _retuned_target(workload: Workload) -> DynamicTarget | None:

@@ -64,6 +64,8 @@ def decide_scale(
     deadline = workload.deadline
     if deadline is None:
         raise ValueError(f"workload {workload.name} is not scaled by the deadline engine")
+    if tick.margin_s is not None:
+        deadline = replace(deadline, margin_s=tick.margin_s)
     backlog, capacity = observation.backlog, observation.capacity
     if workload.mode is Mode.PAUSED:
         return Scaling(decision=_decision(workload, observation, Reason.PAUSED), state=state)

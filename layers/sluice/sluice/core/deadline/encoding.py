@@ -8,9 +8,13 @@ number that is not finite, negative or too large, a time after the reading.
 from __future__ import annotations
 
 import json
+import math
+import struct
 import zlib
 from typing import Any
 
+from sluice.core.deadline.learning import Learned
+from sluice.core.deadline.plan import Processing
 from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Peak
 from sluice.core.model import Backlog
 
@@ -20,6 +24,9 @@ MAX_NUMBER = 1e15
 """No time, count or weight of a state is stored as more; with such numbers no arithmetic overflows."""
 TENTHS = 10
 THOUSANDTHS = 1000
+LEARNED_VERSION = 1
+LEARNED = struct.Struct(">Bdffff")
+"""Version; seconds since the epoch; seconds, messages, seconds and a ratio."""
 
 
 def encoded(state: EngineState) -> bytes:
@@ -73,6 +80,36 @@ def decoded(data: bytes) -> EngineState:
         return _state(fields)
     except (KeyError, TypeError, IndexError) as wrong:
         raise ValueError(f"{type(wrong).__name__}: {wrong}") from wrong
+
+
+def encoded_learned(learned: Learned) -> bytes:
+    """What was learned, in 25 bytes; single precision is enough for averages."""
+    mean_s, variation = math.nan, math.nan
+    if learned.processing is not None:
+        mean_s, variation = learned.processing.mean_s, learned.processing.variation
+    return LEARNED.pack(
+        LEARNED_VERSION, learned.at_s, learned.margin_s, min(learned.messages, MAX_NUMBER), mean_s, variation
+    )
+
+
+def decoded_learned(data: bytes) -> Learned:
+    """What `encoded_learned` wrote; ValueError with the reason for anything else."""
+    try:
+        version, at_s, margin_s, messages, mean_s, variation = LEARNED.unpack(data)
+    except struct.error as wrong:
+        raise ValueError(str(wrong)) from wrong
+    if version != LEARNED_VERSION:
+        raise ValueError(
+            f"what was learned is of version {version}, and this release reads {LEARNED_VERSION}"
+        )
+    if not (abs(margin_s) <= MAX_NUMBER and messages >= 0 and 0 <= at_s <= MAX_NUMBER):
+        raise ValueError(f"what was learned has a margin of {margin_s} s by {messages} messages")
+    processing = None
+    if not math.isnan(mean_s):
+        if not (0 < mean_s <= MAX_NUMBER and 0 <= variation <= MAX_NUMBER):
+            raise ValueError(f"what was learned has a processing time of {mean_s} s, variation {variation}")
+        processing = Processing(mean_s=mean_s, variation=variation)
+    return Learned(at_s=at_s, margin_s=margin_s, messages=messages, processing=processing)
 
 
 def _fields(data: bytes) -> dict[str, Any]:

@@ -20,13 +20,15 @@ from sluice.core.model import Backlog, Capacity, Deadline, Workload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """When a decision is made, and how long messages take by then."""
+    """When a decision is made, and what it reckons with by then."""
 
     scheduled_s: float
     """The moment that the tick is for, seconds since the epoch."""
     now_s: float
     """When queue and fleet were read."""
     processing: Processing
+    margin_s: float | None = None
+    """Seconds by which the plan keeps ahead of the promise; None: those of the document."""
 
 
 def next_state(
