@@ -43,7 +43,6 @@ from sluice_sim.embedded.cloudwatch import (
     action_payload,
     alarm_arn,
     delayed_custom_metrics,
-    percentiles,
 )
 from sluice_sim.embedded.fleet import EmbeddedFleet
 from sluice_sim.embedded.functions import Lambda
@@ -255,7 +254,6 @@ def embedded_aws(
         running.enter_context(aws.groups.patched_moto())
         running.enter_context(aws.services.patched_moto())
         running.enter_context(aws.sent.patched_moto())
-        running.enter_context(percentiles())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))
         yield aws
 

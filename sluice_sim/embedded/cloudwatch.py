@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, SupportsFloat
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase, Statistics
+from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase
 
 from sluice_sim.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.aws_rules.alarms import MetricQuery
@@ -30,8 +29,6 @@ from sluice_sim.clock import VirtualClock
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
-
-PERCENTILE = re.compile(r"p\d+(\.\d+)?")
 
 
 class MotoMetrics:
@@ -110,28 +107,6 @@ def delayed_custom_metrics(
         mock.patch.object(CloudWatchBackend, "get_all_metrics", read_by_now),
     ):
         yield partial(release, math.inf)
-
-
-@contextmanager
-def percentiles() -> Iterator[None]:
-    """Within the context, CloudWatch answers percentiles and percentile ranks of single values; moto knows none.
-
-    Percentiles are by nearest rank. Values that were put as a statistic set have neither, as at AWS.
-    """
-    known = Statistics.get_statistics_for_type
-
-    def statistic(statistics: Statistics, stat: str) -> SupportsFloat | None:
-        values = sorted(statistics.metric_single_values_list)
-        if rank := PERCENTILE_RANK.fullmatch(stat):
-            within = sum(float(rank[1]) <= value <= float(rank[2]) for value in values)
-            return 100 * within / len(values) if values else None
-        if not PERCENTILE.fullmatch(stat):
-            return known(statistics, stat)
-        rank = math.ceil(float(stat[1:]) / 100 * len(values))
-        return values[max(rank, 1) - 1] if values else None
-
-    with mock.patch.object(Statistics, "get_statistics_for_type", statistic):
-        yield
 
 
 def alarm_arn(name: str) -> str:

@@ -8,7 +8,6 @@ a period with each requested metric. Together that is half of the time of a demo
 
 from __future__ import annotations
 
-import math
 import string
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,6 +21,8 @@ from moto.core import responses, utils
 from moto.moto_api._internal import mock_random
 from moto.sqs import models
 from moto.sqs.models import Message, Queue, SQSBackend
+
+from sluice_sim.aws_rules.percentiles import needs_single_values, of_single_values
 
 _RECEIPT_HANDLE_LENGTH = 185
 
@@ -87,8 +88,6 @@ def _metric_data(
 
 
 def _statistic(statistics: Statistics, stat: str) -> Any:
-    values = sorted(statistics.metric_single_values_list)
-    if not stat.startswith("p") or not values:
-        return _original_statistic(statistics, stat)
-    rank = math.ceil(float(stat[1:]) / 100 * len(values))
-    return values[max(rank, 1) - 1]
+    if needs_single_values(stat):
+        return of_single_values(stat, statistics.metric_single_values_list)
+    return _original_statistic(statistics, stat)

@@ -6,7 +6,6 @@ fleet or policy does not exist here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,6 +46,7 @@ from sluice.ports import (
 )
 from sluice.report import sentence
 from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
+from sluice_sim.aws_rules.percentiles import PERCENTILE_RANK
 from sluice_sim.simulator.cloudwatch import SimulatedAws
 from sluice_sim.simulator.context import (
     LogEntry,
@@ -57,9 +57,6 @@ from sluice_sim.simulator.metrics import (
     metric_id,
 )
 from sluice_sim.simulator.queue_kernel import Floats
-
-PERCENTILE_RANK = re.compile(r"PR\(([\d.]+):([\d.]+)\)")
-"""CloudWatch's statistic for the percentage of the values from one number to another."""
 
 
 @dataclass(frozen=True, slots=True)
