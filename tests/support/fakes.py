@@ -46,6 +46,7 @@ from sluice.ports import (
     StoredState,
 )
 from sluice.usecases.tick_context import TickContext
+from sluice_sim.aws_rules.percentiles import needs_single_values, of_single_values
 from tests.support.builders import NOW
 
 LATE = Unknown(reason="not read before the deadline")
@@ -259,10 +260,10 @@ def _statistic(name: str, values: list[float]) -> float:
         return min(values)
     if name == "Average":
         return math.fsum(values) / len(values)
-    if name.startswith("p"):
-        rank = max(math.ceil(float(name[1:]) / 100 * len(values)), 1)
-        return sorted(values)[rank - 1]
-    raise ValueError(f"this fake knows no statistic {name!r}")
+    found = of_single_values(name, values) if needs_single_values(name) else None
+    if found is None:
+        raise ValueError(f"this fake knows no statistic {name!r}")
+    return found
 
 
 @dataclass

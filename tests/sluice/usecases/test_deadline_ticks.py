@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from sluice.core.deadline.encoding import VERSION
+from sluice.core.deadline.learning import Learned
+from sluice.core.deadline.plan import Processing
 from sluice.core.model import (
     AutoScalingGroup,
     Bounds,
@@ -108,14 +110,30 @@ class TestDeciding:
         tick(account)
         assert (account.resizes(), account.states.stored) == ([], {})
 
-    def test_the_processing_times_are_read_after_acting_and_once_an_hour(self, account: FakeAccount) -> None:
+    def test_no_metric_is_read(self, account: FakeAccount) -> None:
         add(account)
+        for number in range(2):
+            tick(account, number)
+        assert account.calls.named("metrics.read") == []
+
+    def test_what_was_learned_replaces_what_the_document_says(self, account: FakeAccount) -> None:
+        """Messages of two seconds, and a margin of 20 s: an instance starts 50 of them in the 100 s left."""
+        served = add(account)
+        measured = Learned(at_s=0, margin_s=20, processing=Processing(mean_s=2))
+        account.states.learn(served.name, measured)
         tick(account)
-        made = [name for name, _ in account.calls.made]
-        assert made.index("fleets.set_desired") < made.index("metrics.read")
-        reads = len(account.calls.named("metrics.read"))
-        tick(account, 1)
-        assert len(account.calls.named("metrics.read")) == reads
+        assert account.resizes() == [(served.fleet, 12)]
+        assert "(margin 20 s)" in account.report.decisions[-1][0].detail
+        assert account.states.stored[served.name].learned == measured
+        assert account.report.failures == []
+
+    def test_a_workload_of_which_only_the_margin_is_known_keeps_the_document_s_processing_time(
+        self, account: FakeAccount
+    ) -> None:
+        served = add(account)
+        account.states.learn(served.name, Learned(at_s=0, margin_s=60))
+        tick(account)
+        assert account.resizes() == [(served.fleet, 10)]
 
 
 class TestOncePerTick:

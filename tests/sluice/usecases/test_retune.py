@@ -130,20 +130,6 @@ class TestRound:
         assert [name for name, _ in account.calls.made] == ["registry.all"]
         assert account.report.counts == {Counter.WORKLOADS_SERVED: 0}
 
-    @pytest.mark.parametrize("mode", [Mode.ACTIVE, Mode.OBSERVE])
-    def test_a_workload_of_the_deadline_engine_is_skipped_without_a_call(
-        self, account: FakeAccount, mode: Mode
-    ) -> None:
-        """It has no policy, whatever kind of target its document names."""
-        planned = replace(dynamic_workload(), mode=mode, deadline=Deadline(promise_s=300), policy_arn=None)
-        account.add_workload(planned)
-        processed(account, planned, minutes=10, seconds=40, count=50)
-        retune(account)
-        retune(account, after_stack(planned.name))
-        assert {name for name, _ in account.calls.made} == {"registry.all"}
-        assert account.report.counts == {Counter.WORKLOADS_SERVED: 0}
-        assert account.report.decisions == []
-
     def test_one_hour_moves_the_target_by_at_most_a_factor_of_two(self, account: FakeAccount) -> None:
         served = tuned(account, dynamic_workload(), target=10)
         processed(account, served, minutes=10, seconds=6, count=50)

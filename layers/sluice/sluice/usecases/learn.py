@@ -46,6 +46,8 @@ def learn_hourly(workloads: Workloads, ports: Ports, report: Report, remaining_s
 
     def one(workload: Workload) -> None:
         failed.append(workload.name)
+        if remaining_s() <= 0:
+            raise TransientError("no time left in this round; the next hour learns from the day again")
         _learn(workload, stored[workload.name], series, end, ports, report)
         failed.remove(workload.name)
 

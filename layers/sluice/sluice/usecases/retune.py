@@ -1,7 +1,8 @@
 """Entry point: recompute each dynamic target from what the workers measured, and write it into the policy.
 
-It runs every hour, and after a change of a workload's stack. A static target, a workload of the deadline
-engine (which has no policy), a policy inside the deadband and all other fields of a policy are left alone.
+It runs every hour, and after a change of a workload's stack. A static target, a policy inside the deadband
+and all other fields of a policy are left alone. A workload of the deadline engine has no policy: what its
+ticks plan with is learned instead.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def retune_targets(request: RetuneRequest, ports: Ports, report: Report, remaini
         for name, workload in workloads.items()
         if (target := _retuned_target(workload)) is not None
     }
-    report.event(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
+    learning = {name: workload for name, workload in workloads.items() if _learns(workload)}
+    report.event(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served) + len(learning))
+    failed = learn_hourly(learning, ports, report, first_half(remaining_s))
     durations = processing_times(served, ports, first_half(remaining_s))
 
     def retuned(name: str) -> bool:
@@ -62,9 +65,7 @@ def retune_targets(request: RetuneRequest, ports: Ports, report: Report, remaini
         return isolated(name, Counter.RETUNE_FAILED, report, step)
 
     turn = int(ports.now().timestamp() // HOUR_S)
-    failed = [name for name in rotated(served, turn) if not retuned(name)]
-    learning = {name: workload for name, workload in workloads.items() if _learns(workload)}
-    failed += learn_hourly(learning, ports, report, remaining_s)
+    failed += [name for name in rotated(served, turn) if not retuned(name)]
     if failed:
         raise TransientError(f"retune failed for {', '.join(failed)}; the log line of each says why")
 
