@@ -271,13 +271,13 @@ def run_minutes(
             # The first minute's shards are served in its second half.
             missed += misses_of_ticks(workloads, ticks, first + timedelta(minutes=1), ticked[-1] + AHEAD)
             for at in sorted(ticks)[-2:]:
-                before = aws.counts().requests.get("PutItem", 0)
+                before = aws.counts().requests.get("UpdateItem", 0)
                 for done in serve_moment(deadline_tick, at, ticks[at], rng):
                     if isinstance(done, Moment):
                         moment = done
                     else:
                         progress.show(f"ticks of {at:%H:%M:%S}", done)
-                writes = aws.counts().requests["PutItem"] - before
+                writes = aws.counts().requests["UpdateItem"] - before
                 missed += misses_of_moment(aws, workloads, at, writes)
     return served, moment, missed, put
 

@@ -166,7 +166,7 @@ class Aws:
         if path == "/points":
             return self._points
         if path == "/states":
-            return {name: int(item["tick"]["N"]) / 10 for name, item in self._items.items()}
+            return {name: int(item["tick"]["N"]) / 10 for name, item in self._items.items() if "tick" in item}
         return self._sent.pop(path.removeprefix("/sent/"), [])
 
     def _parameters(self, parameters: Mapping[str, Any]) -> object:
@@ -284,19 +284,23 @@ class Aws:
         self.counts.read_units += sum(units(item_bytes(item or {}), READ_UNIT_BYTES) for item in items)
         return {"Responses": {table: [item for item in items if item]}, "UnprocessedKeys": {}}
 
-    def _put_item(self, parameters: Mapping[str, Any]) -> object:
-        item, values = parameters["Item"], parameters["ExpressionAttributeValues"]
-        size_bytes = item_bytes(item)
+    def _update_item(self, parameters: Mapping[str, Any]) -> object:
+        key, values = parameters["Key"], parameters["ExpressionAttributeValues"]
+        stored = self._items.get(key["workload"]["S"])
+        item = {**key, **(stored or {}), **_assigned(parameters)}
+        size_bytes = max(item_bytes(item), item_bytes(stored or {}))
         self.counts.write_units += units(size_bytes, WRITE_UNIT_BYTES)
         self.counts.largest_item_bytes = max(self.counts.largest_item_bytes, size_bytes)
-        stored = self._items.get(item["workload"]["S"])
+        tick = (stored or {}).get("tick")
         if ":replaced" in values:
-            is_met = stored is not None and stored["tick"] == values[":replaced"]
+            is_met = tick == values[":replaced"]
+        elif ":tick" in values:
+            is_met = tick is None or int(tick["N"]) < int(values[":tick"]["N"])
         else:
-            is_met = stored is None or int(stored["tick"]["N"]) < int(values[":tick"]["N"])
+            is_met = True
         if not is_met:
             raise ConditionFailedError("the conditional request failed")
-        self._items[item["workload"]["S"]] = item
+        self._items[key["workload"]["S"]] = item
         return {}
 
     OPERATIONS: ClassVar[Mapping[str, Callable[[Aws, Any], Any]]] = {
@@ -312,8 +316,16 @@ class Aws:
         "SetDesiredCapacity": _set_capacity,
         "UpdateService": _update_service,
         "BatchGetItem": _items_of,
-        "PutItem": _put_item,
+        "UpdateItem": _update_item,
     }
+
+
+def _assigned(update: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that an UpdateExpression of SET assigns."""
+    names, values = update["ExpressionAttributeNames"], update["ExpressionAttributeValues"]
+    assignments = update["UpdateExpression"].removeprefix("SET ").split(", ")
+    pairs = [assignment.split(" = ") for assignment in assignments]
+    return {names.get(name, name): values[value] for name, value in pairs}
 
 
 def units(size_bytes: int, unit_bytes: int) -> int:

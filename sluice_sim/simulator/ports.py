@@ -288,6 +288,8 @@ class SimulatedStates:
             is_free = present is None or present.tick_s < write.state.tick_s
         if is_free:
             self.stored[workload] = write.state
+            if replaces is not None and replaces.problem is not None:
+                self.learned.pop(workload, None)
         return is_free
 
     def learn(self, workload: str, learned: Learned) -> None:

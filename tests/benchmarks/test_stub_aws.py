@@ -29,6 +29,7 @@ from sluice.aws.fleets import AwsFleets
 from sluice.aws.registry import SsmRegistry
 from sluice.aws.sqs import SqsQueues
 from sluice.core.backlog import backlog_per_instance as in_core
+from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import Arrivals
 from sluice.core.model import Backlog, Capacity, DataPoint
 from sluice.ports import SeriesQuery, StateWrite, StoredState
@@ -126,6 +127,29 @@ class TestStates:
         assert states.read(["a", "b"], plenty) == {"a": stored, "b": None}
         for written in (True, False):
             assert states.write({"a": StateWrite(state=second, replaces=stored)}, plenty) == {"a": written}
+
+    def test_what_was_learned_stays_beside_each_state(self, states: DynamoDbEngineStates) -> None:
+        learned = Learned(at_s=90, margin_s=12.5)
+        states.learn("taught", learned)
+        before = StoredState(tick_s=0, state=None, learned=learned)
+        assert states.read(["taught"], plenty) == {"taught": before}
+        for tick_s in (100, 110):
+            write = StateWrite(state=engine_state(tick_s), replaces=before)
+            assert states.write({"taught": write}, plenty) == {"taught": True}
+            before = StoredState(tick_s=tick_s, state=engine_state(tick_s), learned=learned)
+            assert states.read(["taught"], plenty) == {"taught": before}
+
+    def test_a_write_is_billed_by_the_larger_of_the_item_before_and_after(
+        self, aws: Stub, states: DynamoDbEngineStates
+    ) -> None:
+        chance = random.Random(0)
+        ring = tuple(Arrivals(until_s=100, elapsed_s=0, messages=chance.randrange(10**9)) for _ in range(300))
+        large, small = engine_state(100, waiting=ring), engine_state(110)
+        states.write({"shrunk": StateWrite(state=large, replaces=None)}, plenty)
+        before = aws.counts()
+        states.write({"shrunk": StateWrite(state=small, replaces=None)}, plenty)
+        states.write({"shrunk": StateWrite(state=engine_state(120), replaces=None)}, plenty)
+        assert aws.counts().write_units - before.write_units == 2 + 1
 
     @pytest.mark.parametrize(("arrivals", "units"), [(0, 1), (300, 2)])
     def test_each_kilobyte_of_a_write_is_a_unit(

@@ -101,7 +101,7 @@ def state_cannot_be_read(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def state_cannot_be_written(cloud: Cloud, served: Workload, _: int) -> None:
-    cloud.account.states.refusing[served.name] = f"PutItem of the state of {served.name} was throttled"
+    cloud.account.states.refusing[served.name] = f"UpdateItem of the state of {served.name} was throttled"
 
 
 def state_is_lost(cloud: Cloud, served: Workload, _: int) -> None:

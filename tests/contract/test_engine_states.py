@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from sluice.aws.engine_states import DynamoDbEngineStates
+from sluice.core.deadline.learning import Learned
+from sluice.core.deadline.plan import Processing
 from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Peak
 from sluice.core.model import Unknown
 from sluice.ports import EngineStates, StateWrite, StoredState
@@ -15,6 +17,10 @@ from tests.support.builders import NOW, engine_state, plenty
 from tests.support.fakes import FakeStates
 
 NOON_S = NOW.timestamp()
+LEARNED = Learned(
+    at_s=NOON_S - 30, margin_s=12.5, messages=700.0, processing=Processing(mean_s=4.5, variation=0.5)
+)
+AN_HOUR_LATER = Learned(at_s=NOON_S + 3570, margin_s=-5.0)
 
 
 @dataclass
@@ -144,6 +150,63 @@ def test_states_that_are_written_together_are_each_stored_on_their_own_condition
     assert stored == {
         name: StoredState(tick_s=NOON_S + 10, state=at(1, visible=5 if name == "a" else 0)) for name in "abc"
     }
+
+
+@pytest.mark.parametrize("learned", [LEARNED, AN_HOUR_LATER], ids=["measured", "nothing measured"])
+def test_what_was_learned_is_read_back_before_any_tick_was_served(subject: Subject, learned: Learned) -> None:
+    subject.port.learn("a", learned)
+    assert subject.read("a") == StoredState(tick_s=0, state=None, learned=learned)
+    assert subject.read("b") is None
+
+
+def test_the_first_tick_may_come_after_something_was_learned(subject: Subject) -> None:
+    subject.port.learn("a", LEARNED)
+    assert subject.write("a", at(0), replaces=subject.read("a"))
+    assert subject.read("a") == StoredState(tick_s=NOON_S, state=at(0), learned=LEARNED)
+
+
+def test_of_two_first_ticks_that_read_what_was_learned_alone_the_older_one_does_not_count(
+    subject: Subject,
+) -> None:
+    subject.port.learn("a", LEARNED)
+    read = subject.read("a")
+    assert subject.write("a", at(1), replaces=read)
+    assert not subject.write("a", at(0), replaces=read)
+    assert not subject.write("a", at(1, visible=9), replaces=read)
+    assert subject.read("a") == StoredState(tick_s=NOON_S + 10, state=at(1), learned=LEARNED)
+
+
+def test_what_was_learned_survives_ticks_and_writes_that_lose_the_race(subject: Subject) -> None:
+    subject.write("a", at(0))
+    subject.port.learn("a", LEARNED)
+    read = subject.read("a")
+    assert subject.write("a", at(1), replaces=read)
+    assert not subject.write("a", at(1, visible=9), replaces=read)
+    assert subject.write("a", at(2))
+    assert subject.read("a") == StoredState(tick_s=NOON_S + 20, state=at(2), learned=LEARNED)
+
+
+def test_a_tick_that_read_before_something_was_learned_is_stored_beside_it(subject: Subject) -> None:
+    subject.write("a", at(0))
+    read = subject.read("a")
+    subject.port.learn("a", LEARNED)
+    assert subject.write("a", at(1), replaces=read)
+    assert subject.read("a") == StoredState(tick_s=NOON_S + 10, state=at(1), learned=LEARNED)
+
+
+def test_what_is_learned_replaces_what_was_learned_and_leaves_the_state(subject: Subject) -> None:
+    subject.write("a", at(0))
+    subject.port.learn("a", LEARNED)
+    subject.port.learn("a", AN_HOUR_LATER)
+    assert subject.read("a") == StoredState(tick_s=NOON_S, state=at(0), learned=AN_HOUR_LATER)
+
+
+def test_a_write_over_a_damaged_item_forgets_what_was_learned(subject: Subject) -> None:
+    subject.write("a", at(0))
+    subject.port.learn("a", LEARNED)
+    damaged = StoredState(tick_s=NOON_S, state=None, problem="damaged")
+    assert subject.write("a", at(1), replaces=damaged)
+    assert subject.read("a") == StoredState(tick_s=NOON_S + 10, state=at(1))
 
 
 def test_no_workloads_are_no_states(subject: Subject) -> None:

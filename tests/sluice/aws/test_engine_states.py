@@ -1,17 +1,22 @@
 import json
+import math
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sluice.aws.engine_states import DynamoDbEngineStates
-from sluice.core.deadline.encoding import VERSION, encoded
+from sluice.core.deadline.encoding import VERSION, encoded, encoded_learned
+from sluice.core.deadline.learning import Learned
+from sluice.core.deadline.plan import Processing
 from sluice.core.deadline.state import EngineState
 from sluice.core.model import Unknown
+from sluice.errors import SluiceError
 from sluice.ports import StateWrite, StoredState
 from tests.sluice.aws import account
 from tests.sluice.aws.stubs import ANY, Call, refusal, stubbed, unchecked
@@ -19,6 +24,9 @@ from tests.support.builders import NOW, engine_state, plenty
 
 NOON_S = NOW.timestamp()
 TICK = str(round(NOON_S * 10))
+LEARNED = Learned(
+    at_s=NOON_S, margin_s=12.5, messages=700.0, processing=Processing(mean_s=4.5, variation=0.5)
+)
 
 
 def states(client: Any, pool: ThreadPoolExecutor) -> DynamoDbEngineStates:
@@ -55,6 +63,14 @@ def read_one(stored: Mapping[str, Any], pool: ThreadPoolExecutor) -> StoredState
         found = states(client, pool).read(["a"], plenty)["a"]
     assert isinstance(found, StoredState)
     return found
+
+
+@pytest.fixture
+def table() -> Iterator[Any]:
+    """A client of DynamoDB with the table of states."""
+    with account.account():
+        account.create_state_table()
+        yield account.client("dynamodb")
 
 
 class TestReading:
@@ -160,17 +176,13 @@ class TestWriting:
         assert stored == item("a", engine_state(NOON_S), expires={"N": str(round(NOON_S + 7 * 86_400))})
 
     def test_a_write_names_the_tick_that_it_replaces(self, pool: ThreadPoolExecutor) -> None:
-        request = {
-            "TableName": "states",
-            "Item": ANY,
-            "ConditionExpression": "#tick = :replaced",
-            "ExpressionAttributeNames": {"#tick": "tick"},
-            "ExpressionAttributeValues": {":replaced": {"N": TICK}},
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
+        sent: list[Any] = []
         before = StoredState(tick_s=NOON_S, state=engine_state(NOON_S))
-        with stubbed("dynamodb", ("put_item", request, {})) as client:
-            assert write(states(client, pool), "a", engine_state(NOON_S + 10), replaces=before)
+        client = SimpleNamespace(update_item=lambda **parameters: sent.append(parameters))
+        assert write(states(client, pool), "a", engine_state(NOON_S + 10), replaces=before)
+        [request] = sent
+        assert request["ConditionExpression"] == "#tick = :replaced"
+        assert request["ExpressionAttributeValues"][":replaced"] == {"N": TICK}
 
     def test_a_condition_that_does_not_hold_is_an_outcome_and_no_failure(
         self, pool: ThreadPoolExecutor
@@ -185,13 +197,13 @@ class TestWriting:
         with account.account():
             account.create_state_table()
             client, sent = account.client("dynamodb"), list[Any]()
-            put = client.put_item
+            update = client.update_item
 
             def twice(**parameters: Any) -> Any:
-                sent.append(put(**parameters))
-                return put(**parameters)
+                sent.append(update(**parameters))
+                return update(**parameters)
 
-            port = states(SimpleNamespace(put_item=twice), pool)
+            port = states(SimpleNamespace(update_item=twice), pool)
             assert write(port, "a", engine_state(NOON_S))
             assert len(sent) == 1
             assert not write(states(client, pool), "a", engine_state(NOON_S))
@@ -202,12 +214,12 @@ class TestWriting:
     ) -> None:
         with refusing(code, "no") as client:
             found = write(states(client, pool), "a", engine_state(NOON_S))
-        assert found == Unknown(reason=f"PutItem of a to states: AWS answered {code}: no")
+        assert found == Unknown(reason=f"UpdateItem of a in states: AWS answered {code}: no")
 
     def test_the_states_of_a_slice_are_written_concurrently(self) -> None:
         """One after the other, sixty would take a second of a tick."""
         together = threading.Barrier(3, timeout=10)
-        client = SimpleNamespace(put_item=lambda **_: together.wait())
+        client = SimpleNamespace(update_item=lambda **_: together.wait())
         writes = {name: StateWrite(state=engine_state(NOON_S), replaces=None) for name in "abc"}
         with account.threads() as threads:
             assert states(client, threads).write(writes, plenty) == dict.fromkeys("abc", True)
@@ -215,26 +227,108 @@ class TestWriting:
     def test_a_write_that_takes_too_long_is_unknown_for_its_workload_alone(self) -> None:
         hang = threading.Event()
 
-        def put(**parameters: Any) -> None:
-            if parameters["Item"]["workload"] == {"S": "a"}:
+        def update(**parameters: Any) -> None:
+            if parameters["Key"]["workload"] == {"S": "a"}:
                 hang.wait(10)
 
         writes = {name: StateWrite(state=engine_state(NOON_S), replaces=None) for name in "ab"}
         with account.threads() as threads:
-            found = states(SimpleNamespace(put_item=put), threads).write(writes, lambda: 0.2)
+            found = states(SimpleNamespace(update_item=update), threads).write(writes, lambda: 0.2)
             hang.set()
-        late = Unknown(reason="PutItem of a to states: not read before the deadline")
+        late = Unknown(reason="UpdateItem of a in states: not read before the deadline")
         assert found == {"a": late, "b": True}
 
 
+class TestLearned:
+    def test_what_was_learned_is_an_attribute_beside_the_state_and_keeps_the_item_for_a_week(
+        self, table: Any, pool: ThreadPoolExecutor
+    ) -> None:
+        states(table, pool).learn("a", LEARNED)
+        [stored] = table.scan(TableName="states")["Items"]
+        assert stored == {
+            "workload": {"S": "a"},
+            "learned": {"B": encoded_learned(LEARNED)},
+            "expires": {"N": str(round(NOON_S + 7 * 86_400))},
+        }
+
+    def test_an_item_with_what_was_learned_alone_is_not_damaged(self, pool: ThreadPoolExecutor) -> None:
+        found = read_one(learned_item(tick=None, state=None), pool)
+        assert found == StoredState(tick_s=0, state=None, learned=LEARNED)
+
+    def test_what_was_learned_survives_a_ticks_write(self, table: Any, pool: ThreadPoolExecutor) -> None:
+        port = states(table, pool)
+        port.learn("a", LEARNED)
+        assert write(port, "a", engine_state(NOON_S), replaces=port.read(["a"], plenty)["a"])  # type: ignore[arg-type]
+        stored = StoredState(tick_s=NOON_S, state=engine_state(NOON_S), learned=LEARNED)
+        assert port.read(["a"], plenty) == {"a": stored}
+
+    @pytest.mark.parametrize(
+        ("learned", "problem"),
+        [
+            ({"S": "text"}, "'B'"),
+            ({"B": b"short"}, "25 bytes"),
+            ({"B": b"\x02" + encoded_learned(LEARNED)[1:]}, "version 2, and this release reads 1"),
+            ({"B": encoded_learned(replace(LEARNED, margin_s=math.nan))}, "a margin of nan s"),
+            ({"B": encoded_learned(replace(LEARNED, at_s=-1.0))}, "a margin of 12.5 s"),
+            (
+                {"B": encoded_learned(replace(LEARNED, processing=Processing(mean_s=-1.0)))},
+                "a processing time of -1.0 s",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside a state"])
+    def test_if_it_is_damaged_the_item_is_and_the_next_write_removes_it(
+        self,
+        table: Any,
+        pool: ThreadPoolExecutor,
+        learned: Mapping[str, Any],
+        problem: str,
+        alone: bool,
+    ) -> None:
+        missing = {"tick": None, "state": None} if alone else {}
+        table.put_item(TableName="states", Item=learned_item(learned=learned, **missing))
+        port = states(table, pool)
+        found = port.read(["a"], plenty)["a"]
+        assert isinstance(found, StoredState)
+        assert (found.state, found.learned) == (None, None)
+        assert problem in str(found.problem)
+        assert write(port, "a", engine_state(NOON_S + 10), replaces=found)
+        written = StoredState(tick_s=NOON_S + 10, state=engine_state(NOON_S + 10))
+        assert port.read(["a"], plenty) == {"a": written}
+
+    @pytest.mark.parametrize("code", ["ThrottlingException", "ResourceNotFoundException"])
+    def test_a_refusal_names_the_workload(self, pool: ThreadPoolExecutor, code: str) -> None:
+        request = dict.fromkeys(
+            (
+                "TableName",
+                "Key",
+                "UpdateExpression",
+                "ExpressionAttributeNames",
+                "ExpressionAttributeValues",
+            ),
+            ANY,
+        )
+        with (
+            stubbed("dynamodb", ("update_item", request, refusal(code, "no"))) as client,
+            pytest.raises(SluiceError, match=f"UpdateItem of a in states: AWS answered {code}: no"),
+        ):
+            states(client, pool).learn("a", LEARNED)
+
+
+def learned_item(**changes: Any) -> dict[str, Any]:
+    """The item of the workload a with a state and what was learned."""
+    return item("a", **({"learned": {"B": encoded_learned(LEARNED)}} | changes))
+
+
 def refusing(code: str, message: str) -> Any:
-    """A client whose next PutItem is refused."""
+    """A client whose next UpdateItem is refused."""
     request = {
         "TableName": "states",
-        "Item": ANY,
+        "Key": ANY,
+        "UpdateExpression": ANY,
         "ConditionExpression": ANY,
         "ExpressionAttributeNames": ANY,
         "ExpressionAttributeValues": ANY,
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
-    return stubbed("dynamodb", ("put_item", request, refusal(code, message)))
+    return stubbed("dynamodb", ("update_item", request, refusal(code, message)))
