@@ -83,11 +83,11 @@ class Account:
         else:
             self._aws("ecs", "UpdateService", cluster=CLUSTER, service=SERVICE, desiredCount=instances)
 
-    def scale_by_deadline(self) -> dict[str, str]:
-        """Hand both fleets to the deadline engine; returns the new documents by workload."""
+    def scale_by_deadline(self, *workloads: str) -> dict[str, str]:
+        """Hand these fleets, or both, to the deadline engine; returns the new documents by workload."""
         documents = {}
-        for workload, text in self._documents_at_first.items():
-            document = json.loads(text)
+        for workload in workloads or self._documents_at_first:
+            document = json.loads(self._documents_at_first[workload])
             document |= {
                 "scaling": {"type": "deadline", "promise_s": 300, "boot_s": 180},
                 "tracking": document["tracking"] | {"processing_s": 5},

@@ -39,6 +39,7 @@ OBSERVING = (
     "application-autoscaling:DescribeScalableTargets",
 )
 RESIZING = ("autoscaling:SetDesiredCapacity", "ecs:UpdateService")
+REMEMBERING = ("dynamodb:BatchGetItem", "dynamodb:UpdateItem")
 USED: Mapping[str, tuple[str, ...]] = {
     "PublishBacklogFunction": (
         *OBSERVING,
@@ -50,12 +51,11 @@ USED: Mapping[str, tuple[str, ...]] = {
         # The tick brings the documents.
         *(action for action in OBSERVING if action != "ssm:GetParametersByPath"),
         *RESIZING,
-        "cloudwatch:GetMetricData",
-        "dynamodb:BatchGetItem",
-        "dynamodb:UpdateItem",
+        *REMEMBERING,
     ),
     "RetuneTargetFunction": (
         *REGISTRY,
+        *REMEMBERING,
         "cloudwatch:GetMetricData",
         "application-autoscaling:DescribeScalingPolicies",
         "application-autoscaling:PutScalingPolicy",
@@ -105,12 +105,19 @@ def tick_of_now(account: Account) -> Sequence[Mapping[str, Any]]:
     return [deadline_tick(account, datetime.now(UTC))]
 
 
+def one_learns_and_the_other_is_retuned(account: Account) -> None:
+    messages_took_100_s(account)
+    account.scale_by_deadline("transcription")
+
+
 WORK = {
     "PublishBacklogFunction": Work(
         before=one_at_zero_with_work_and_one_idle, events=samples("schedule-manual")
     ),
     "DeadlineTickFunction": Work(before=work_waits, events=tick_of_now),
-    "RetuneTargetFunction": Work(before=messages_took_100_s, events=samples("schedule-manual")),
+    "RetuneTargetFunction": Work(
+        before=one_learns_and_the_other_is_retuned, events=samples("schedule-manual")
+    ),
     "BootstrapFunction": Work(
         before=work_waits, events=samples("bootstrap-asg-direct", "bootstrap-ecs-direct")
     ),

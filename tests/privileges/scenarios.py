@@ -160,6 +160,12 @@ class Scenarios:
             arrange=self._scaled_by_deadline,
             event=self._delivered("deadline-tick", self._by_deadline),
         )
+        yield Scenario(
+            name="hourly round, deadline engine",
+            function=retune,
+            arrange=self._scaled_by_deadline,
+            event=tick,
+        )
 
     def _delivered(self, sample: str, documents: Mapping[str, str]) -> dict[str, Any]:
         """The sample event of a slice of the registry, filled with these workloads."""
@@ -173,7 +179,7 @@ class Scenarios:
         [(self._table, table)] = stacks.of_type(plane, "AWS::DynamoDB::Table").items()
         settings = {key: value for key, value in table.items() if key != "TimeToLiveSpecification"}
         dynamodb.create_table(TableName=self._table, **settings)
-        for name in ("PublishBacklogFunction", "DeadlineTickFunction"):
+        for name in ("PublishBacklogFunction", "DeadlineTickFunction", "RetuneTargetFunction"):
             variables = plane.resources[name].properties["Environment"]["Variables"]
             own = {key: value for key, value in variables.items() if key.endswith(("QUEUE_URL", "TABLE"))}
             for url in own.values():

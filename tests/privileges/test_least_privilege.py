@@ -170,10 +170,15 @@ def test_only_the_functions_that_resize_may_resize(recorded: Recorded) -> None:
     assert able == {"PublishBacklogRole", "BootstrapRole", "ShutdownRole", "DeadlineTickRole"}
 
 
-def test_only_the_ticks_below_a_minute_reach_the_table_of_states(recorded: Recorded) -> None:
+def test_only_the_ticks_below_a_minute_and_the_hourly_learning_reach_the_table_of_states(
+    recorded: Recorded,
+) -> None:
     requested = [each for each in recorded.requests if each.action.startswith("dynamodb:")]
     assert {each.action for each in requested} == {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
-    assert {each.split(":")[0] for each in allowed(recorded, requested)} == {"DeadlineTickRole"}
+    assert {each.split(":")[0] for each in allowed(recorded, requested)} == {
+        "DeadlineTickRole",
+        "RetuneTargetRole",
+    }
     others = [replace(each, resource=arn("dynamodb", "table/EngineStateTable2")) for each in requested]
     assert allowed(recorded, others) == []
 

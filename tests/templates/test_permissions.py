@@ -114,7 +114,9 @@ def test_the_minutes_tick_sends_the_ticks_below_a_minute_and_their_function_rece
     }
 
 
-def test_only_the_ticks_below_a_minute_read_and_write_the_table_of_states(plane: ResolvedStack) -> None:
+def test_only_the_ticks_below_a_minute_and_the_hourly_learning_read_and_write_the_table_of_states(
+    plane: ResolvedStack,
+) -> None:
     found = {
         (role, grant.action, grant.resource)
         for role in FUNCTION_ROLES
@@ -123,7 +125,9 @@ def test_only_the_ticks_below_a_minute_read_and_write_the_table_of_states(plane:
     }
     table = arn("dynamodb", "table/EngineStateTable")
     assert found == {
-        ("DeadlineTickRole", f"dynamodb:{action}", table) for action in ("BatchGetItem", "UpdateItem")
+        (role, f"dynamodb:{action}", table)
+        for role in ("DeadlineTickRole", "RetuneTargetRole")
+        for action in ("BatchGetItem", "UpdateItem")
     }
 
 
