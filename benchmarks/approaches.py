@@ -34,7 +34,7 @@ from sluice.aws.concurrent_reads import batches  # noqa: E402
 from tests.support.builders import queue_url  # noqa: E402
 
 NAMESPACE = "Sluice"
-TIMEOUT_S = {"publish_backlog": 50, "deadline_tick": 30}
+TIMEOUT_S = {"publish_backlog": 50, "deadline_tick": 30, "retune_target": 300}
 """The functions' timeouts in template.yaml."""
 COUNTS = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
 Event = Mapping[str, Any]
@@ -105,6 +105,11 @@ def function(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - the reg
 def deadline_tick(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - a tick has them
     """The function of the ticks below a minute."""
     return deployed("deadline_tick", readers)
+
+
+def retune(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - the registry has them
+    """Every hour's function."""
+    return deployed("retune_target", readers)
 
 
 def tick(workloads: int, readers: int) -> Handler:
@@ -236,6 +241,7 @@ def _query(number: int) -> dict[str, Any]:
 APPROACHES: dict[str, Callable[[int, int], Handler]] = {
     "function": function,
     "deadline-tick": deadline_tick,
+    "retune": retune,
     "tick": tick,
     "bare": bare,
     "slim": slim,

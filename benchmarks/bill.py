@@ -51,6 +51,7 @@ LOOPED_S = 50
 """Seconds of each minute in which a function that loops runs."""
 NOTIFYING = "alarms that only notify"
 """Left out of the core: scaling does not need them, and they cost every engine the same."""
+LEARNING = "deadline engine: learning every hour"
 ACTING_ALARMS = ("BootstrapAlarm", "ShutdownAlarm")
 TRACKING_ALARMS = 2
 """AlarmHigh and AlarmLow, of each target-tracking policy."""
@@ -75,8 +76,6 @@ class Ticks:
     """A tick, by operation; what SQS and DynamoDB bill by size, in units."""
     receive_units: float
     """A tick; SQS requests of 64 KiB each."""
-    metrics_read_hourly: int
-    """By each process."""
     largest_item_bytes: int
 
     @property
@@ -95,6 +94,8 @@ class Usage:
     """The billed time of publish_backlog a minute."""
     calls: Mapping[str, float]
     """Those of publish_backlog a minute, by operation, and units as above."""
+    hourly: Mapping[str, float]
+    """Those of retune_target an hour."""
     ticks: Ticks | None
 
 
@@ -107,7 +108,8 @@ def measure(workloads: int, scaling: str, core: float, rounds: int) -> Usage:
         stub(workloads=workloads, latency_s=LATENCY_S, scaling=scaling) as aws,
         process("function", aws.endpoint, workloads, wiring.READERS) as minutes,
         process("deadline-tick", aws.endpoint, workloads, wiring.READERS) as ticks,
-        limited_to(core, minutes.pid, ticks.pid),
+        process("retune", aws.endpoint, workloads, wiring.READERS) as hours,
+        limited_to(core, minutes.pid, ticks.pid, hours.pid),
     ):
         start = datetime.now(UTC).replace(second=0, microsecond=0)
         served = []
@@ -116,28 +118,28 @@ def measure(workloads: int, scaling: str, core: float, rounds: int) -> Usage:
             at = start + timedelta(minutes=number)
             served.append(_counted(aws, partial(minutes.invoke, _schedule(at), at=at + STARTED_AFTER)))
         warm = served[1:]
+        sub_minute = _ticks(aws, ticks, rounds) if scaling == DEADLINE else None
+        hourly, _ = _counted(aws, partial(hours.invoke, _schedule(start), at=start + STARTED_AFTER))
         return Usage(
             workloads=workloads,
             scaling=scaling,
             minute_s=mean(_billed_s(one) for _, one in warm),
             calls=_mean([calls for calls, _ in warm]),
-            ticks=_ticks(aws, ticks, rounds) if scaling == DEADLINE else None,
+            hourly=hourly,
+            ticks=sub_minute,
         )
 
 
 def _ticks(aws: Stub, function: Process, rounds: int) -> Ticks:
     """Deliver the ticks that the last minute queued, moment by moment; the first one is cold."""
     bodies = by_moment(aws.sent("ticks"))
-    served, cold = [], Counter[str]()
-    for moment in sorted(bodies)[: rounds + 1]:
-        of_moment = [
+    served = [
+        [
             _counted(aws, partial(function.invoke, _delivery(batch), at=moment + DELIVERED_AFTER))
             for batch in batches(bodies[moment], batch_size())
         ]
-        if served or cold:
-            served.append(of_moment)
-        else:
-            cold = sum((calls for calls, _ in of_moment), Counter[str]())
+        for moment in sorted(bodies)[: rounds + 1]
+    ][1:]
     messages = len(bodies[min(bodies)])
     invocations = [one for of_moment in served for _, one in of_moment]
     return Ticks(
@@ -150,7 +152,6 @@ def _ticks(aws: Stub, function: Process, rounds: int) -> Ticks:
             math.ceil(sum(len(body.encode()) for body in batch) / prices.SQS_BILLED_BYTES)
             for batch in batches(bodies[min(bodies)], batch_size())
         ),
-        metrics_read_hourly=cold["metrics_read"],
         largest_item_bytes=aws.counts().largest_item_bytes,
     )
 
@@ -264,7 +265,6 @@ def _alarms(stack: ResolvedStack) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _ticks_and_decisions(usage: Usage, ticks: Ticks, engine: str) -> dict[str, float]:
-    functions = max(1, math.ceil(ticks.busy))
     items = {
         "deadline engine: reads of queues": month(
             Minute(sqs_requests=TICKS_A_MINUTE * ticks.calls["GetQueueAttributes"])
@@ -275,14 +275,16 @@ def _ticks_and_decisions(usage: Usage, ticks: Ticks, engine: str) -> dict[str, f
                 read_units=TICKS_A_MINUTE * ticks.calls["read_units"],
             )
         ),
-        "deadline engine: processing times, GetMetricData": month(
+        LEARNING: month(
             Minute(
-                metrics_read=functions * ticks.metrics_read_hourly / 60
-                + TICKS_A_MINUTE * ticks.calls.get("metrics_read", 0)
+                metrics_read=usage.hourly["metrics_read"] / 60,
+                write_units=usage.hourly["write_units"] / 60,
+                read_units=usage.hourly["read_units"] / 60,
             )
         ),
     }
     if engine == LOOP:
+        functions = max(1, math.ceil(ticks.busy))
         looping = Minute(invocations=functions, billed_s=functions * LOOPED_S, memory_mb=memory_mb())
         return items | {"functions that loop: Lambda": month(looping)}
     received = TICKS_A_MINUTE * (ticks.receive_units + ticks.invocations)

@@ -196,7 +196,7 @@ def register_workloads() -> None:
     """Register three workloads.
 
     One is on a group, whose target a retune changes, one on a service with a backlog, and one on a group that
-    the deadline engine scales.
+    the deadline engine scales and learns of.
     """
     for queue in (GROUP, SERVICE, BURSTS, TICK_QUEUE):
         account.create_queue(queue)
@@ -225,12 +225,13 @@ def reset_account() -> None:
     cloudwatch_backends[ACCOUNT_ID][REGION].metric_data.clear()  # AWS has no call that deletes metrics
     this_minute = datetime.now(UTC).replace(second=0, microsecond=0)
     for back in range(PROVEN_MINUTES):
-        _put("BacklogPerInstance", this_minute - back * MINUTE, [0])
-    _put("MsgProcessingDuration", this_minute - 10 * MINUTE, [5] * 40)
+        _put(GROUP, "BacklogPerInstance", this_minute - back * MINUTE, [0])
+    _put(GROUP, "MsgProcessingDuration", this_minute - 10 * MINUTE, [5] * 40)
+    _put(BURSTS, "MsgProcessingDuration", this_minute - 60 * MINUTE, [5] * 40)
 
 
-def _put(metric: str, at: datetime, values: list[float]) -> None:
-    dimensions = [{"Name": "AutoScalingGroupName", "Value": GROUP}]
+def _put(group: str, metric: str, at: datetime, values: list[float]) -> None:
+    dimensions = [{"Name": "AutoScalingGroupName", "Value": group}]
     data = [
         {"MetricName": metric, "Dimensions": dimensions, "Timestamp": at, "Value": value} for value in values
     ]

@@ -6,30 +6,33 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sluice.usecases.measured_processing import MEAN, MEDIAN
 
 from benchmarks import list_prices as prices
 from benchmarks import stub_aws
 from sluice.aws.engine_states import DynamoDbEngineStates
+from sluice.core.deadline.learning import Learned
+from sluice.core.deadline.plan import Processing
 from sluice.core.fifo import EVERY_MINUTES
 from sluice.core.minutes import MINUTE
-from sluice.core.model import MSG_PROCESSING_DURATION, Deadline, TrackedMetric, Tracking, Workload
+from sluice.core.model import MSG_PROCESSING_DURATION, Deadline, TrackedMetric, Tracking, Trigger, Workload
 from sluice.core.sustained_arrivals import READ_MINUTES
-from sluice.ports import StateWrite
+from sluice.events import RetuneRequest
+from sluice.ports import NO_TICK_S, StateWrite, StoredState
 from sluice.usecases.offered_load import (
     ARRIVALS,
     PROCESSING,
 )
+from sluice.usecases.retune import retune_targets
 from sluice.usecases.tick import publish_backlog
 from sluice_sim.template import ResolvedStack
 from sluice_worker.core.counters import ReportInterval
 from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.metrics import gauge_series, series
 from sluice_worker.core.model import Depth, Outcome, Priority
+from tests.sluice.aws import account as moto_account
 from tests.sluice.core.deadline.test_encoding import traffic
 from tests.support.builders import (
     MINUTE_NOW,
@@ -249,13 +252,29 @@ def test_what_a_workload_costs_in_addition() -> None:
     assert_table("In addition, per workload", expected)
 
 
+def hourly_queries(workload: Workload) -> int:
+    """Metrics that the hourly step reads for one workload of the deadline engine."""
+    account = FakeAccount()
+    account.add_workload(workload)
+    retune_targets(
+        RetuneRequest(trigger=Trigger.SCHEDULE), account.ports, account.report, account.remaining_s
+    )
+    return len(metrics_read(account))
+
+
 def item_bytes(state_bytes: int) -> int:
-    """The size of the item that stores a state of this size, for a workload with the longest name."""
-    items: list[dict[str, Any]] = []
-    client = SimpleNamespace(put_item=lambda **parameters: items.append(parameters["Item"]))
-    states = DynamoDbEngineStates(lambda: client, POOL, "states")
-    states.write({"w" * 64: StateWrite(state=engine_state(MINUTE_NOW.timestamp()), replaces=None)}, plenty)
-    [item] = items
+    """The size of the item of the workload with the longest name: a state of this size, what was learned."""
+    name, now_s = "w" * 64, MINUTE_NOW.timestamp()
+    processing = Processing(mean_s=5.0, variation=0.5)
+    learned = Learned(at_s=now_s, margin_s=10.0, messages=1e6, processing=processing)
+    with moto_account.account():
+        moto_account.create_state_table()
+        dynamodb = moto_account.client("dynamodb")
+        states = DynamoDbEngineStates(lambda: dynamodb, POOL, "states")
+        states.learn(name, learned)
+        before = StoredState(tick_s=NO_TICK_S, state=None, learned=learned)
+        states.write({name: StateWrite(state=engine_state(now_s), replaces=before)}, plenty)
+        [item] = dynamodb.scan(TableName="states")["Items"]
     return stub_aws.item_bytes(item) - len(item["state"]["B"]) + state_bytes
 
 
@@ -279,9 +298,12 @@ def deadline_rows() -> Iterator[tuple[str, list[float]]]:
     yield "GetQueueAttributes every 10 s", [ticks * prices.SQS_PER_REQUEST] * 2
     state = ticks * (prices.DYNAMODB_PER_WRITE_UNIT + prices.DYNAMODB_PER_READ_UNIT)
     yield "Its state in DynamoDB, read and written every 10 s, up to 1 KB", [state] * 2
-    hourly = MEAN.refresh_interval // MINUTE
-    assert MEDIAN.refresh_interval == MEAN.refresh_interval
-    yield "GetMetricData of processing times: 4 metrics every hour", [read_cost(4, hourly)] * 2
+    metrics = [hourly_queries(served[fleet]) for fleet in FLEETS]
+    assert metrics[0] == metrics[1]
+    yield (
+        f"GetMetricData of processing times and waits: {metrics[0]} metrics every hour",
+        [read_cost(count, 60) for count in metrics],
+    )
     waiting = worker_metrics(*Outcome, with_wait=True) - worker_metrics(*Outcome)
     yield (
         "Custom metric MsgWaitDuration, which its workers publish by default",
@@ -303,7 +325,6 @@ def test_what_a_workload_of_the_deadline_engine_costs_in_addition() -> None:
         both[0] for label, both in rows.items() if label.startswith("Its state")
     )
     second_unit = prices.MINUTES * 6 * prices.DYNAMODB_PER_WRITE_UNIT
-    retry = MEAN.retry_interval // MINUTE
     lambda_100_ms = prices.Minute(invocations=6, billed_s=0.6, memory_mb=512)
     expected = [
         (
@@ -313,10 +334,6 @@ def test_what_a_workload_of_the_deadline_engine_costs_in_addition() -> None:
         (
             "While its state is larger: a second write unit, from a promise of about 15 minutes on",
             dollars(second_unit),
-        ),
-        (
-            "While its workers publish no processing times: 8 metrics every 10 minutes",
-            dollars(read_cost(8, retry)),
         ),
         (
             "Ticks of up to 60 workloads together: their messages, of up to 64 KiB",

@@ -7,7 +7,17 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import bill
-from benchmarks.bill import DEADLINE, LOOP, MAX_RATIO, NOTIFYING, TICKS_A_MINUTE, TRACKING, Ticks, Usage
+from benchmarks.bill import (
+    DEADLINE,
+    LEARNING,
+    LOOP,
+    MAX_RATIO,
+    NOTIFYING,
+    TICKS_A_MINUTE,
+    TRACKING,
+    Ticks,
+    Usage,
+)
 from benchmarks.list_prices import MINUTES, Minute, month
 
 WORKLOADS = 10
@@ -43,7 +53,7 @@ def test_the_core_of_ten_deadline_workloads_costs_at_most_1_8_times_target_track
 def test_a_tick_reads_each_queue_and_replaces_each_state_once(ticks: Ticks) -> None:
     assert ticks.calls == {
         "GetQueueAttributes": WORKLOADS,
-        "PutItem": WORKLOADS,
+        "UpdateItem": WORKLOADS,
         "BatchGetItem": 1,
         "DescribeAutoScalingGroups": 1,
         "DescribeServices": 1,
@@ -69,13 +79,27 @@ def test_the_minutes_tick_calls_for_both_engines_the_same_but_for_the_queued_tic
     assert deadline == usages[TRACKING].calls
 
 
-def test_processing_times_are_read_hourly_by_each_process(usages: dict[str, Usage], ticks: Ticks) -> None:
-    assert ticks.metrics_read_hourly == 4 * WORKLOADS
-    item = "deadline engine: processing times, GetMetricData"
-    hourly = month(Minute(metrics_read=4 * WORKLOADS / 60))
-    assert bill.bill(usages[DEADLINE], DEADLINE)[item] == pytest.approx(hourly)
+def test_an_hour_reads_six_metrics_a_workload_and_stores_what_it_learned_however_many_functions_run(
+    usages: dict[str, Usage], ticks: Ticks
+) -> None:
+    hourly = usages[DEADLINE].hourly
+    assert {name: hourly[name] for name in ("metrics_read", "UpdateItem", "write_units", "read_units")} == {
+        "metrics_read": 6 * WORKLOADS,
+        "UpdateItem": WORKLOADS,
+        "write_units": WORKLOADS,
+        "read_units": WORKLOADS,
+    }
+    assert not usages[TRACKING].hourly.keys() & {"metrics_read", "UpdateItem"}
+    learning = month(
+        Minute(
+            metrics_read=6 * WORKLOADS / 60,
+            write_units=WORKLOADS / 60,
+            read_units=WORKLOADS / 60,
+        )
+    )
+    assert bill.bill(usages[DEADLINE], DEADLINE)[LEARNING] == pytest.approx(learning)
     three = replace(usages[DEADLINE], ticks=replace(ticks, slice_s=25.0))
-    assert bill.bill(three, DEADLINE)[item] == pytest.approx(3 * hourly)
+    assert bill.bill(three, DEADLINE)[LEARNING] == pytest.approx(learning)
 
 
 def test_a_function_that_loops_needs_no_queue_and_pays_for_its_waiting(usages: dict[str, Usage]) -> None:

@@ -23,6 +23,7 @@ from benchmarks.cold_start import (
     TABLE,
 )
 from sluice import wiring
+from sluice.core.deadline.encoding import decoded_learned
 from sluice.core.model import AutoScalingGroup, EcsService
 from tests.functions.conftest import Context
 from tests.sluice.aws import account
@@ -77,16 +78,31 @@ def messages() -> int:
     return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def remembered() -> list[str]:
+def remembered() -> dict[str, set[str]]:
+    """Workload -> the attributes of its item."""
     items = account.client("dynamodb").scan(TableName=TABLE)["Items"]
-    return [item["workload"]["S"] for item in items]
+    return {item["workload"]["S"]: item.keys() - {"workload", "expires"} for item in items}
+
+
+def processing_s() -> float:
+    """What the deadline engine has learned of how long messages take."""
+    [item] = account.client("dynamodb").scan(TableName=TABLE)["Items"]
+    processing = decoded_learned(item["learned"]["B"]).processing
+    assert processing is not None
+    return processing.mean_s
 
 
 AT_FIRST = {GROUP: 2, SERVICE: 0, BURSTS: 0}
 AFTERWARDS: dict[str, tuple[Callable[[], Any], Any]] = {
     "publish_backlog": (desired, {GROUP: 0, SERVICE: 1, BURSTS: 1}),
-    "deadline_tick": (lambda: (desired(), remembered()), (AT_FIRST | {BURSTS: 1}, [BURSTS])),
-    "retune_target": (target, 20),
+    "deadline_tick": (
+        lambda: (desired(), remembered()),
+        (AT_FIRST | {BURSTS: 1}, {BURSTS: {"tick", "state", "write_id"}}),
+    ),
+    "retune_target": (
+        lambda: (target(), remembered(), processing_s()),
+        (20, {BURSTS: {"learned"}}, 5.0),
+    ),
     "bootstrap": (desired, AT_FIRST | {SERVICE: 1}),
     "shutdown": (desired, AT_FIRST | {GROUP: 0}),
     "send_test_messages": (messages, 50),

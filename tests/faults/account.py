@@ -20,9 +20,11 @@ import time_machine
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.backends import get_backend
 from moto.core.responses import ActionResult
+from moto.dynamodb.models.dynamo_type import DynamoType
 
 from sluice import wiring
 from sluice.aws import concurrent_reads
+from sluice.core.deadline.encoding import decoded_learned
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     EFFECTIVE_BACKLOG_PER_INSTANCE,
@@ -94,6 +96,8 @@ class State:
     desired: Mapping[str, int]
     targets: Mapping[str, float]
     waiting: Mapping[str, int]
+    learned: Mapping[str, tuple[float, float | None] | None]
+    """The deadline engine's margin and mean processing time, in seconds; None if that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +222,7 @@ class Account:
             desired={name: _desired(fleet) for name, fleet in FLEETS.items()},
             targets={ASG: _group_target(ASG), FIFO: _group_target(FIFO), ECS: _service_target()},
             waiting={name: len(_queue(url).messages) for name, url in self._queues.items()},
+            learned={name: _learned(name) for name in WORKLOADS},
         )
 
     def document(self, name: str, *, by_deadline: bool) -> str:
@@ -437,6 +442,18 @@ def _group_target(name: str) -> float:
 def _service_target() -> float:
     [policy] = _moto("applicationautoscaling").policies.values()
     return float(policy.target_tracking_scaling_policy_configuration["TargetValue"])
+
+
+def _learned(name: str) -> tuple[float, float | None] | None:
+    item = _moto("dynamodb").tables[STATES].items.get(DynamoType({"S": name}))
+    attribute = item and item.attrs.get("learned")
+    if not attribute:
+        return None
+    try:
+        learned = decoded_learned(attribute.value)
+    except ValueError:
+        return None
+    return learned.margin_s, learned.processing and learned.processing.mean_s
 
 
 def _queue(url: str) -> Any:

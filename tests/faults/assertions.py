@@ -242,12 +242,12 @@ def _uncounted(outcome: Outcome) -> dict[str, str]:
 
 
 def _computed(outcome: Outcome) -> dict[str, tuple[object, ...]]:
-    """Workload -> the readings in its log line that its effective metric is computed from."""
+    """Workload -> the readings in its log line behind its effective metric, or behind what is learned."""
     fields = ("arrivals_per_s", "processing_s", "target", "demand_unknown", "not_renewed")
     return {
         line["workload"]: tuple(line.get(field) for field in fields)
         for line in outcome.lines
-        if "backlog_per_instance" in line
+        if "backlog_per_instance" in line or line.get("decision") == "learn"
     }
 
 
@@ -259,8 +259,8 @@ def _waits_more(after: State, before: State) -> Mapping[str, int]:
     return {name: after.waiting[name] - before.waiting[name] for name in WORKLOADS}
 
 
-def _of(state: State, name: str) -> tuple[float, ...]:
-    return state.desired[name], state.targets[name], state.waiting[name]
+def _of(state: State, name: str) -> tuple[object, ...]:
+    return state.desired[name], state.targets[name], state.waiting[name], state.learned[name]
 
 
 def _log_text(outcome: Outcome) -> str:

@@ -233,6 +233,13 @@ CASES = [
     ),
     Case(name="retune hourly", function="retune_target", event=sample("schedule")),
     Case(
+        name="learn hourly",
+        function="retune_target",
+        event=sample("schedule"),
+        situation=Situation(by_deadline=True),
+        only=("GetMetricData", "BatchGetItem", "UpdateItem"),
+    ),
+    Case(
         name="send test messages",
         function="send_test_messages",
         event=sample("send-test-messages") | {"messages": 15},
