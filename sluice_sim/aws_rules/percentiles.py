@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 PERCENTILE = re.compile(r"p(\d+(?:\.\d+)?)")
 """The value that this percentage of all values do not exceed, such as p99.5."""
-PERCENTILE_RANK = re.compile(r"PR\((\d+(?:\.\d+)?):(\d+(?:\.\d+)?)\)")
-"""The percentage of all values that lie from the first number to the second, such as PR(0:300)."""
+PERCENTILE_RANK = re.compile(r"PR\((\d+(?:\.\d+)?)?:(\d+(?:\.\d+)?)\)")
+"""The percentage of all values above the first number, if there is one, and up to the second: PR(:300)."""
 
 
 def needs_single_values(statistic: str) -> bool:
@@ -22,7 +22,7 @@ def of_single_values(statistic: str, values: Sequence[float]) -> float | None:
     if not values:
         return None
     if rank := PERCENTILE_RANK.fullmatch(statistic):
-        low, high = float(rank[1]), float(rank[2])
-        return 100 * sum(low <= value <= high for value in values) / len(values)
+        low, high = float(rank[1] or "-inf"), float(rank[2])
+        return 100 * sum(low < value <= high for value in values) / len(values)
     place = math.ceil(float(statistic.removeprefix("p")) / 100 * len(values))
     return sorted(values)[max(place, 1) - 1]

@@ -190,8 +190,8 @@ class SimulatedMetrics:
         if statistic == "Average":
             return float(values.mean())
         if rank := PERCENTILE_RANK.fullmatch(statistic):
-            low, high = float(rank[1]), float(rank[2])
-            return 100 * float(((low <= values) & (values <= high)).mean())
+            low, high = float(rank[1] or "-inf"), float(rank[2])
+            return 100 * float(((low < values) & (values <= high)).mean())
         return _percentile(values, float(statistic.removeprefix("p")))
 
 

@@ -152,8 +152,9 @@ def test_percentiles_and_percentile_ranks_are_of_all_values_of_a_period(metrics:
     publish(metrics, *[point(5 + value % 3, value) for value in range(1, 201)], point(65, 7))
     assert read(metrics, "p99.5", period_s=3600) == {START: 199}
     assert read(metrics, "p50", period_s=3600) == {START: 100}
-    assert read(metrics, "PR(0:150)", period_s=3600) == {START: 75}
-    assert read(metrics, "PR(0:0.5)", period_s=3600) == {START: 0}
+    assert read(metrics, "PR(:150)", period_s=3600) == {START: 75}
+    assert read(metrics, "PR(1:150)", period_s=3600) == {START: 74.5}, "its lower bound is exclusive"
+    assert read(metrics, "PR(:0.5)", period_s=3600) == {START: 0}
 
 
 def test_neither_another_dimension_nor_another_name_is_the_same_metric(metrics: Metrics) -> None:

@@ -95,3 +95,8 @@ def test_waits_up_to_the_promise_are_in_time(plane: Plane, fleet: str) -> None:
 def test_without_waits_the_margin_stays(plane: Plane, fleet: str) -> None:
     decision = learned_from(plane, fleet, [])
     assert (decision.reason, decision.margin_s) == (Reason.NO_WAITS, None)
+
+
+def test_a_wait_of_nothing_where_the_workers_clock_is_behind_is_in_time(plane: Plane, fleet: str) -> None:
+    decision = learned_from(plane, fleet, [-0.5] * 10_000)
+    assert decision.reason is Reason.HARDLY_ANY_LATE

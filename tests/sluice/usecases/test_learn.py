@@ -120,7 +120,7 @@ class TestLearning:
             "Average",
             "p50",
             "SampleCount",
-            "PR(0:300)",
+            "PR(:300)",
             "p99.5",
         }
 

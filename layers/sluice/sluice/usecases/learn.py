@@ -11,7 +11,17 @@ from sluice.core.deadline.learning import Measured, Waits, learn
 from sluice.core.model import Durations, Metric, Unknown, Workload
 from sluice.core.target import weighted
 from sluice.errors import ConfigError, TransientError
-from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, Series, SeriesQuery, StoredState
+from sluice.ports import (
+    Counter,
+    Outcome,
+    Ports,
+    RemainingS,
+    Report,
+    Series,
+    SeriesQuery,
+    StoredState,
+    first_half,
+)
 from sluice.usecases.isolation import each_isolated, read_isolated
 from sluice.usecases.tick_context import Workloads
 
@@ -40,8 +50,8 @@ def learn_hourly(workloads: Workloads, ports: Ports, report: Report, remaining_s
         for name, workload in workloads.items()
         for metric, statistic in _queries(workload)
     }
-    series = ports.metrics.read(queries, end - DAY, end, remaining_s)
-    stored = ports.states.read(list(workloads), remaining_s)
+    series = ports.metrics.read(queries, end - DAY, end, first_half(remaining_s))
+    stored = ports.states.read(list(workloads), first_half(remaining_s))
     failed: list[str] = []
 
     def one(workload: Workload) -> None:
@@ -57,7 +67,7 @@ def learn_hourly(workloads: Workloads, ports: Ports, report: Report, remaining_s
 
 def in_time(promise_s: float) -> str:
     """CloudWatch's statistic for the percentage of the messages that waited this long at most."""
-    return f"PR(0:{promise_s:g})"
+    return f"PR(:{promise_s:g})"
 
 
 def _queries(workload: Workload) -> list[tuple[Metric, str]]:
