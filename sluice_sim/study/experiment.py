@@ -63,7 +63,7 @@ GROUPS_PER_SLOT = 10
 THREE_MINUTES = Boot(min_s=180.0, max_s=180.0)
 WARM_BOOT = Boot(min_s=45.0, max_s=45.0)
 WARM_PRICE_RATIO = 0.01
-"""Price of a stopped instance over that of a running one: a small volume beside an instance of a few cores."""
+"""Price of a stopped instance, which is its volumes', over that of a running one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +161,8 @@ class Experiment:
         fleet = self.deployed().workload.fleet
         if not isinstance(fleet, AutoScalingGroup):
             raise SettingError(
-                f"--warm-pool {self.warm_pool}: {fleet} is no Auto Scaling group, and nothing else has a warm "
-                "pool: leave it out, or set FleetType=asg and AutoScalingGroupName"
+                f"--warm-pool {self.warm_pool}: {fleet} has no warm pool, only an Auto Scaling group "
+                "has: leave it out"
             )
         if self.interruptions_per_instance_hour:
             raise SettingError(

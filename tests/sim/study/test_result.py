@@ -142,7 +142,7 @@ def test_below_a_mean_load_of_one_instance_there_is_a_reason_instead_of_a_ratio(
 def kernel(*, fresh, slots=(), returning=()):
     from sluice_sim.simulator.fleet import _new_kernel_state
 
-    made = _new_kernel_state(4, 1, room=8)
+    made = _new_kernel_state(4, 1, room=8, messages=5)
     made.counts[queue_kernel.NEXT_NEW] = fresh
     made.message[: len(slots)] = slots
     made.counts[queue_kernel.RETURNING] = len(returning)
