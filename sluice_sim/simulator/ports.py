@@ -93,6 +93,7 @@ class SimulatedFleets:
             bounds=workload.bounds,
             booting=size.booting if lists else None,
             protected=size.busy if lists else None,
+            warm=size.warm,
         )
         return {
             fleet: own if fleet == workload.fleet else Unknown(reason=f"AWS knows no {fleet}")

@@ -288,6 +288,8 @@ class Capacity:
     """Instances that AWS has launched and that are not running yet; None where AWS does not say."""
     protected: int | None = None
     """Running instances that AWS may not terminate on scale-in; None where AWS does not say."""
+    warm: int | None = None
+    """Stopped instances of the warm pool, ready to start; None without a pool, or where that is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

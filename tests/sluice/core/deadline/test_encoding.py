@@ -74,6 +74,7 @@ def states(draw: st.DrawFn) -> EngineState:
         backlog=backlog(draw(COUNT), draw(COUNT), draw(COUNT)),
         desired=draw(COUNT),
         running=draw(COUNT),
+        warm=draw(COUNT),
         deficit=-draw(TENTHS),
         recent=draw(intervals(read_s)),
         waiting=draw(intervals(read_s)),
@@ -416,3 +417,18 @@ def test_estimates_beyond_every_bound_are_stored_as_the_largest_number() -> None
     assert found.waiting[0].messages == found.recent[0].messages == -found.deficit == 1e14
     peaks = (Peak(block=1, per_s=math.inf),)
     assert decoded(encoded(engine_state(NOW_S, peaks=peaks))).peaks[0].per_s == 1e12
+
+
+def test_a_state_keeps_which_starts_came_from_the_warm_pool() -> None:
+    both = (
+        Launch(at_s=NOW_S - 60, instances=4),
+        Launch(at_s=NOW_S - 30, instances=1, warm=True),
+        Launch(at_s=NOW_S - 30, instances=2),
+    )
+    boots = (BootSamples(boot_s=180, weight=3.5), BootSamples(boot_s=45, weight=9, warm=True))
+    state = engine_state(NOW_S, warm=7, launches=both, boots=boots, ready=boots, ready_since_s=NOW_S - 5)
+    assert decoded(encoded(state)) == state
+
+
+def test_a_state_without_a_warm_pool_says_nothing_of_one() -> None:
+    assert b"warm" not in zlib.decompress(encoded(engine_state(NOW_S)))
