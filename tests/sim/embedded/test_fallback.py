@@ -1,4 +1,4 @@
-"""The fallback of workloads of the deadline engine, as deployed: it scales out while Sluice is silent, only then."""
+"""The fallback of the deadline engine, as deployed: it acts while Sluice is silent, and only then."""
 
 from __future__ import annotations
 
@@ -131,7 +131,9 @@ def unreadable(name: str) -> Iterator[None]:
     """Sluice cannot read this queue within the context; its workers can."""
     read = SqsQueues.read
 
-    def partly(queues: SqsQueues, urls: list[str], *rest: Callable[[], float]) -> dict[str, Backlog | Unknown]:
+    def partly(
+        queues: SqsQueues, urls: list[str], *rest: Callable[[], float]
+    ) -> dict[str, Backlog | Unknown]:
         return {
             url: Unknown(reason="AccessDenied") if url.endswith(f"/{name}") else backlog
             for url, backlog in read(queues, urls, *rest).items()
@@ -182,7 +184,7 @@ def test_if_one_workload_is_unreadable_its_own_fallback_acts_and_no_other() -> N
         assert each.late(RETURNS + 10, LAST_ARRIVAL + 1) == 0
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_while_the_plane_publishes_the_fallback_never_acts_whatever_the_backlog(seed: int) -> None:
     """The engine itself is off, so that a policy that looked at the queue would have to scale out.
 
@@ -195,14 +197,14 @@ def test_while_the_plane_publishes_the_fallback_never_acts_whatever_the_backlog(
         run = demo.add_workload(replace(scenario(), bursts={}), {"MinCapacity": "1"})
         aws.functions.named(f"{CONTROL_PLANE}-DeadlineTickFunction").enabled = False
         aws.clock.run_until(aws.clock.now + 300)
-        url, waiting = aws.sqs.get_queue_url(QueueName=run.name)["QueueUrl"], 0
-        body = json.dumps({"duration_s": 3600})
-        for _ in range(18):
-            if drawn.random() < 0.3:
+        url, body = aws.sqs.get_queue_url(QueueName=run.name)["QueueUrl"], json.dumps({"duration_s": 3600})
+        for _ in range(15):
+            if drawn.random() < 0.2:
                 aws.sqs.purge_queue(QueueUrl=url)
-            for _ in range(int(10 ** drawn.uniform(0, 2))):
-                entries = [{"Id": str(number), "MessageBody": body} for number in range(10)]
-                waiting += len(aws.sqs.send_message_batch(QueueUrl=url, Entries=entries)["Successful"])
-            aws.clock.run_until(aws.clock.now + drawn.uniform(300, 900))
-        assert waiting > 20 * PROMISE_S
+            for _ in range(int(10 ** drawn.uniform(0, 2.3))):
+                aws.sqs.send_message(QueueUrl=url, MessageBody=body)
+            aws.clock.run_until(aws.clock.now + drawn.uniform(240, 600))
         assert aws.scaled == []
+        aws.functions.named(f"{CONTROL_PLANE}-PublishBacklogFunction").enabled = False
+        aws.clock.run_until(aws.clock.now + 600)
+        assert aws.scaled, "and it would have acted"

@@ -231,6 +231,12 @@ class Workload:
         return tracking.metric is TrackedMetric.EFFECTIVE and tracking.source is MetricSource.PUBLISHED
 
     @property
+    def tracks_native_metrics(self) -> bool:
+        """Whether it has a policy on AWS's own metrics: by choice, or as the deadline engine's fallback."""
+        reads_native = self.deadline is not None or self.tracking.source is MetricSource.NATIVE
+        return reads_native and self.mode is Mode.ACTIVE and self.policy_arn is not None
+
+    @property
     def is_fifo(self) -> bool:
         """Whether the queue is a FIFO queue, which delivers one batch of a message group at a time."""
         return self.queue_url.endswith(".fifo")

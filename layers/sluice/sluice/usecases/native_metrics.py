@@ -1,8 +1,9 @@
 """Step: warn if AWS does not publish what a policy on AWS's own metrics reads.
 
-Such a policy, with MetricSource=native or as the fallback of the deadline engine, divides by AWS's own count of
-running instances, which AWS publishes only if that is turned on. Without it target tracking has no data, and nothing else shows that. Nothing is acted on. Neither a failed
-read nor an instance that has just started counts as a missing metric.
+Such a policy, with MetricSource=native or as the fallback of the deadline engine, divides by AWS's own count
+of running instances, which AWS publishes only if that is turned on. Without it target tracking has no data,
+and nothing else shows that. Nothing is acted on. Neither a failed read nor an instance that has just started
+counts as a missing metric.
 """
 
 from __future__ import annotations
@@ -71,11 +72,15 @@ def _missing(workload: Workload, running: int) -> str:
         else "turn Container Insights on for its cluster"
     )
     consequence, without = (
-        ("with MetricSource native target tracking has no data, and the fleet does not follow its queue",
-         "MetricSource to published")
+        (
+            "with MetricSource native target tracking has no data, and the fleet does not follow its queue",
+            "MetricSource to published",
+        )
         if workload.deadline is None
-        else ("the fallback has no data, and nothing scales the fleet out while Sluice is silent",
-              "Fallback to false")
+        else (
+            "the fallback has no data, and nothing scales the fleet out while Sluice is silent",
+            "Fallback to false",
+        )
     )
     return (
         f"AWS has published no {metric.name} of {workload.fleet} for {WINDOW_MINUTES} minutes although "
