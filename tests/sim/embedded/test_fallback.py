@@ -80,12 +80,11 @@ class Played:
 def play(
     *scenarios: Scenario,
     fallback: str = "",
-    seed: int = 0,
     meanwhile: Callable[[EmbeddedAws, float], None],
 ) -> dict[str, Played]:
     """Play workloads side by side; `meanwhile` schedules what happens, given the moment of the deploy."""
     waits: dict[str, list[tuple[float, float]]] = {each.name: [] for each in scenarios}
-    with embedded_aws(ROOT, seed=seed) as aws:
+    with embedded_aws(ROOT) as aws:
 
         def recorded(account: EmbeddedAws, assignment: Assignment) -> SimulatedWorkers:
             def on_processed(message: str, took_s: float, waited_s: float) -> None:
@@ -150,9 +149,8 @@ def becomes_unreadable(name: str, aws: EmbeddedAws, start: float) -> None:
     aws.clock.at(start + 60 * RETURNS, lambda: context.__exit__(None, None, None))
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_fleet_grows_while_the_plane_is_dead_and_the_promise_returns_with_it(seed: int) -> None:
-    [played] = play(scenario(), seed=seed, meanwhile=plane_dies).values()
+def test_a_fleet_grows_while_the_plane_is_dead_and_the_promise_returns_with_it() -> None:
+    [played] = play(scenario(), meanwhile=plane_dies).values()
     acted = [minute for minute, _, _ in played.policy]
     assert DIES + 4 <= acted[0] <= DIES + 8
     assert acted[-1] <= RETURNS + 3, "it ends with the first points"
@@ -184,7 +182,7 @@ def test_if_one_workload_is_unreadable_its_own_fallback_acts_and_no_other() -> N
         assert each.late(RETURNS + 10, LAST_ARRIVAL + 1) == 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_while_the_plane_publishes_the_fallback_never_acts_whatever_the_backlog(seed: int) -> None:
     """The engine itself is off, so that a policy that looked at the queue would have to scale out.
 
@@ -198,7 +196,7 @@ def test_while_the_plane_publishes_the_fallback_never_acts_whatever_the_backlog(
         aws.functions.named(f"{CONTROL_PLANE}-DeadlineTickFunction").enabled = False
         aws.clock.run_until(aws.clock.now + 300)
         url, body = aws.sqs.get_queue_url(QueueName=run.name)["QueueUrl"], json.dumps({"duration_s": 3600})
-        for _ in range(15):
+        for _ in range(12):
             if drawn.random() < 0.2:
                 aws.sqs.purge_queue(QueueUrl=url)
             for _ in range(int(10 ** drawn.uniform(0, 2.3))):
