@@ -53,7 +53,7 @@ DAY_S = 86_400.0
 NASA_DAYS = 7
 BURSTY = "bursty"
 ENGINE = "deadline"
-POOL_SIZES = (3, 10, 30, 100, 300, 1000)
+POOL_SIZES = (3, 10, 30, 100, 300)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,26 +311,36 @@ def table(figures: Sequence[Figures], names: Sequence[str], traces: Sequence[str
 @click.option("--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="Seeds for each run.")
 @click.option("--policies", "others", is_flag=True, help="Simulate every policy; checks no limits.")
 @click.option(
+    "--warm-pools", "pools", is_flag=True, help="Simulate several sizes of a warm pool; checks no limits."
+)
+@click.option(
     "--sensitivity", "changed", is_flag=True, help="Halve and double each constant; checks no limits."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every run's figures, as JSON.")
-def main(folder: Path | None, seeds: int, others: bool, changed: bool, as_json: bool) -> None:
+def main(folder: Path | None, seeds: int, others: bool, pools: bool, changed: bool, as_json: bool) -> None:
     """Share in time / cost over the lower bound: the worst of the seeds."""
-    if others and changed:
-        raise click.UsageError("--policies and --sensitivity both choose what is simulated: give one of them")
+    if others + pools + changed > 1:
+        raise click.UsageError(
+            "--policies, --warm-pools and --sensitivity each choose what is simulated: give one of them"
+        )
     traces, missing = traces_of(folder)
     for path in missing:
         click.echo(f"{path}: no such file, so its column is left out", err=True)
-    variants = other_policies() if others else sensitivity() if changed else [DEPLOYED]
-    conditions = CONDITIONS[1:2] if others else (*CONDITIONS[1:2], *CONDITIONS[3:]) if changed else CONDITIONS
+    variants = (
+        other_policies() if others else warm_pools() if pools else sensitivity() if changed else [DEPLOYED]
+    )
+    conditions = (
+        CONDITIONS[1:2] if others or pools else (*CONDITIONS[1:2], *CONDITIONS[3:]) if changed else CONDITIONS
+    )
     with ProgressBar(Console(stderr=True)) as bar:
         figures = measured(
             traces, conditions, variants, seeds, on_done=partial(bar.show, "runs and lower bounds")
         )
-    found = missed(figures, conditions) if not (others or changed) else []
+    compares = others or pools or changed
+    found = missed(figures, conditions) if not compares else []
     if as_json:
         click.echo(json.dumps({"figures": [asdict(one) for one in figures], "missed": found}, indent=2))
-    elif others or changed:
+    elif compares:
         for condition in conditions:
             own = [one for one in figures if one.condition == condition.name]
             click.echo(f"{condition.name}:")

@@ -15,6 +15,7 @@ from itertools import chain
 
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
+    AutoScalingGroup,
     Backlog,
     Bounds,
     Capacity,
@@ -174,6 +175,18 @@ class FakeLaunches:
         if fleet in self.failing:
             return Unknown(reason=self.failing[fleet])
         return list(self.attempts.get(fleet, []))
+
+
+@dataclass
+class FakeWarmPools:
+    found: dict[AutoScalingGroup, int | Unknown] = field(default_factory=dict)
+
+    def ready(
+        self,
+        groups: Collection[AutoScalingGroup],
+        remaining_s: RemainingS,
+    ) -> Mapping[AutoScalingGroup, int | Unknown]:
+        return {group: self.found[group] if remaining_s() > 0 else LATE for group in groups}
 
 
 MetricId = tuple[str, str, frozenset[tuple[str, str]]]
@@ -535,6 +548,7 @@ class FakeAccount:
     tick_queue: FakeTickQueue = field(init=False)
     states: FakeStates = field(init=False)
     launches: FakeLaunches = field(init=False)
+    warm_pools: FakeWarmPools = field(default_factory=FakeWarmPools)
 
     def __post_init__(self) -> None:
         self.queues, self.fleets = FakeQueues(self.calls), FakeFleets(self.calls)
@@ -562,6 +576,7 @@ class FakeAccount:
             queued_ticks=self.queued_ticks,
             states=self.states,
             launches=self.launches,
+            warm_pools=self.warm_pools,
         )
 
     def remaining_s(self) -> float:

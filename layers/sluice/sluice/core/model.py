@@ -294,8 +294,9 @@ class Capacity:
     """Instances that AWS has launched and that are not running yet; None where AWS does not say."""
     protected: int | None = None
     """Running instances that AWS may not terminate on scale-in; None where AWS does not say."""
+    has_warm_pool: bool = False
     warm: int | None = None
-    """Stopped instances of the warm pool, ready to start; None without a pool, or where that is unknown."""
+    """Instances of the warm pool that can be started; None without a pool, or if that was not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
