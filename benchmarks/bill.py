@@ -53,8 +53,6 @@ NOTIFYING = "alarms that only notify"
 """Left out of the core: scaling does not need them, and they cost every engine the same."""
 LEARNING = "deadline engine: learning every hour"
 ACTING_ALARMS = ("BootstrapAlarm", "ShutdownAlarm")
-TRACKING_ALARMS = 2
-"""AlarmHigh and AlarmLow, of each target-tracking policy."""
 STARTED_AFTER = timedelta(seconds=2)
 DELIVERED_AFTER = timedelta(seconds=1)
 UNITS = ("send_units", "metrics_read", "read_units", "write_units")
@@ -250,14 +248,26 @@ def _standing(usage: Usage, engine: str) -> Iterator[tuple[str, float]]:
             acting, notifying = (
                 (acting + cost, notifying) if name in ACTING_ALARMS else (acting, notifying + cost)
             )
-    if usage.scaling == TRACKING:
-        acting += usage.workloads * TRACKING_ALARMS * prices.ALARM_METRIC
+        acting += count * month_of_policy(stacks.workload(kind, **deployed))
     yield NOTIFYING, notifying
     yield "alarms that start, scale or shut down fleets", acting
     yield "custom metric BacklogPerInstance", usage.workloads * prices.CUSTOM_METRIC
     if usage.ticks is not None:
         yield "custom metric MsgWaitDuration", usage.workloads * prices.CUSTOM_METRIC
     yield "Lambda's polls of empty queues", prices.month_of_polls() * (1 if engine == LOOP else 2)
+
+
+def month_of_policy(stack: ResolvedStack) -> float:
+    """AlarmHigh, and AlarmLow unless it never scales in, of the stack's target-tracking policy."""
+    for resource in stack.resources.values():
+        if resource.type.endswith("::ScalingPolicy"):
+            [tracking] = [
+                value for key, value in resource.properties.items() if key.startswith("TargetTracking")
+            ]
+            metrics = tracking["CustomizedMetricSpecification"].get("Metrics", [{"MetricStat": {}}])
+            alarms = 1 if tracking.get("DisableScaleIn") else 2
+            return alarms * sum("MetricStat" in query for query in metrics) * prices.ALARM_METRIC
+    return 0
 
 
 def _alarms(stack: ResolvedStack) -> Mapping[str, Mapping[str, Any]]:

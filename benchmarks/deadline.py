@@ -5,7 +5,8 @@ found there: 5 s per message, a boot of 180 s, a start promised within 300 s, at
 condition makes the counts older, or the processing or boot times vary. Checks the limits of every cell for
 every seed, and exits with 1 if one is missed: those of the real traces were set beforehand, those of the
 generated one are 3 % above what was measured. `--policies` simulates every policy in the second condition
-instead; `--sensitivity` halves and doubles each constant of the engine.
+instead, `--warm-pools` several sizes of a warm pool (45 s, 1 % of the price); `--sensitivity` halves and
+doubles each constant of the engine.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ DAY_S = 86_400.0
 NASA_DAYS = 7
 BURSTY = "bursty"
 ENGINE = "deadline"
+POOL_SIZES = (3, 10, 30, 100, 300)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +97,14 @@ CONDITIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """The engine with one constant changed, or another policy."""
+    """The engine with one constant changed, another policy, or a warm pool."""
 
     name: str
     policy: str = ENGINE
     patched: tuple[tuple[str, float], ...] = ()
     """(constant, value)."""
+    warm_pool: int = 0
+    warm_reuse: bool = False
 
 
 DEPLOYED = Variant(name=ENGINE)
@@ -121,6 +125,18 @@ CONSTANTS: tuple[tuple[Any, str], ...] = (
 def other_policies() -> list[Variant]:
     """Every policy of the simulator."""
     return [Variant(name=name, policy=name) for name in policies.names()]
+
+
+def warm_pools() -> list[Variant]:
+    """The engine without a warm pool, and with several sizes of one, with and without reuse."""
+    return [
+        DEPLOYED,
+        *(
+            Variant(name=f"pool of {size}{', reuse' * reuse}", warm_pool=size, warm_reuse=reuse)
+            for reuse in (False, True)
+            for size in POOL_SIZES
+        ),
+    ]
 
 
 def sensitivity() -> list[Variant]:
@@ -199,6 +215,8 @@ def _run(name: str, trace: Path | Generated, condition: Condition, variant: Vari
         trace=trace,
         promise_s=PROMISE_S,
         seed=seed,
+        warm_pool=variant.warm_pool,
+        warm_reuse=variant.warm_reuse,
         **condition.settings,
     )
     read = trace_of(experiment.load_settings)
@@ -207,7 +225,9 @@ def _run(name: str, trace: Path | Generated, condition: Condition, variant: Vari
         load = first_days(load, NASA_DAYS)
     with _patched(variant):
         numbers = measure(run_experiment(experiment, load, read.start_s))
-    bound = bound_of(bound_settings(experiment, load.mean_service_s), load)
+    # That of the fleet without a pool, so that the ratios of all pools compare.
+    settings = bound_settings(replace(experiment, warm_pool=0), load.mean_service_s)
+    bound = bound_of(settings, load)
     return Figures(
         variant=variant.name,
         condition=condition.name,
@@ -291,26 +311,36 @@ def table(figures: Sequence[Figures], names: Sequence[str], traces: Sequence[str
 @click.option("--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="Seeds for each run.")
 @click.option("--policies", "others", is_flag=True, help="Simulate every policy; checks no limits.")
 @click.option(
+    "--warm-pools", "pools", is_flag=True, help="Simulate several sizes of a warm pool; checks no limits."
+)
+@click.option(
     "--sensitivity", "changed", is_flag=True, help="Halve and double each constant; checks no limits."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every run's figures, as JSON.")
-def main(folder: Path | None, seeds: int, others: bool, changed: bool, as_json: bool) -> None:
+def main(folder: Path | None, seeds: int, others: bool, pools: bool, changed: bool, as_json: bool) -> None:
     """Share in time / cost over the lower bound: the worst of the seeds."""
-    if others and changed:
-        raise click.UsageError("--policies and --sensitivity both choose what is simulated: give one of them")
+    if others + pools + changed > 1:
+        raise click.UsageError(
+            "--policies, --warm-pools and --sensitivity each choose what is simulated: give one of them"
+        )
     traces, missing = traces_of(folder)
     for path in missing:
         click.echo(f"{path}: no such file, so its column is left out", err=True)
-    variants = other_policies() if others else sensitivity() if changed else [DEPLOYED]
-    conditions = CONDITIONS[1:2] if others else (*CONDITIONS[1:2], *CONDITIONS[3:]) if changed else CONDITIONS
+    variants = (
+        other_policies() if others else warm_pools() if pools else sensitivity() if changed else [DEPLOYED]
+    )
+    conditions = (
+        CONDITIONS[1:2] if others or pools else (*CONDITIONS[1:2], *CONDITIONS[3:]) if changed else CONDITIONS
+    )
     with ProgressBar(Console(stderr=True)) as bar:
         figures = measured(
             traces, conditions, variants, seeds, on_done=partial(bar.show, "runs and lower bounds")
         )
-    found = missed(figures, conditions) if not (others or changed) else []
+    compares = others or pools or changed
+    found = missed(figures, conditions) if not compares else []
     if as_json:
         click.echo(json.dumps({"figures": [asdict(one) for one in figures], "missed": found}, indent=2))
-    elif others or changed:
+    elif compares:
         for condition in conditions:
             own = [one for one in figures if one.condition == condition.name]
             click.echo(f"{condition.name}:")

@@ -150,6 +150,23 @@ SETTINGS = [
         "--boot-s", "boot", type=BootTime(), default="180", show_default=True,
         help="Seconds from launch to ready: one number, or a range such as 120-240.",
     ),
+    click.option(
+        "--warm-pool", type=click.IntRange(0, limits.MAX_INSTANCES), default=0, show_default=True,
+        help="Auto Scaling groups: stopped instances kept ready (warm pool).",
+    ),
+    click.option(
+        "--warm-boot-s", "warm_boot", type=BootTime(), default="45", show_default=True,
+        help="Seconds from the start of one of them to ready: one number, or a range such as 30-60.",
+    ),
+    click.option(
+        "--warm-price-ratio", type=Seconds(min=0, max=1), default=0.01, show_default=True,
+        help="Price of a stopped instance over that of a running one.",
+    ),
+    click.option(
+        "--warm-reuse", is_flag=True,
+        help="Instances return to the warm pool when they are scaled in (ReuseOnScaleIn), and the pool holds "
+        "--warm-pool less the desired instances. [default: each instance taken is replaced by a new one]",
+    ),
     click.option("--tick-s", type=Seconds(min=limits.MIN_TICK_S, max=limits.MAX_TICK_S),
         help="How often the policy decides. [default: its own period]"),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.text import Text
 
 from sluice_cli import completion, settings, tables
@@ -120,7 +121,9 @@ def simulate(
         deployed_policy = "deadline" if first.deployed().workload.deadline is not None else "sluice"
         grid = _grid(policy or deployed_policy, sweeps)
         experiments = [_with_grid_values(first, point) for point in grid]
+        _require_warm_pool(experiments, sweeps)
         for experiment in experiments:
+            experiment.warm_pool_settings()
             experiment.deployed()  # reports now what would fail after the first runs
     with as_usage_errors(), ProgressBar(Console(stderr=True)) as bar:
         if len(experiments) == 1 or directory is not None:
@@ -144,6 +147,18 @@ def simulate(
         _report(outcomes, directory, workload, console)
     if any(outcome.result["lost"] for outcome in outcomes):
         raise click.ClickException("messages were lost: this is a defect of the simulator, please report it")
+
+
+def _require_warm_pool(experiments: Sequence[Experiment], sweeps: Sequence[str]) -> None:
+    """UsageError if an option describes a warm pool that no run has."""
+    if any(experiment.warm_pool for experiment in experiments):
+        return
+    ctx = click.get_current_context()
+    swept = {name for name, _ in settings.pairs(sweeps, "--sweep")}
+    for option, param in settings.names(ctx.command).items():
+        is_given = ctx.get_parameter_source(str(param.name)) is not ParameterSource.DEFAULT
+        if option.startswith("warm-") and option != "warm-pool" and (is_given or option in swept):
+            raise UsageError(f"--{option} describes a warm pool, and there is none: give --warm-pool N, too")
 
 
 GridPoint = Mapping[str, tuple[str, Any]]
@@ -209,6 +224,9 @@ def _print_setup(console: Console, workload: str, first: Experiment, *, swept: b
         f"boot {boot} s",
         f"seed {first.seed}",
     ]
+    if first.warm_pool:
+        warm = first.warm_boot.min_s, first.warm_boot.max_s
+        facts.append(f"warm pool of {first.warm_pool}, {'-'.join(f'{s:g}' for s in dict.fromkeys(warm))} s")
     if (groups := first.load_settings.groups) is not None:
         facts.append(f"FIFO, {groups} message groups")
     if swept:

@@ -53,6 +53,7 @@ def one(result: Result, promise_s: float) -> Table:
             ),
             ("cost ratio", *_ratio(result)),
             ("launches", number(result["launches"]), ""),
+            *_warm_pool(result),
             ("peak instances", number(result["peak_instances"]), "running at once"),
         ),
         (
@@ -131,6 +132,7 @@ def _columns(results: Sequence[Result], promise: str, *, wide: bool) -> dict[str
         columns |= {
             "longest": _durations("wait_max_s"),
             "launches": _each("launches", number),
+            **_warm_columns(results),
             "peak": _each("peak_instances", number),
             "missing": _each("missing_instances", _amount),
             "surplus": _each("surplus_instances", _amount),
@@ -140,6 +142,15 @@ def _columns(results: Sequence[Result], promise: str, *, wide: bool) -> dict[str
             number(result["messages"] - result["processed"]) for result in results
         ]
     return columns
+
+
+def _warm_columns(results: Sequence[Result]) -> dict[str, Column]:
+    if all(result["warm_pool_size"] is None for result in results):
+        return {}
+    return {
+        "warm": _each("warm_launches", number),
+        "pool hours": _each("warm_pool_hours", _amount),
+    }
 
 
 def warnings(results: Sequence[Result], labels: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
@@ -158,6 +169,16 @@ def _ratio(result: Result) -> tuple[str, str]:
     if result["cost_ratio"] is None:
         return "none", f"no meaningful ratio: {result['no_cost_ratio_because']}"
     return times(result["cost_ratio"]), "instance-hours / lower bound"
+
+
+def _warm_pool(result: Result) -> Sequence[tuple[str, str, str]]:
+    if result["warm_pool_size"] is None:
+        return ()
+    return (
+        ("warm launches", number(result["warm_launches"]), "started from the warm pool"),
+        ("warm pool", number(result["warm_pool_size"]), "instances"),
+        ("warm pool hours", _amount(result["warm_pool_hours"]), "its cost, within the instance-hours"),
+    )
 
 
 def _each(key: str, written: Callable[[Any], str]) -> Column:

@@ -14,6 +14,7 @@ from sluice.core.model import (
     Deadline,
     DynamicTarget,
     MetricSource,
+    Mode,
     StaticTarget,
     TrackedMetric,
     Tracking,
@@ -27,11 +28,13 @@ def notes(workload: Workload) -> Iterator[str]:
     if workload.deadline is not None:
         yield from _out_of_reach(workload, workload.deadline)
         yield from _ignored_by_the_deadline_engine(workload)
+        yield from _fallback(workload)
         return
     yield from _unknown_processing_time(workload)
     yield from _idle_margin(workload)
     if workload.tracking.source is MetricSource.NATIVE:
-        yield _required_aws_metrics(workload)
+        needed, switch = _aws_metrics(workload)
+        yield f"MetricSource=native needs {needed}, without which target tracking sees nothing: {switch}"
         yield from _clamped_target(workload)
 
 
@@ -60,6 +63,19 @@ def _ignored_by_the_deadline_engine(workload: Workload) -> Iterator[str]:
     if ignored:
         verb = "has" if len(ignored) == 1 else "have"
         yield f"{' and '.join(ignored)} {verb} no effect: with Scaling=deadline the plan alone decides"
+
+
+def _fallback(workload: Workload) -> Iterator[str]:
+    if workload.mode is not Mode.ACTIVE:
+        return
+    needed, switch = _aws_metrics(workload)
+    if workload.tracks_native_metrics:
+        yield f"its fallback needs {needed}, without which AWS sees nothing while Sluice is silent: {switch}"
+    else:
+        yield (
+            f"nothing scales the fleet out while Sluice is silent: Fallback=true does, with {needed}: "
+            f"{switch}"
+        )
 
 
 def _unknown_processing_time(workload: Workload) -> Iterator[str]:
@@ -91,7 +107,8 @@ def _idle_margin(workload: Workload) -> Iterator[str]:
     )
 
 
-def _required_aws_metrics(workload: Workload) -> str:
+def _aws_metrics(workload: Workload) -> tuple[str, str]:
+    """What AWS's count of the running instances needs, and the command that turns it on."""
     fleet = workload.fleet
     if isinstance(fleet, AutoScalingGroup):
         needed = f"the metrics of group {fleet.name}"
@@ -105,7 +122,7 @@ def _required_aws_metrics(workload: Workload) -> str:
             f"ecs update-cluster-settings --cluster {fleet.cluster} "
             "--settings name=containerInsights,value=enabled"
         )
-    return f"MetricSource=native needs {needed}, without which target tracking sees nothing: aws {switch}"
+    return needed, f"aws {switch}"
 
 
 def _clamped_target(workload: Workload) -> Iterator[str]:

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import list_prices as prices
 from benchmarks import stub_aws
+from benchmarks.bill import month_of_policy
 from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.plan import Processing
@@ -281,8 +282,6 @@ def item_bytes(state_bytes: int) -> int:
 def deadline_rows() -> Iterator[tuple[str, list[float]]]:
     """Label and price per fleet type, of what a workload of the deadline engine costs."""
     stack_of = {fleet: stacks.workload(fleet, Scaling="deadline", ProcessingSeconds="5") for fleet in FLEETS}
-    for stack in stack_of.values():
-        assert not any(resource.type.endswith("::ScalingPolicy") for resource in stack.resources.values())
     known = Tracking(processing_s=5)
     served = {fleet: replace(BUILD[fleet](), deadline=deadline(), tracking=known) for fleet in FLEETS}
     yield (
@@ -293,6 +292,15 @@ def deadline_rows() -> Iterator[tuple[str, list[float]]]:
         "Its four alarms, as above",
         [sum(map(prices.month_of_alarm, alarms(stack_of[fleet]).values())) for fleet in FLEETS],
     )
+    held = {
+        fleet: stacks.workload(fleet, Scaling="deadline", ProcessingSeconds="5", Fallback="true")
+        for fleet in FLEETS
+    }
+    [of_group, of_service] = [month_of_policy(held[fleet]) for fleet in FLEETS]
+    assert of_group == of_service == month_of_policy(stack_of["asg"])
+    metrics = round(of_group / prices.ALARM_METRIC)
+    label = f"Its fallback's alarm (metrics: {metrics}), mode `active`, by default for asg alone"
+    yield label, [month_of_policy(stack_of[fleet]) for fleet in FLEETS]
     yield "GetQueueAttributes every minute", [prices.MINUTES * prices.SQS_PER_REQUEST] * 2
     ticks = prices.MINUTES * 60 / Deadline(promise_s=300, boot_s=180).tick_s
     yield "GetQueueAttributes every 10 s", [ticks * prices.SQS_PER_REQUEST] * 2

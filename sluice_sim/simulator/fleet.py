@@ -31,6 +31,7 @@ from sluice_sim.simulator.queue_kernel import (
     KernelState,
     Messages,
 )
+from sluice_sim.simulator.warm_pool import WarmPool, WarmPoolSettings
 
 RETRY_S = 10.0
 """How long after a launch failed for lack of capacity the next attempt is made."""
@@ -66,6 +67,7 @@ class Conditions:
     interruptions_per_instance_hour: float = 0.0
     refusal_ratio: float = 0.0
     """Share of launches that fail for lack of capacity, 0 to 1."""
+    warm_pool: WarmPoolSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,8 @@ class FleetSize:
     busy: int
     """Running instances with a message."""
     booting: int
+    warm: int | None
+    """Stopped instances of the warm pool; None without a pool."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -120,6 +124,8 @@ class Instance:
     block: int
     launched_s: float
     ready_s: float
+    warm: bool = False
+    """Whether it was started from the warm pool."""
     stopped_s: float = math.inf
 
 
@@ -142,6 +148,9 @@ class SimulatedFleet:
     _booting: list[Instance] = field(default_factory=list)
     _running: list[Instance] = field(default_factory=list)
     """Both without those that were stopped, in the order of their launches."""
+    _pool: WarmPool | None = None
+    _returning: list[Instance] = field(default_factory=list)
+    """Scaled in, and to enter the warm pool when they have no message left."""
     _kernel: KernelState = field(init=False)
     _began_s: float = field(init=False)
     _invisible_until_s: list[float] = field(default_factory=list)
@@ -156,6 +165,8 @@ class SimulatedFleet:
             blocks, self.conditions.concurrency, room=2 * heads + 1024, messages=self.messages.state.size
         )
         self._began_s = self.clock.now
+        if self.conditions.warm_pool is not None:
+            self._pool = WarmPool(self.conditions.warm_pool, self.conditions.boot_s)
         if heads:
             queue_kernel.open_groups(
                 self.messages, self.first_of_groups, self.conditions.delay_s, self._kernel
@@ -191,7 +202,12 @@ class SimulatedFleet:
             running=len(self._running),
             busy=int(self._kernel.counts[queue_kernel.OCCUPIED]),
             booting=len(self._booting),
+            warm=None if self._pool is None else self._pool.stopped(self.now_s),
         )
+
+    def warm_pool_cost_s(self) -> float:
+        """What the warm pool has cost by now, in seconds of a running instance."""
+        return 0.0 if self._pool is None else self._pool.cost_s(self.now_s)
 
     def snapshot(self) -> Snapshot:
         """Process every event that is due, and count messages and instances."""
@@ -313,11 +329,23 @@ class SimulatedFleet:
         """Launch missing instances, or stop surplus ones."""
         self._update_running()
         now = self.now_s
+        self._return_to_pool()
         missing = self.desired - len(self._running) - len(self._booting)
         for _ in range(missing):
             self._launch(now)
         if missing < 0:
             self._scale_in(-missing, now)
+        self._return_to_pool()
+        if self._pool is not None:
+            self._pool.resize(self.desired + len(self._returning), now)
+
+    def _return_to_pool(self) -> None:
+        """Move the scaled-in instances that have no message left into the warm pool."""
+        terminated_s = self._kernel.terminated_s
+        for one in [one for one in self._returning if not math.isnan(terminated_s[one.number])]:
+            self._returning.remove(one)
+            if self._pool is not None:
+                self._pool.give_back(float(terminated_s[one.number]))
 
     def _launch(self, now: float) -> None:
         ratio = self.conditions.refusal_ratio
@@ -328,11 +356,15 @@ class SimulatedFleet:
         self._grow_arrays()
         kernel = self._kernel
         kernel.counts[queue_kernel.FREE_BLOCKS] -= 1
+        pool = self._pool
+        is_warm = pool is not None and pool.take(now)
+        boot_s = pool.settings.boot_s() if pool is not None and is_warm else self.conditions.boot_s()
         one = Instance(
             number=len(self.instances),
             block=int(kernel.free_blocks[kernel.counts[queue_kernel.FREE_BLOCKS]]),
             launched_s=now,
-            ready_s=now + self.conditions.boot_s(),
+            ready_s=now + boot_s,
+            warm=is_warm,
         )
         self.instances.append(one)
         self._booting.append(one)
@@ -360,6 +392,8 @@ class SimulatedFleet:
                 self._kill(one, now)
             else:
                 self._stop(one, now)
+            if one.ready_s <= now and self._pool is not None and self._pool.settings.reuse:
+                self._returning.append(one)
 
     def _stop(self, one: Instance, now: float) -> None:
         self._mark_stopped(one, now)

@@ -96,6 +96,8 @@ class SimulatedFleets:
             bounds=workload.bounds,
             booting=size.booting if lists else None,
             protected=size.busy if lists else None,
+            has_warm_pool=size.warm is not None,
+            warm=size.warm,
         )
         return {
             fleet: own if fleet == workload.fleet else Unknown(reason=f"AWS knows no {fleet}")

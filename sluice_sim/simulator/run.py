@@ -88,6 +88,10 @@ class Run:
     wall_s: float
     launches_refused: int = 0
     interruptions: int = 0
+    warm_pool_size: int | None = None
+    """None without a warm pool."""
+    warm_pool_cost_s: float = 0.0
+    """In seconds of a running instance."""
     concurrency: int = 1
     scale_in: ScaleIn = ScaleIn.DRAIN
     target: CurrentTarget | None = None
@@ -156,6 +160,8 @@ def _record(
         wall_s=wall_s,
         launches_refused=fleet.launches_refused,
         interruptions=fleet.interruptions,
+        warm_pool_size=None if (pool := fleet.conditions.warm_pool) is None else pool.size,
+        warm_pool_cost_s=fleet.warm_pool_cost_s(),
         concurrency=context.concurrency,
         scale_in=fleet.conditions.scale_in,
         target=context.target(),

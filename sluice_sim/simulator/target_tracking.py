@@ -34,7 +34,10 @@ Tracked = Mapping[str, Any]
 
 def track(aws: SimulatedAws, metric: Tracked, target: float) -> None:
     """Track `metric` at `target` on the workload's fleet; SettingError if its stack has no policy."""
-    for logical_id, resource in aws.context.deployed.stack.resources.items():
+    deployed = aws.context.deployed
+    # The fallback of the deadline engine is no such policy: it only scales out.
+    resources = deployed.stack.resources if deployed.workload.deadline is None else {}
+    for logical_id, resource in resources.items():
         if resource.type == "AWS::AutoScaling::ScalingPolicy":
             of_group = TargetTracking.from_properties(logical_id, resource.properties)
             aws.track_group(replace(of_group, metric=metric, target=target))
@@ -43,9 +46,7 @@ def track(aws: SimulatedAws, metric: Tracked, target: float) -> None:
             of_service = ServiceTracking.from_properties(logical_id, resource.properties)
             aws.track_service(replace(of_service, metric=metric, target=target))
             return
-    raise SettingError(
-        f"workload {aws.context.deployed.workload.name}: its stack has no target-tracking policy"
-    )
+    raise SettingError(f"workload {deployed.workload.name}: its stack has no target-tracking policy")
 
 
 def tracked(metric: Metric) -> Tracked:

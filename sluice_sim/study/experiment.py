@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sluice.core.model import Workload
+from sluice.core.model import AutoScalingGroup, Workload
 from sluice_sim import policies
 from sluice_sim.promise import promise_s
 from sluice_sim.simulator.fleet import (
@@ -28,6 +28,7 @@ from sluice_sim.simulator.run import (
     Run,
     simulate,
 )
+from sluice_sim.simulator.warm_pool import WarmPoolSettings
 from sluice_sim.study.lower_bound import (
     Bound,
     lower_bound,
@@ -54,12 +55,15 @@ from sluice_sim.workloads.traces import (
     Trace,
 )
 
-ARRIVALS, SERVICE, BOOTS, GROUPS = 3, 4, 5, 6
+ARRIVALS, SERVICE, BOOTS, GROUPS, WARM_BOOTS = 3, 4, 5, 6, 7
 """Random streams; 1 is the fleet's, 2 the generated traces', and a schedule's depends on its name."""
 GROUPS_PER_SLOT = 10
 """Default number of message groups per slot of the largest fleet: enough not to limit it."""
 
 THREE_MINUTES = Boot(min_s=180.0, max_s=180.0)
+WARM_BOOT = Boot(min_s=45.0, max_s=45.0)
+WARM_PRICE_RATIO = 0.01
+"""Price of a stopped instance, which is its volumes', over that of a running one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,11 @@ class Experiment:
     variation: float = 0.0
     """Coefficient of variation of the processing times; 0 for constant ones."""
     boot: Boot = THREE_MINUTES
+    warm_pool: int = 0
+    """Instances of the warm pool; 0 for none."""
+    warm_boot: Boot = WARM_BOOT
+    warm_price_ratio: float = WARM_PRICE_RATIO
+    warm_reuse: bool = False
     tick_s: float | None = None
     seed: int = 0
     promise_s: float | None = None
@@ -138,6 +147,33 @@ class Experiment:
             durations=self.durations,
             groups=self._groups(self.deployed().workload),
             seed=self.seed,
+        )
+
+    @property
+    def shortest_boot_s(self) -> float:
+        """The shortest time from a launch to ready, from the warm pool if there is one."""
+        return min(self.boot.min_s, self.warm_boot.min_s) if self.warm_pool else self.boot.min_s
+
+    def warm_pool_settings(self) -> WarmPoolSettings | None:
+        """The warm pool, None for none; SettingError for a fleet that cannot have one."""
+        if not self.warm_pool:
+            return None
+        fleet = self.deployed().workload.fleet
+        if not isinstance(fleet, AutoScalingGroup):
+            raise SettingError(
+                f"--warm-pool {self.warm_pool}: {fleet} has no warm pool, only an Auto Scaling group "
+                "has: leave it out"
+            )
+        if self.interruptions_per_instance_hour:
+            raise SettingError(
+                f"--warm-pool {self.warm_pool}: a warm pool holds no Spot instances: leave it or "
+                "--spot-interruptions-per-hour out"
+            )
+        return WarmPoolSettings(
+            size=self.warm_pool,
+            boot_s=self.warm_boot.drawn(np.random.default_rng([self.seed, WARM_BOOTS])),
+            price_ratio=self.warm_price_ratio,
+            reuse=self.warm_reuse,
         )
 
     def promise(self, mean_service_s: float) -> float:
@@ -203,6 +239,7 @@ def run_experiment(
         scale_in=experiment.scale_in or ScaleIn.DRAIN,
         interruptions_per_instance_hour=experiment.interruptions_per_instance_hour,
         refusal_ratio=experiment.refusal_ratio,
+        warm_pool=experiment.warm_pool_settings(),
     )
     return simulate(
         experiment.deployed(),
@@ -234,6 +271,8 @@ def bound_settings(experiment: Experiment, mean_s: float) -> BoundSettings:
     """The settings of a bound that no run can beat.
 
     It takes the shortest boot, and no minimum if launches can fail: only then does every run pay that much.
+    A warm start is preceded by an initialisation in the pool, which is a boot, too; only an instance that
+    returns to the pool starts again without one. What the pool costs beyond that is left out.
     """
     bounds, refused = experiment.deployed().workload.bounds, experiment.refusal_ratio > 0
     return BoundSettings(
@@ -241,7 +280,7 @@ def bound_settings(experiment: Experiment, mean_s: float) -> BoundSettings:
         promise_s=experiment.promise(mean_s),
         minimum=0 if refused else bounds.min,
         maximum=bounds.max,
-        boot_s=experiment.boot.min_s,
+        boot_s=experiment.shortest_boot_s if experiment.warm_reuse else experiment.boot.min_s,
         late_ratio=experiment.late_ratio,
     )
 

@@ -41,7 +41,7 @@ def with_findings(numbers: Result, experiment: Experiment) -> Result:
 
 def _of_the_promise(numbers: Result, experiment: Experiment, *, kept: bool | None) -> Iterator[str]:
     bounds = experiment.deployed().workload.bounds
-    if kept is False and numbers["promise_s"] < experiment.boot.min_s + _seen_after_s(experiment):
+    if kept is False and numbers["promise_s"] < experiment.shortest_boot_s + _seen_after_s(experiment):
         yield _no_time_to_boot(numbers["promise_s"], experiment, bounds.min)
     if numbers["attainable"] is False:
         yield (

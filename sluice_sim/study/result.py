@@ -65,7 +65,14 @@ class Measured:
     wait_p99_s: float | None
     wait_max_s: float | None
     instance_hours: float
+    """Billed from launch to termination, and the warm pool's cost."""
+    warm_pool_size: int | None
+    """None without a warm pool."""
+    warm_pool_hours: float
+    """Cost of the warm pool in hours of a running instance."""
     launches: int
+    warm_launches: int
+    """Launches that the warm pool had an instance for."""
     launches_refused: int
     interruptions: int
     peak_instances: int
@@ -120,6 +127,7 @@ def measure(run: Run) -> Measured:
         return float(wait_s[math.ceil(share * count) - 1]) if count else None
 
     launched_s = np.array([one.launched_s for one in run.instances])
+    billed_s = float((_terminated_s(run) - launched_s).sum()) + run.warm_pool_cost_s
     return Measured(
         policy=run.policy,
         promise_s=run.promise_s,
@@ -133,8 +141,11 @@ def measure(run: Run) -> Measured:
         wait_p95_s=percentile(0.95),
         wait_p99_s=percentile(0.99),
         wait_max_s=percentile(1.0),
-        instance_hours=float((_terminated_s(run) - launched_s).sum()) / HOUR_S,
+        instance_hours=billed_s / HOUR_S,
+        warm_pool_size=run.warm_pool_size,
+        warm_pool_hours=run.warm_pool_cost_s / HOUR_S,
         launches=len(run.instances),
+        warm_launches=sum(one.warm for one in run.instances),
         launches_refused=run.launches_refused,
         interruptions=run.interruptions,
         peak_instances=int(supply(run).level.max()),

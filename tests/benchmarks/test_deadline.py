@@ -38,6 +38,15 @@ def test_a_worse_law_misses_its_limits() -> None:
     assert deadline.missed(figures, CONDITIONS) != []
 
 
+def test_a_warm_pool_that_reuses_instances_keeps_the_promise_for_less() -> None:
+    cold, *_, pooled = [
+        one for one in deadline.warm_pools() if one == DEPLOYED or one.name == "pool of 10, reuse"
+    ]
+    without, with_pool = deadline.measured(TRACES, CONDITIONS[1:2], [cold, pooled], 1)
+    assert with_pool.attainment >= 0.99
+    assert with_pool.cost_ratio < 0.95 * without.cost_ratio
+
+
 def test_results_at_their_limits_pass_and_each_missed_limit_is_named() -> None:
     assert deadline.missed([WITHIN_LIMITS], CONDITIONS) == []
     late, dear = replace(WITHIN_LIMITS, attainment=0.9899), replace(WITHIN_LIMITS, cost_ratio=1.361)

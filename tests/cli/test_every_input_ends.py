@@ -24,7 +24,7 @@ TYPED = ("nan", "0", "1e15", "99999999999999999999")
 FLAGS = (
     "--duration-s", "--duration-cv", "--boot-s", "--tick-s", "--seed", "--promise-s", "--concurrency",
     "--groups", "--visibility-timeout-s", "--max-receives", "--delay-s", "--spot-interruptions-per-hour",
-    "--refusal-ratio", "--count-lag-s", "--late-ratio",
+    "--refusal-ratio", "--count-lag-s", "--late-ratio", "--warm-pool",
 )  # fmt: skip
 STATIC = ("MinCapacity", "MaxCapacity", "BootstrapCapacity", "MessagesPerInstance", "IdleMinutes",
           "InstanceWarmupSeconds")  # fmt: skip

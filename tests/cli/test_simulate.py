@@ -50,6 +50,20 @@ def test_json_is_one_object_with_exactly_the_documented_keys(sluice):
     assert "transcription: steady" in result.stderr
 
 
+def test_a_warm_pool_is_shown_with_its_size_cost_and_launches(sluice, one_process_pool):
+    pool = (*BUSY, "--policy", "deadline", "--warm-pool", 3, "--warm-boot-s", 30)
+    numbers = json.loads(sluice(*pool, "--json").stdout)
+    assert numbers["warm_pool_size"] == 3
+    assert numbers["launches"] >= numbers["warm_launches"] > 0
+    assert numbers["warm_pool_hours"] >= 3 * 180 / 3600
+    assert numbers["instance_hours"] > numbers["warm_pool_hours"]
+    output = sluice(*pool, "--no-bound").stdout
+    for shown in ("warm pool of 3, 30 s", "warm launches", "warm pool hours"):
+        assert shown in output
+    columns = sluice(*BUSY, "--policy", "deadline", "--no-bound", "--sweep", "warm-pool=0,3").stdout
+    assert "pool hours" in columns
+
+
 def test_the_same_call_prints_the_same_except_for_its_run_time(sluice):
     first, second = (json.loads(sluice(*QUICK, "--json", "--no-bound").stdout) for _ in range(2))
     del first["wall_s"], second["wall_s"]
@@ -167,6 +181,16 @@ def test_a_bad_trace_also_ends_a_sweep(sluice, tmp_path, one_process_pool):
         ((*QUICK, "--sweep", "MinCapacity=0,9"), "the workload document is refused; capacity.max: 5"),
         ((*QUICK, "--durations", "none.csv"), "none.csv: cannot be read: No such file"),
         ((*QUICK, "--durations", "x", "--duration-cv", 1), "--durations and --duration-cv both set"),
+        ((*QUICK, "--warm-reuse"), "--warm-reuse describes a warm pool, and there is none: give --warm-pool"),
+        ((*QUICK, "--sweep", "warm-boot-s=30,60"), "--warm-boot-s describes a warm pool, and there is none"),
+        (
+            ("simulate", "queue-proc", "--trace", SHORT, "--warm-pool", 2),
+            "--warm-pool 2: ECS service",
+        ),
+        (
+            (*QUICK, "--warm-pool", 2, "--spot-interruptions-per-hour", 1),
+            "--warm-pool 2: a warm pool holds no Spot instances: leave it or",
+        ),
         ((*QUICK, "--sweep", "seed=1,2", "--report", "x"), "--report shows runs, not sweeps"),
         (("trace", "zigzag"), "zigzag: no such shape of trace; there are steady"),
         (
@@ -190,6 +214,9 @@ def test_a_usage_error_is_one_line(sluice, arguments, message):
         ("--concurrency", "0"),
         ("--scale-in", "explode"),
         ("--seed", "-1"),
+        ("--warm-pool", "-1"),
+        ("--warm-boot-s", "60-30"),
+        ("--warm-price-ratio", "1.5"),
         ("--sweep", "duration-s=5,0"),
     ],
 )

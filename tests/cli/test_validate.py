@@ -15,6 +15,7 @@ from sluice_cli import workloads
 from sluice_sim.template import deployment
 from tests.cli.conftest import Answer
 from tests.support.builders import (
+    POLICY_ARN,
     deadline_document,
     deadline_section,
     document,
@@ -140,6 +141,8 @@ def tracked(metric: str, source: str = "published", **changes: Any) -> dict[str,
     return document(tracking={"metric": metric, "source": source} | changes, fleet=group)
 
 
+UNHELD = "nothing scales the fleet out while Sluice is silent: Fallback=true does, with the metrics of group"
+HELD = "its fallback needs the metrics of group transcription, without which AWS sees nothing while Sluice is"
 OUT_OF_REACH = "the promise cannot be kept from zero instances: a start within "
 
 
@@ -190,26 +193,35 @@ def planned(metric: str, source: str, **changes: Any) -> dict[str, Any]:
             ecs_document(tracking={"metric": "effective", "source": "native", "processing_s": 2}),
             [INSIGHTS],
         ),
-        (deadline_document(), []),
-        (promised(235), []),
-        (promised(226), [OUT_OF_REACH]),
-        (promised(60), [OUT_OF_REACH]),
+        (deadline_document(), [UNHELD]),
+        (deadline_document(mode="observe"), []),
+        (deadline_document(policy_arn=POLICY_ARN), [HELD]),
+        (
+            deadline_document(fleet={"type": "ecs", "cluster": "workers", "service": "queue-proc"}),
+            ["nothing scales the fleet out while Sluice is silent: Fallback=true does, with Container Insi"],
+        ),
+        (promised(235), [UNHELD]),
+        (promised(226), [OUT_OF_REACH, UNHELD]),
+        (promised(60), [OUT_OF_REACH, UNHELD]),
         # An instance that always runs starts what launches cannot.
-        (promised(60) | {"capacity": {"min": 1, "max": 5, "bootstrap": 1}}, []),
-        (promised(60, boot_s=20), []),
+        (promised(60) | {"capacity": {"min": 1, "max": 5, "bootstrap": 1}}, [UNHELD]),
+        (promised(60, boot_s=20), [UNHELD]),
         (
             planned("backlog", "native", arrival_margin=1),
-            ["ArrivalMargin=1 and MetricSource=native have no effect: with Scaling=deadline the plan"],
+            [
+                "ArrivalMargin=1 and MetricSource=native have no effect: with Scaling=deadline the plan",
+                UNHELD,
+            ],
         ),
         (
             deadline_document(target=dynamic_section()),
-            ["TargetType=dynamic has no effect: with Scaling=deadline the plan alone decides"],
+            ["TargetType=dynamic has no effect: with Scaling=deadline the plan alone decides", UNHELD],
         ),
         (
             deadline_document(capacity={"min": 0, "max": 5, "bootstrap": "backlog"}),
-            ["BootstrapCapacity=backlog has no effect: with Scaling=deadline"],
+            ["BootstrapCapacity=backlog has no effect: with Scaling=deadline", UNHELD],
         ),
-        (deadline_document(capacity={"min": 2, "max": 5, "bootstrap": 2}), []),
+        (deadline_document(capacity={"min": 2, "max": 5, "bootstrap": 2}), [UNHELD]),
     ],
 )
 def test_a_note_explains_the_consequence_of_a_valid_setting(

@@ -71,6 +71,10 @@ class Account:
         for index in range(messages):
             self._aws("sqs", "SendMessage", QueueUrl=self._queue_url(queue), MessageBody=f"message {index}")
 
+    def add_warm_pool(self) -> None:
+        """Give the group a warm pool, which the embedded AWS never fills."""
+        self._aws("autoscaling", "PutWarmPool", AutoScalingGroupName=GROUP, MinSize=1)
+
     def set_desired(self, workload: str, instances: int) -> None:
         """Set a fleet to this many instances, all of them running."""
         if workload == GROUP:

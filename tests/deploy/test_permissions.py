@@ -52,6 +52,7 @@ USED: Mapping[str, tuple[str, ...]] = {
         *(action for action in OBSERVING if action != "ssm:GetParametersByPath"),
         *RESIZING,
         *REMEMBERING,
+        "autoscaling:DescribeWarmPool",
     ),
     "RetuneTargetFunction": (
         *REGISTRY,
@@ -69,6 +70,7 @@ TICKS = ("PublishBacklogFunction", "DeadlineTickFunction")
 COUNTED = {
     "sqs:GetQueueAttributes": "ObservationFailed",
     "autoscaling:DescribeAutoScalingGroups": "ObservationFailed",
+    "autoscaling:DescribeWarmPool": "ObservationFailed",
     "ecs:DescribeServices": "ObservationFailed",
     "application-autoscaling:DescribeScalableTargets": "ObservationFailed",
     "cloudwatch:GetMetricData": "ObservationFailed",
@@ -101,6 +103,11 @@ def samples(*names: str) -> Callable[[Account], Sequence[Mapping[str, Any]]]:
     return lambda _: [json.loads((ROOT / "events" / f"{name}.json").read_text()) for name in names]
 
 
+def work_waits_beside_a_warm_pool(account: Account) -> None:
+    work_waits(account)
+    account.add_warm_pool()
+
+
 def tick_of_now(account: Account) -> Sequence[Mapping[str, Any]]:
     return [deadline_tick(account, datetime.now(UTC))]
 
@@ -114,7 +121,7 @@ WORK = {
     "PublishBacklogFunction": Work(
         before=one_at_zero_with_work_and_one_idle, events=samples("schedule-manual")
     ),
-    "DeadlineTickFunction": Work(before=work_waits, events=tick_of_now),
+    "DeadlineTickFunction": Work(before=work_waits_beside_a_warm_pool, events=tick_of_now),
     "RetuneTargetFunction": Work(
         before=one_learns_and_the_other_is_retuned, events=samples("schedule-manual")
     ),

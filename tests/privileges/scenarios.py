@@ -197,6 +197,9 @@ class Scenarios:
     def _scaled_by_deadline(self) -> None:
         """Work waits, and the deadline engine, which remembers nothing yet, decides how many start."""
         self._at_zero_with_work()
+        for deployed in WORKLOADS.values():
+            if deployed["FleetType"] == "asg":
+                self._aws.autoscaling.put_warm_pool(AutoScalingGroupName=deployed["AutoScalingGroupName"])
         self._register(self._by_deadline)
         dynamodb = boto3.client("dynamodb")
         for name in WORKLOADS:

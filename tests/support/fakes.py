@@ -17,6 +17,7 @@ from sluice.core.deadline.learning import Learned
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     AnyDecision,
+    AutoScalingGroup,
     Backlog,
     Bounds,
     Capacity,
@@ -176,6 +177,18 @@ class FakeLaunches:
         if fleet in self.failing:
             return Unknown(reason=self.failing[fleet])
         return list(self.attempts.get(fleet, []))
+
+
+@dataclass
+class FakeWarmPools:
+    found: dict[AutoScalingGroup, int | Unknown] = field(default_factory=dict)
+
+    def ready(
+        self,
+        groups: Collection[AutoScalingGroup],
+        remaining_s: RemainingS,
+    ) -> Mapping[AutoScalingGroup, int | Unknown]:
+        return {group: self.found[group] if remaining_s() > 0 else LATE for group in groups}
 
 
 MetricId = tuple[str, str, frozenset[tuple[str, str]]]
@@ -545,6 +558,7 @@ class FakeAccount:
     tick_queue: FakeTickQueue = field(init=False)
     states: FakeStates = field(init=False)
     launches: FakeLaunches = field(init=False)
+    warm_pools: FakeWarmPools = field(default_factory=FakeWarmPools)
 
     def __post_init__(self) -> None:
         self.queues, self.fleets = FakeQueues(self.calls), FakeFleets(self.calls)
@@ -572,6 +586,7 @@ class FakeAccount:
             queued_ticks=self.queued_ticks,
             states=self.states,
             launches=self.launches,
+            warm_pools=self.warm_pools,
         )
 
     def remaining_s(self) -> float:

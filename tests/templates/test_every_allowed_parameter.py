@@ -148,7 +148,8 @@ def test_the_document_accepts_whatever_the_stack_allows(mode: str, fleet: str, d
     assert list(served.fleet.dimensions.values()) == [values[name] for name in FLEET_NAMES[fleet]]
     tracked = values["Scaling"] == "target_tracking"
     assert (served.deadline is None) == tracked
-    assert (served.policy_arn is not None) == (mode == "active" and tracked)
+    held = values["Fallback"] == "true" or (values["Fallback"] == "" and fleet == "asg")
+    assert (served.policy_arn is not None) == (mode == "active" and (tracked or held))
 
 
 @pytest.mark.parametrize("name", ["batch workers", " a", "a ", "x/y=z(1)+#@. _-"])

@@ -24,6 +24,7 @@ from tests.templates.stacks import (
 ASG_POLICY = "AWS::AutoScaling::ScalingPolicy"
 ECS_POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
 SCALABLE_TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
+OWN_POLICY = {"asg": "AsgTargetTracking", "ecs": "EcsTargetTracking"}
 PUBLISHED = ("BacklogPerInstance", "EffectiveBacklogPerInstance")
 
 
@@ -37,7 +38,7 @@ def tracking(stack: ResolvedStack) -> dict[str, Any]:
 def published_statistics(node: object) -> Iterator[str]:
     """Every statistic with which the control plane's metrics are read, however they are nested."""
     if isinstance(node, dict):
-        if node.get("MetricName") in PUBLISHED:
+        if node.get("MetricName") in PUBLISHED and "Statistic" in node:
             yield node["Statistic"]
         if node.get("Metric", {}).get("MetricName") in PUBLISHED:
             yield node["Stat"]
@@ -70,7 +71,7 @@ DEADLINE = {"Scaling": "deadline", "ProcessingSeconds": "5"}
 @pytest.mark.parametrize("mode", ["active", "observe", "paused"])
 @pytest.mark.parametrize("target_type", ["static", "dynamic"])
 @pytest.mark.parametrize("source", ["published", "native"])
-def test_the_deadline_engine_has_no_policy_beside_it(
+def test_the_deadline_engine_has_no_policy_beside_it_but_its_fallback(
     fleet: str, source: str, target_type: str, mode: str
 ) -> None:
     stack = workload(
@@ -80,6 +81,7 @@ def test_the_deadline_engine_has_no_policy_beside_it(
         MetricSource=source,
         TrackedMetric="effective",
         CreateScalableTarget="true",
+        Fallback="false",
         **DEADLINE,
     )
     assert not {*of_type(stack, ASG_POLICY), *of_type(stack, ECS_POLICY)}
@@ -99,7 +101,7 @@ def test_a_change_of_the_way_of_scaling_creates_or_removes_the_policy_alone(
 ) -> None:
     parameters = {"TargetType": target_type, "ProcessingSeconds": "5"}
     tracked = workload(fleet, Scaling="target_tracking", **parameters)
-    planned = workload(fleet, Scaling="deadline", **parameters)
+    planned = workload(fleet, Scaling="deadline", Fallback="false", **parameters)
     own = {"asg": "AsgTargetTracking", "ecs": "EcsTargetTracking"}[fleet]
     assert set(tracked.resources) - set(planned.resources) == {own}
     assert set(planned.resources) <= set(tracked.resources)
@@ -109,6 +111,49 @@ def test_a_change_of_the_way_of_scaling_creates_or_removes_the_policy_alone(
         if resource.properties != tracked.resources[name].properties
     }
     assert changed <= {"Registration", "SilenceAlarm", "OldestMessageAgeAlarm"}
+
+
+@pytest.mark.parametrize("fallback", ["", "true", "false"])
+@pytest.mark.parametrize("mode", ["active", "observe", "paused"])
+def test_an_active_group_has_a_fallback_unless_refused_and_an_active_service_if_asked_for(
+    fleet: str, mode: str, fallback: str
+) -> None:
+    stack = workload(fleet, Mode=mode, Fallback=fallback, CreateScalableTarget="true", **DEADLINE)
+    found = {*of_type(stack, ASG_POLICY), *of_type(stack, ECS_POLICY)}
+    wanted = mode == "active" and (fallback == "true" or (fallback == "" and fleet == "asg"))
+    assert found == ({OWN_POLICY[fleet]} if wanted else set())
+    assert bool(document(stack)["policy_arn"]) == wanted
+
+
+def test_a_fallback_reads_the_workloads_own_points_beside_awss_metrics(fleet: str) -> None:
+    stack = workload(
+        fleet, Fallback="true", AcceptableLatencySeconds="240", MessagesPerInstance="8", **DEADLINE
+    )
+    configuration = tracking(stack)
+    assert (float(configuration["TargetValue"]), configuration["DisableScaleIn"]) == (240, True)
+    read = {
+        query["Id"]: query["MetricStat"]
+        for query in configuration["CustomizedMetricSpecification"]["Metrics"]
+        if "MetricStat" in query
+    }
+    assert read.keys() == {"own", "visible", "sent", "in_service"}
+    own = read["own"]["Metric"]
+    assert (own["Namespace"], own["MetricName"]) == ("Sluice", "BacklogPerInstance")
+    assert dimensions(own["Dimensions"]) == DIMENSIONS[fleet]
+    [silence] = [resource.properties for name, resource in stack.resources.items() if name == "SilenceAlarm"]
+    assert (silence["Namespace"], silence["MetricName"]) == (own["Namespace"], own["MetricName"])
+
+
+def test_a_change_of_the_way_of_scaling_changes_the_policy_in_place(fleet: str) -> None:
+    """So that no second policy is put on the service, and the former one is not deleted after it."""
+    tracked, planned = (
+        workload(fleet, Scaling=scaling, Fallback="true", ProcessingSeconds="5").resources
+        for scaling in ("target_tracking", "deadline")
+    )
+    assert tracked.keys() == planned.keys()
+    policies = [resources[OWN_POLICY[fleet]].properties for resources in (tracked, planned)]
+    names = [{key: value for key, value in each.items() if not key.startswith("Target")} for each in policies]
+    assert names[0] == names[1]
 
 
 COUNTED = {
@@ -189,10 +234,13 @@ def test_native_metrics_count_what_arrives_within_the_promise_beside_what_is_vis
     } == expected
 
 
-@pytest.mark.parametrize("seconds", ["", "60"])
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"ProcessingSeconds": "60"}, {"Scaling": "deadline", "ProcessingSeconds": "5", "Fallback": "true"}],
+)
 @pytest.mark.parametrize("source", ["published", "native"])
-def test_the_published_metric_is_never_summed(fleet: str, source: str, seconds: str) -> None:
-    stack = workload(fleet, MetricSource=source, ProcessingSeconds=seconds)
+def test_the_published_metric_is_never_summed(fleet: str, source: str, parameters: dict[str, str]) -> None:
+    stack = workload(fleet, MetricSource=source, **parameters)
     read = [
         statistic
         for resource in stack.resources.values()
@@ -212,7 +260,7 @@ def test_a_policy_begins_at_messages_per_instance(fleet: str, target_type: str, 
     assert target[key] == 8.5
 
 
-def test_scale_in_is_never_switched_off(fleet: str) -> None:
+def test_target_tracking_never_has_its_scale_in_switched_off(fleet: str) -> None:
     assert "DisableScaleIn" not in tracking(workload(fleet))
 
 

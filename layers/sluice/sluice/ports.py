@@ -16,6 +16,7 @@ from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
 from sluice.core.model import (
     AnyDecision,
+    AutoScalingGroup,
     Backlog,
     Capacity,
     DataPoint,
@@ -69,6 +70,16 @@ class Launches(Protocol):
         self, fleets: Collection[Fleet], remaining_s: RemainingS
     ) -> Mapping[Fleet, Collection[LaunchAttempt] | Unknown]:
         """The newest attempts of each fleet, in any order; empty for a fleet that AWS does not know."""
+        ...
+
+
+class WarmPools(Protocol):
+    """The warm pools of Auto Scaling groups."""
+
+    def ready(
+        self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
+    ) -> Mapping[AutoScalingGroup, int | Unknown]:
+        """How many instances of each group's pool can be started now; a call for each group."""
         ...
 
 
@@ -342,5 +353,7 @@ class Ports:
     """Slice of the registry -> the moment up to which its ticks are queued; lives as long as the process."""
     states: EngineStates | None = None
     """None for a function that does not serve the deadline engine."""
+    warm_pools: WarmPools | None = None
+    """None in a simulation, whose fleet says what its pool holds."""
     launches: Launches | None = None
     """None in a simulation, which has no launch failures to read."""

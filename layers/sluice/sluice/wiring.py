@@ -121,11 +121,10 @@ def _ports(
         # The minute is served after the ticks are queued, so these take none of its reserve.
         tick_queue = SqsTickQueue(clients("sqs"), threads(), tick_queue_url, registry, reserve_s=0)
     autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")
+    groups = AutoScalingGroups(autoscaling, threads())
     return Ports(
         queues=SqsQueues(clients("sqs"), threads()),
-        fleets=AwsFleets(
-            AutoScalingGroups(autoscaling, threads()), EcsServices(clients("ecs"), scaling, threads())
-        ),
+        fleets=AwsFleets(groups, EcsServices(clients("ecs"), scaling, threads())),
         metrics=CloudWatchMetrics(clients("cloudwatch"), threads()),
         policies=TargetTrackingPolicies(autoscaling, scaling, threads()),
         registry=registry,
@@ -134,6 +133,7 @@ def _ports(
         shards=shards,
         tick_queue=tick_queue,
         states=DynamoDbEngineStates(clients("dynamodb"), threads(), state_table) if state_table else None,
+        warm_pools=groups,
         launches=AwsLaunches(autoscaling, cache(partial(make, "ecs", EVENT_FIELDS)), threads()),
     )
 

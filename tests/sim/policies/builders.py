@@ -17,6 +17,7 @@ from sluice_sim.simulator.run import (
     Run,
     simulate,
 )
+from sluice_sim.simulator.warm_pool import WarmPoolSettings
 from sluice_sim.template import deployment
 from sluice_sim.template.deployment import Deployed
 
@@ -59,6 +60,7 @@ def run_policy(
     concurrency: int = 1,
     refusal_ratio: float = 0.0,
     interruptions_per_instance_hour: float = 0.0,
+    warm_pool: WarmPoolSettings | None = None,
 ) -> Run:
     return simulate(
         workload or deployed(),
@@ -68,6 +70,7 @@ def run_policy(
             concurrency=concurrency,
             refusal_ratio=refusal_ratio,
             interruptions_per_instance_hour=interruptions_per_instance_hour,
+            warm_pool=warm_pool,
         ),
         policies.named(policy) if isinstance(policy, str) else policy,
         promise_s=promise_s,

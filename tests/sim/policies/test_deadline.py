@@ -21,6 +21,7 @@ from sluice_sim.simulator.run import (
     Run,
     simulate,
 )
+from sluice_sim.simulator.warm_pool import WarmPoolSettings
 from sluice_sim.study.lower_bound import lower_bound
 from sluice_sim.template import deployment
 from sluice_sim.template.deployment import environments
@@ -86,6 +87,26 @@ def test_widely_varying_boots_break_neither_the_promise_nor_the_cost_limit() -> 
     )
     assert attainment(uneven) >= 0.99
     assert hours(uneven) <= 1.1 * hours(even)
+
+
+class TestWarmPool:
+    def test_bursts_cost_less_once_the_starts_from_the_pool_are_measured(self) -> None:
+        what = load(*(dump(2400, at_s) for at_s in np.arange(0, 12 * HOUR_S, HOUR_S) + 63), hours=12)
+        cold = run_policy("deadline", what, LARGE_FLEET)
+        pool = WarmPoolSettings(size=200, boot_s=lambda: 45.0, price_ratio=0.01, reuse=True)
+        pooled = run_policy("deadline", what, LARGE_FLEET, warm_pool=pool)
+        assert attainment(cold) == attainment(pooled) == 1
+        assert pooled.warm_pool_cost_s > 12 * HOUR_S * 200 * 0.01
+        late_on = 6 * HOUR_S
+        needed = [sum(one.launched_s > late_on for one in run.instances) for run in (cold, pooled)]
+        assert needed[1] <= 0.65 * needed[0], "each is ready 135 s sooner"
+
+    def test_a_pool_that_runs_out_breaks_no_promise(self) -> None:
+        what = load(*(dump(2400, at_s) for at_s in np.arange(0, 6 * HOUR_S, HOUR_S) + 63), hours=6)
+        pool = WarmPoolSettings(size=10, boot_s=lambda: 45.0, price_ratio=0.01)
+        run = run_policy("deadline", what, LARGE_FLEET, warm_pool=pool)
+        assert attainment(run) == 1
+        assert 0 < sum(one.warm for one in run.instances) < len(run.instances)
 
 
 class TestPromise:

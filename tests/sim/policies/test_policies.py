@@ -351,3 +351,9 @@ def snapshot(now_s: float, visible: int) -> Snapshot:
         launched_s=(),
         oldest_age_s=0.0,
     )
+
+
+@pytest.mark.parametrize("name", ["raw-depth", "metric-math"])
+def test_a_fallback_that_only_scales_out_is_no_policy_to_track_another_metric_with(name: str) -> None:
+    with pytest.raises(SettingError, match="its stack has no target-tracking policy"):
+        run_policy(name, load(dump(5)), deployed("photo-import"))

@@ -130,6 +130,13 @@ def test_the_bound_uses_the_shortest_boot_and_no_minimum_whose_launches_can_fail
     assert bound_settings(replace(one, refusal_ratio=0.1), mean_s).minimum == 0
 
 
+def test_the_bound_takes_warm_starts_only_where_instances_return_to_the_pool():
+    cold = experiment(boot=Boot(min_s=180.0, max_s=180.0))
+    pooled = replace(cold, warm_pool=5)
+    assert bound_settings(pooled, 5.0) == bound_settings(cold, 5.0), "each start initialises for a boot first"
+    assert bound_settings(replace(pooled, warm_reuse=True), 5.0).boot_s == 45
+
+
 def test_a_policy_that_uses_no_tick_refuses_a_tick_period():
     with pytest.raises(SettingError, match="policy static has no tick"):
         run_experiment(experiment(tick_s=30.0), made(experiment()), None)

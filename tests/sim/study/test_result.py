@@ -26,7 +26,8 @@ from tests.sim.simulator.builders import (
 
 KEYS = """
 policy promise_s messages processed dead_letters lost redelivered attainment
-wait_p50_s wait_p95_s wait_p99_s wait_max_s instance_hours launches launches_refused interruptions
+wait_p50_s wait_p95_s wait_p99_s wait_max_s instance_hours
+warm_pool_size warm_pool_hours launches warm_launches launches_refused interruptions
 peak_instances peak_backlog mean_load mean_processing_s scale_in
 target_per_instance target_because target_limits
 promise_kept lower_bound_instance_hours attainable cost_ratio no_cost_ratio_because
@@ -40,7 +41,7 @@ def test_the_result_has_exactly_the_documented_keys_with_and_without_a_bound():
     with_bound = result(measure(finished_run), supply(finished_run), bound([1.0] * 10))
     without = result(measure(finished_run), supply(finished_run), None)
     assert list(with_bound) == list(without) == KEYS.split()
-    no_target = {"promise_kept", "target_per_instance", "target_because"}
+    no_target = {"promise_kept", "target_per_instance", "target_because", "warm_pool_size"}
     no_bound = {"lower_bound_instance_hours", "attainable", "cost_ratio"}
     no_bound |= {field.name for field in fields(Elasticity)}
     assert {key for key, value in with_bound.items() if value is None} == no_target | {
@@ -141,7 +142,7 @@ def test_below_a_mean_load_of_one_instance_there_is_a_reason_instead_of_a_ratio(
 def kernel(*, fresh, slots=(), returning=()):
     from sluice_sim.simulator.fleet import _new_kernel_state
 
-    made = _new_kernel_state(4, 1, room=8)
+    made = _new_kernel_state(4, 1, room=8, messages=5)
     made.counts[queue_kernel.NEXT_NEW] = fresh
     made.message[: len(slots)] = slots
     made.counts[queue_kernel.RETURNING] = len(returning)

@@ -275,3 +275,50 @@ def test_an_instance_keeps_the_weight_that_its_policy_no_longer_has(
     group = described("transcription", "InService")
     group["Instances"][0]["WeightedCapacity"] = weight
     assert read_one(group, pool).unsupported_units == unsupported_units
+
+
+def test_a_group_with_a_warm_pool_says_so(pool: ThreadPoolExecutor) -> None:
+    assert not read_one(described(), pool).has_warm_pool
+    assert read_one(described(WarmPoolConfiguration={"PoolState": "Stopped"}), pool).has_warm_pool
+
+
+def test_only_initialised_instances_of_a_warm_pool_can_be_started(pool: ThreadPoolExecutor) -> None:
+    states = [
+        "Warmed:Stopped",
+        "Warmed:Pending",
+        "Warmed:Pending:Wait",
+        "Warmed:Terminating",
+        "Warmed:Hibernated",
+    ]
+    members = described("transcription", *states)["Instances"]
+    first, rest = {"Instances": members[:2], "NextToken": "more"}, {"Instances": members[2:]}
+    request = {"AutoScalingGroupName": "transcription"}
+    calls = [
+        ("describe_warm_pool", request, first),
+        ("describe_warm_pool", {**request, "NextToken": "more"}, rest),
+    ]
+    with stubbed("autoscaling", *calls) as client:
+        assert AutoScalingGroups(lambda: client, pool).ready([GROUP], plenty) == {GROUP: 2}
+
+
+def test_a_warm_pool_that_cannot_be_read_is_unknown_and_never_empty(pool: ThreadPoolExecutor) -> None:
+    request = {"AutoScalingGroupName": "transcription"}
+    with stubbed(
+        "autoscaling", ("describe_warm_pool", request, refusal("Throttling", "slow down"))
+    ) as client:
+        found = AutoScalingGroups(lambda: client, pool).ready([GROUP], plenty)[GROUP]
+    assert found == Unknown(reason="DescribeWarmPool of transcription: AWS answered Throttling: slow down")
+
+
+def test_an_embedded_groups_warm_pool_is_seen_and_read(pool: ThreadPoolExecutor) -> None:
+    """moto keeps the pool's configuration, and puts no instances into it."""
+    with account.account():
+        group, client = account.create_group("transcription", desired=1), account.client("autoscaling")
+        subject = AutoScalingGroups(lambda: client, pool)
+        before = subject.read([group], plenty)[group]
+        client.put_warm_pool(AutoScalingGroupName=group.name, MinSize=2)
+        after = subject.read([group], plenty)[group]
+        assert isinstance(before, Capacity)
+        assert isinstance(after, Capacity)
+        assert (before.has_warm_pool, after.has_warm_pool) == (False, True)
+        assert subject.ready([group], plenty) == {group: 0}

@@ -12,12 +12,14 @@ from sluice.core.deadline.plan import Processing
 from sluice.core.model import (
     AutoScalingGroup,
     Bounds,
+    Capacity,
     Decision,
     EcsService,
     Fleet,
     Kind,
     Mode,
     Reason,
+    Unknown,
     Workload,
 )
 from sluice.errors import ConfigError, DefectError, TransientError
@@ -558,3 +560,34 @@ class TestIsolation:
         assert account.calls.named("queues.read") == [{one.queue_url}]
         assert account.calls.named("fleets.read") == [{one.fleet}]
         assert account.calls.named("states.read") == [{"a"}]
+
+
+# --- warm pools -------------------------------------------------------------------------------------------
+
+
+def with_pool(account: FakeAccount, found: int | Unknown) -> None:
+    served = add(account)
+    assert isinstance(served.fleet, AutoScalingGroup)
+    capacity = account.fleets.capacities[served.fleet]
+    assert isinstance(capacity, Capacity)
+    account.fleets.capacities[served.fleet] = replace(capacity, has_warm_pool=True)
+    account.warm_pools.found[served.fleet] = found
+
+
+def test_the_plan_knows_what_is_left_in_the_warm_pool(account: FakeAccount) -> None:
+    with_pool(account, 3)
+    tick(account)
+    state = account.states.stored["transcription"].state
+    assert state is not None
+    assert [(one.instances, one.warm) for one in state.launches] == [(3, True), (NEEDED - 3, False)]
+
+
+def test_a_pool_that_cannot_be_read_is_logged_and_every_launch_counts_as_cold(account: FakeAccount) -> None:
+    with_pool(account, Unknown(reason="DescribeWarmPool of transcription: throttled"))
+    tick(account)
+    state = account.states.stored["transcription"].state
+    assert state is not None
+    assert [(one.instances, one.warm) for one in state.launches] == [(NEEDED, False)]
+    assert account.report.failures == [
+        ("transcription", Counter.OBSERVATION_FAILED, "DescribeWarmPool of transcription: throttled")
+    ]

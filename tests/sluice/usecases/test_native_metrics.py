@@ -1,6 +1,7 @@
 """MetricSource=native without the metrics it reads: target tracking has no data, which is logged."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from sluice.ports import Counter
 from sluice.usecases.tick import publish_backlog
 from tests.support.builders import (
     MINUTE_NOW,
+    deadline_workload,
     ecs_workload,
     effective,
     minutes_ago,
@@ -71,6 +73,30 @@ def test_a_service_without_container_insights_is_logged(account: FakeAccount) ->
         "AWS has published no RunningTaskCount of ECS service workers/queue-proc for 15 minutes although "
     )
     assert "turn Container Insights on for its cluster" in reason
+
+
+HELD = replace(deadline_workload(), name="transcription")
+"""A group of the deadline engine, whose fallback is a policy."""
+
+
+def test_a_fallback_without_group_metrics_is_logged(account: FakeAccount) -> None:
+    account.add_workload(HELD, visible=9, desired=3)
+    tick(account, 16)
+    [(name, counter, reason)] = account.report.failures
+    assert (name, counter) == ("transcription", Counter.DOCUMENT_INVALID)
+    assert (
+        "the fallback has no data, and nothing scales the fleet out while Sluice is silent; turn " in reason
+    )
+    assert reason.endswith("or set Fallback to false")
+
+
+@pytest.mark.parametrize("without", [{"policy_arn": None}, {"mode": Mode.OBSERVE}])
+def test_the_deadline_engine_without_a_fallback_needs_no_metric_of_aws(
+    account: FakeAccount, without: dict[str, Any]
+) -> None:
+    account.add_workload(replace(HELD, **without), visible=9, desired=3)
+    tick(account, 20)
+    assert (account.report.failures, requests(account)) == ([], 0)
 
 
 @BOTH

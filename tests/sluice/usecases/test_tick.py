@@ -11,6 +11,7 @@ from sluice.usecases.tick import publish_backlog
 from tests.support.builders import (
     MINUTE_NOW,
     capacity,
+    deadline_workload,
     ecs_workload,
     minutes_ago,
     plenty,
@@ -54,6 +55,16 @@ class TestPublishing:
 
     def test_an_empty_queue_is_published_as_zero(self, account: FakeAccount) -> None:
         account.add_workload(workload(), desired=2)
+        tick(account)
+        assert account.published()["transcription"].value == 0
+
+    @pytest.mark.parametrize("mode", Mode)
+    @pytest.mark.parametrize("desired", [0, 2])
+    def test_a_workload_of_the_deadline_engine_is_published_in_every_mode_at_zero_too(
+        self, account: FakeAccount, desired: int, mode: Mode
+    ) -> None:
+        """Its fallback takes a missing point for a silent control plane."""
+        account.add_workload(deadline_workload(mode=mode), desired=desired)
         tick(account)
         assert account.published()["transcription"].value == 0
 

@@ -39,14 +39,18 @@ RESPONSE_FIELDS: Mapping[str, Any] = {
             "Instances": {"LifecycleState": {}, "ProtectedFromScaleIn": {}, "WeightedCapacity": {}},
             "MixedInstancesPolicy": {"LaunchTemplate": {"Overrides": {"WeightedCapacity": {}}}},
             "SuspendedProcesses": {"ProcessName": {}},
+            "WarmPoolConfiguration": {"PoolState": {}},
         },
         "NextToken": {},
     },
+    "DescribeWarmPool": {"Instances": {"LifecycleState": {}}, "NextToken": {}},
     "DescribeScalingActivities": {
         "Activities": {"Description": {}, "StartTime": {}, "StatusCode": {}, "StatusMessage": {}}
     },
 }
 """Operation -> the fields of its response that `_capacity`, the paginator and `launch_failures` need."""
+CAN_BE_STARTED = frozenset({"Warmed:Stopped", "Warmed:Hibernated", "Warmed:Running"})
+"""Of the others, Warmed:Pending still initialises, and Warmed:Terminating goes."""
 NEEDED_TO_SCALE_OUT = frozenset({"Launch"})
 # A deployment tool suspends AlarmNotification so that the group keeps the instances it has.
 NEEDED_TO_SCALE_IN = frozenset({"Terminate", "AlarmNotification"})
@@ -90,12 +94,34 @@ class AutoScalingGroups:
         finish_reads = start_reads(self._pool, capacities, batches(fleets, GROUPS_PER_CALL), _read)
         return lambda remaining_s: per_item(finish_reads(remaining_s))
 
+    def ready(
+        self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
+    ) -> Mapping[AutoScalingGroup, int | Unknown]:
+        """Implements `ports.WarmPools`."""
+        client = self._client()
+
+        def started_soon(group: AutoScalingGroup) -> int:
+            pages = client.get_paginator("describe_warm_pool").paginate(AutoScalingGroupName=group.name)
+            with aws_errors(_read_pool(group)):
+                states = [
+                    field(instance, "LifecycleState")
+                    for page in pages
+                    for instance in list_field(page, "Instances")
+                ]
+            return sum(state in CAN_BE_STARTED for state in states)
+
+        return start_reads(self._pool, started_soon, groups, _read_pool)(remaining_s)
+
     def set_desired(self, fleet: AutoScalingGroup, instances: int) -> None:
         """SetDesiredCapacity regardless of cooldowns: a scale-out must not wait for a scale-in's cooldown."""
         with aws_errors(f"SetDesiredCapacity of {fleet} to {instances}"):
             self._client().set_desired_capacity(
                 AutoScalingGroupName=fleet.name, DesiredCapacity=instances, HonorCooldown=False
             )
+
+
+def _read_pool(group: AutoScalingGroup) -> str:
+    return f"DescribeWarmPool of {group.name}"
 
 
 def _read(batch: tuple[AutoScalingGroup, ...]) -> str:
@@ -119,6 +145,7 @@ def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
         unsupported_units=_unsupported_units(group),
         # Those of a warm pool, such as Warmed:Pending, wait for a launch: they do not boot for work.
         booting=sum(str(state).startswith("Pending") for state in states),
+        has_warm_pool=group.get("WarmPoolConfiguration") is not None,
         protected=sum(instance.get("ProtectedFromScaleIn") is True for instance in in_service),
     )
 

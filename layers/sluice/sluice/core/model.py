@@ -238,6 +238,12 @@ class Workload:
         return tracking.metric is TrackedMetric.EFFECTIVE and tracking.source is MetricSource.PUBLISHED
 
     @property
+    def tracks_native_metrics(self) -> bool:
+        """Whether it has a policy on AWS's own metrics: by choice, or as the deadline engine's fallback."""
+        reads_native = self.deadline is not None or self.tracking.source is MetricSource.NATIVE
+        return reads_native and self.mode is Mode.ACTIVE and self.policy_arn is not None
+
+    @property
     def is_fifo(self) -> bool:
         """Whether the queue is a FIFO queue, which delivers one batch of a message group at a time."""
         return self.queue_url.endswith(".fifo")
@@ -295,6 +301,9 @@ class Capacity:
     """Instances that AWS has launched and that are not running yet; None where AWS does not say."""
     protected: int | None = None
     """Running instances that AWS may not terminate on scale-in; None where AWS does not say."""
+    has_warm_pool: bool = False
+    warm: int | None = None
+    """Instances of the warm pool that can be started; None without a pool, or if that was not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

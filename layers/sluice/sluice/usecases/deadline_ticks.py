@@ -12,7 +12,16 @@ from sluice.core.deadline.memory import Tick
 from sluice.core.deadline.plan import Processing
 from sluice.core.deadline.state import EngineState
 from sluice.core.minutes import minute_of
-from sluice.core.model import Decision, Mode, Reason, Unknown, Workload
+from sluice.core.model import (
+    AutoScalingGroup,
+    Capacity,
+    Decision,
+    Mode,
+    Observation,
+    Reason,
+    Unknown,
+    Workload,
+)
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard
 from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, StateWrite, StoredState, first_half
@@ -90,10 +99,11 @@ def scale_by_deadline(
     }
     stored = _stored(served, moment, ports, report, first_half(remaining_s))
     served = {name: workload for name, workload in served.items() if name in stored}
+    observed = observe(ports, list(served.values()), remaining_s)
     context = TickContext(
         minute=minute_of(moment),
         workloads=served,
-        observed=observe(ports, list(served.values()), remaining_s),
+        observed=_with_warm_pools(observed, served, ports, report, remaining_s),
         ports=ports,
         report=report,
         remaining_s=remaining_s,
@@ -109,6 +119,36 @@ def scale_by_deadline(
     for name in _remember(decided, stored, context):
         step = partial(_act, decided[name], moment, context)
         isolated(name, Counter.ACTION_FAILED, report, step)
+
+
+def _with_warm_pools(
+    observed: Mapping[str, Observation],
+    served: Mapping[str, Workload],
+    ports: Ports,
+    report: Report,
+    remaining_s: RemainingS,
+) -> dict[str, Observation]:
+    """The observations with what can be started from each warm pool.
+
+    A pool that could not be read stays unknown: the plan then takes every launch for a cold one.
+    """
+    capacities = {
+        name: capacity
+        for name in served
+        if isinstance(capacity := observed[name].capacity, Capacity) and capacity.has_warm_pool
+    }
+    groups = {name: fleet for name in capacities if isinstance(fleet := served[name].fleet, AutoScalingGroup)}
+    known = dict(observed)
+    if ports.warm_pools is None or not groups:
+        return known
+    ready = ports.warm_pools.ready(set(groups.values()), remaining_s)
+    for name, group in groups.items():
+        warm = ready[group]
+        if isinstance(warm, Unknown):
+            report_unknown(name, [warm], report)
+        else:
+            known[name] = replace(observed[name], capacity=replace(capacities[name], warm=warm))
+    return known
 
 
 def _stored(

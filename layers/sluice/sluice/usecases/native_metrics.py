@@ -1,8 +1,9 @@
-"""Step: warn if AWS does not publish what a policy with MetricSource=native reads.
+"""Step: warn if AWS does not publish what a policy on AWS's own metrics reads.
 
-Such a policy divides by AWS's own count of running instances, which AWS publishes only if that is turned
-on. Without it target tracking has no data, and nothing else shows that. Nothing is acted on. Neither a failed
-read nor an instance that has just started counts as a missing metric.
+Such a policy, with MetricSource=native or as the fallback of the deadline engine, divides by AWS's own count
+of running instances, which AWS publishes only if that is turned on. Without it target tracking has no data,
+and nothing else shows that. Nothing is acted on. Neither a failed read nor an instance that has just started
+counts as a missing metric.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from sluice.core.minutes import MINUTE
 from sluice.core.model import (
     AutoScalingGroup,
     Capacity,
-    MetricSource,
-    Mode,
     Unknown,
     Workload,
 )
@@ -37,8 +36,7 @@ def warn_missing_metrics(tick: TickContext) -> None:
     running: dict[str, Workload] = {}
 
     def select(workload: Workload) -> None:
-        tracks_native = workload.tracking.source is MetricSource.NATIVE and workload.mode is Mode.ACTIVE
-        if tracks_native and _runs_long_enough(workload, tick):
+        if workload.tracks_native_metrics and _runs_long_enough(workload, tick):
             running[workload.name] = workload
 
     each_isolated(tick.workloads, Counter.OBSERVATION_FAILED, tick.report, select)
@@ -73,10 +71,20 @@ def _missing(workload: Workload, running: int) -> str:
         if isinstance(workload.fleet, AutoScalingGroup)
         else "turn Container Insights on for its cluster"
     )
+    consequence, without = (
+        (
+            "with MetricSource native target tracking has no data, and the fleet does not follow its queue",
+            "MetricSource to published",
+        )
+        if workload.deadline is None
+        else (
+            "the fallback has no data, and nothing scales the fleet out while Sluice is silent",
+            "Fallback to false",
+        )
+    )
     return (
         f"AWS has published no {metric.name} of {workload.fleet} for {WINDOW_MINUTES} minutes although "
-        f"instances run ({running} now): with MetricSource native target tracking has no data, and the fleet "
-        f"does not follow its queue; {way_out}, or set MetricSource to published"
+        f"instances run ({running} now): {consequence}; {way_out}, or set {without}"
     )
 
 

@@ -12,9 +12,13 @@ from sluice.core.deadline.boots import (
     QUANTILES,
     RESOLUTION_S,
     Booting,
+    BootTimes,
+    boot_times,
     booting_launches,
     expected_ready,
+    launches_at,
     quantiles_s,
+    warm_lead_s,
     with_samples,
 )
 from sluice.core.deadline.state import BootSamples, EngineState, Launch
@@ -27,6 +31,11 @@ def launch(at_s: float, instances: int) -> Launch:
 
 def samples(*pairs: tuple[float, float]) -> tuple[BootSamples, ...]:
     return tuple(BootSamples(boot_s=boot_s, weight=weight) for boot_s, weight in pairs)
+
+
+def times(*cold_s: float) -> BootTimes:
+    """These boot times for every kind of start."""
+    return BootTimes(cold_s=cold_s, warm_s=cold_s)
 
 
 def read(now_s: float, *launches: Launch, booting: int, refused: int = 0, before_s: float = 90) -> Booting:
@@ -233,21 +242,76 @@ def test_quantiles_are_in_order_and_of_the_measured_or_the_documents_times(
 
 def test_an_instance_is_expected_by_the_times_that_it_has_not_outlasted() -> None:
     quantiles = (60.0, 120.0, 180.0, 240.0)
-    assert expected_ready([launch(0, 4)], 0, quantiles) == [(60, 1), (120, 1), (180, 1), (240, 1)]
-    assert expected_ready([launch(0, 4)], 130, quantiles) == [(180, 2), (240, 2)]
+    assert expected_ready([launch(0, 4)], 0, times(*quantiles)) == [(60, 1), (120, 1), (180, 1), (240, 1)]
+    assert expected_ready([launch(0, 4)], 130, times(*quantiles)) == [(180, 2), (240, 2)]
 
 
 def test_an_instance_that_outlasts_every_time_is_expected_now_and_after_twice_the_slowest_never() -> None:
     quantiles = (60.0, 120.0)
-    assert expected_ready([launch(0, 4)], 120, quantiles) == [(120, 4)]
-    assert expected_ready([launch(0, 4)], LOST_AFTER * 120, quantiles) == [(240, 4)]
-    assert expected_ready([launch(0, 4)], LOST_AFTER * 120 + 1, quantiles) == []
+    assert expected_ready([launch(0, 4)], 120, times(*quantiles)) == [(120, 4)]
+    assert expected_ready([launch(0, 4)], LOST_AFTER * 120, times(*quantiles)) == [(240, 4)]
+    assert expected_ready([launch(0, 4)], LOST_AFTER * 120 + 1, times(*quantiles)) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 9)), max_size=8))
 def test_no_instance_is_expected_before_now_and_none_twice(launched: list[tuple[int, int]]) -> None:
     launches = [launch(at_s, count) for at_s, count in launched]
-    expected = expected_ready(launches, 1000, (60.0, 120.0, 600.0))
+    expected = expected_ready(launches, 1000, times(60.0, 120.0, 600.0))
     assert expected == sorted(expected)
     assert all(moment_s >= 1000 for moment_s, _ in expected)
     assert sum(count for _, count in expected) == pytest.approx(sum(one.instances for one in launches))
+
+
+# --- starts from a warm pool ------------------------------------------------------------------------------
+
+
+def warm(at_s: float, instances: int) -> Launch:
+    return Launch(at_s=at_s, instances=instances, warm=True)
+
+
+def test_a_start_from_the_warm_pool_is_ready_before_a_cold_one_that_was_launched_earlier() -> None:
+    state = engine_state(90, launches=(launch(0, 2), warm(60, 3)))
+    found = booting_launches(state, 110, booting=2, refused=0, started=3, lead_s=135)
+    assert found.launches == (launch(0, 2),)
+    assert found.ready == (BootSamples(boot_s=50, weight=3, warm=True),)
+    assert booting_launches(state, 180, booting=3, refused=0, started=2, lead_s=10).launches == (warm(60, 3),)
+
+
+def test_the_pools_instances_are_launched_first_and_refused_last() -> None:
+    assert launches_at(0, 5, warm=2) == [warm(0, 2), launch(0, 3)]
+    assert launches_at(0, 2, warm=9) == [warm(0, 2)]
+    assert launches_at(0, 2, warm=0) == [launch(0, 2)]
+    state = engine_state(90, launches=(warm(90, 2), launch(90, 3)))
+    assert booting_launches(state, 100, booting=1, refused=4, started=0).launches == (warm(90, 1),)
+
+
+def test_launches_that_others_made_come_from_the_pool_as_far_as_it_had_instances() -> None:
+    found = booting_launches(engine_state(90, warm=2), 100, booting=3, refused=0, started=0)
+    assert found.launches == (warm(100, 2), launch(100, 1))
+
+
+def test_each_kind_of_start_has_boot_times_of_its_own() -> None:
+    new = [BootSamples(boot_s=45, weight=MAX_WEIGHT, warm=True)]
+    measured = with_samples(samples((180, 150)), new)
+    assert measured == (*samples((180, 150)), *new)
+    learned = boot_times(measured, 180)
+    assert set(learned.cold_s) == {180}
+    assert set(learned.warm_s) == {45}
+    assert warm_lead_s(measured, 180) == 135
+
+
+def test_a_start_from_the_pool_counts_as_a_cold_one_until_it_was_measured() -> None:
+    assert boot_times((), 180) == times(*[180.0] * QUANTILES)
+
+
+def test_a_booting_instance_is_expected_by_its_kind_of_start() -> None:
+    known = BootTimes(cold_s=(180.0,), warm_s=(45.0,))
+    assert expected_ready([launch(0, 2), warm(0, 1)], 0, known) == [(45, 1), (180, 2)]
+
+
+def test_slow_launches_of_both_kinds_take_little_memory() -> None:
+    both = tuple(one for tick in range(200) for one in (warm(10 * tick, 1), launch(10 * tick, 1)))
+    found = booting_launches(engine_state(1990, launches=both), 2000, booting=400, refused=0, started=0)
+    assert sum(one.instances for one in found.launches) == 400
+    assert len(found.launches) <= 240
+    assert [one.at_s for one in found.launches] == sorted(one.at_s for one in found.launches)

@@ -17,7 +17,7 @@ from sluice.core.deadline.decision import (
 )
 from sluice.core.deadline.memory import Tick, booting_instances
 from sluice.core.deadline.plan import Processing
-from sluice.core.deadline.state import Arrivals, EngineState, Launch, Peak
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Launch, Peak
 from sluice.core.model import (
     Bounds,
     BusyInstances,
@@ -83,6 +83,34 @@ def scale(
 def after(ago_s: float = 10, **changes: Any) -> EngineState:
     """What a tick so many seconds ago remembers."""
     return engine_state(NOW_S - ago_s, **changes)
+
+
+# --- a warm pool ------------------------------------------------------------------------------------------
+
+WARM_BOOTS = (BootSamples(boot_s=45, weight=200, warm=True),)
+
+
+def test_fewer_instances_are_launched_while_the_warm_pool_has_some() -> None:
+    """A warm start begins (290 - 45) / 5 + 0.5 = 49.5 of the messages in time, a cold one 22.5."""
+
+    def launched(warm: int | None) -> EngineState:
+        found = scale(observe(970, of=fleet(warm=warm)), after(boots=WARM_BOOTS)).state
+        assert found is not None
+        return found
+
+    assert [one.instances for one in launched(None).launches] == [44]
+    assert [(one.instances, one.warm) for one in launched(50).launches] == [(20, True)]
+    assert [(one.instances, one.warm) for one in launched(10).launches] == [(10, True), (22, False)]
+
+
+def test_what_boots_from_the_pool_is_expected_sooner() -> None:
+    """Launched 40 s ago and expected in 5 s, each of them still starts 57.5 messages."""
+    warm = (Launch(at_s=NOW_S - 40, instances=20, warm=True),)
+    booting = observe(900, of=fleet(booting=20))
+    in_time = scale(booting, after(boots=WARM_BOOTS, launches=warm, desired=20))
+    assert in_time.decision.reason is Reason.STARTS_IN_TIME
+    late = scale(booting, after(boots=WARM_BOOTS, launches=(replace(warm[0], warm=False),), desired=20))
+    assert late.decision.reason is Reason.STARTS_LATE
 
 
 # --- what is decided --------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 import json
 import math
 import random
+import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -15,7 +16,16 @@ from hypothesis import strategies as st
 
 from sluice.core.deadline.arrivals import still_waiting
 from sluice.core.deadline.decision import decide_scale
-from sluice.core.deadline.encoding import MAX_DECODED_BYTES, VERSION, decoded, encoded
+from sluice.core.deadline.encoding import (
+    MAX_DECODED_BYTES,
+    MAX_NUMBER,
+    VERSION,
+    decoded,
+    decoded_learned,
+    encoded,
+    encoded_learned,
+)
+from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.memory import Tick
 from sluice.core.deadline.plan import Processing
 from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Peak
@@ -74,6 +84,7 @@ def states(draw: st.DrawFn) -> EngineState:
         backlog=backlog(draw(COUNT), draw(COUNT), draw(COUNT)),
         desired=draw(COUNT),
         running=draw(COUNT),
+        warm=draw(COUNT),
         deficit=-draw(TENTHS),
         recent=draw(intervals(read_s)),
         waiting=draw(intervals(read_s)),
@@ -416,3 +427,75 @@ def test_estimates_beyond_every_bound_are_stored_as_the_largest_number() -> None
     assert found.waiting[0].messages == found.recent[0].messages == -found.deficit == 1e14
     peaks = (Peak(block=1, per_s=math.inf),)
     assert decoded(encoded(engine_state(NOW_S, peaks=peaks))).peaks[0].per_s == 1e12
+
+
+def test_a_state_keeps_which_starts_came_from_the_warm_pool() -> None:
+    both = (
+        Launch(at_s=NOW_S - 60, instances=4),
+        Launch(at_s=NOW_S - 30, instances=1, warm=True),
+        Launch(at_s=NOW_S - 30, instances=2),
+    )
+    boots = (BootSamples(boot_s=180, weight=3.5), BootSamples(boot_s=45, weight=9, warm=True))
+    state = engine_state(NOW_S, warm=7, launches=both, boots=boots, ready=boots, ready_since_s=NOW_S - 5)
+    assert decoded(encoded(state)) == state
+
+
+def test_a_state_without_a_warm_pool_says_nothing_of_one() -> None:
+    assert b"warm" not in zlib.decompress(encoded(engine_state(NOW_S)))
+
+
+# --- what was learned -------------------------------------------------------------------------------------
+
+
+@given(
+    at_s=st.floats(0, 4e9),
+    margin_s=st.floats(-30, 1e6),
+    messages=st.floats(0, 1e300),
+    mean_s=st.floats(1e-6, 1e300),
+    spread=st.floats(0, 3),
+)
+def test_whatever_is_learned_can_be_read_back(
+    at_s: float, margin_s: float, messages: float, mean_s: float, spread: float
+) -> None:
+    """Single precision, and no number beyond those that a state may have."""
+    learned = Learned(
+        at_s=at_s,
+        margin_s=margin_s,
+        messages=messages,
+        processing=Processing(mean_s=mean_s, variation=spread),
+    )
+    data = encoded_learned(learned)
+    assert len(data) == 25
+    found = decoded_learned(data)
+    assert found.at_s == at_s
+    assert found.margin_s == pytest.approx(margin_s, rel=1e-6)
+    assert found.messages == pytest.approx(min(messages, MAX_NUMBER), rel=1e-6)
+    assert found.processing is not None
+    assert found.processing.mean_s == pytest.approx(min(mean_s, MAX_NUMBER), rel=1e-6)
+    assert found.processing.variation == pytest.approx(spread, rel=1e-6, abs=1e-30)
+
+
+def test_what_was_not_measured_stays_unmeasured() -> None:
+    learned = Learned(at_s=NOW_S, margin_s=15)
+    assert decoded_learned(encoded_learned(learned)) == learned
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda data: data[:-1],
+        lambda data: data + b"0",
+        lambda data: b"\x02" + data[1:],
+        lambda data: data[:9] + struct.pack(">f", math.nan) + data[13:],
+        lambda data: data[:9] + struct.pack(">f", math.inf) + data[13:],
+        lambda data: data[:13] + struct.pack(">f", -1) + data[17:],
+        lambda data: data[:17] + struct.pack(">f", 0) + data[21:],
+        lambda data: data[:17] + struct.pack(">f", -4) + data[21:],
+        lambda data: data[:21] + struct.pack(">f", math.nan),
+    ],
+)
+def test_damaged_learning_is_refused(damage: Callable[[bytes], bytes]) -> None:
+    whole = encoded_learned(Learned(at_s=NOW_S, margin_s=15, processing=Processing(mean_s=5, variation=0.5)))
+    with pytest.raises(ValueError, match=r"."):
+        decoded_learned(damage(whole))

@@ -204,3 +204,55 @@ def test_of_boots_that_vary_only_those_count_that_are_ready_by_then() -> None:
     # In 285 s one half of an instance has started messages for 105 s, and the other half is not ready.
     boots = [(180, 0.5), (300, 0.5)]
     assert launches([cohort(21)], supply(), boots=boots, min_work_s=0) == math.ceil(21 / (0.5 * 21.5))
+
+
+# --- a warm pool ------------------------------------------------------------------------------------------
+
+
+def with_pool(cohorts: Sequence[Cohort], pool: int, available: Supply | None = None) -> int:
+    """Launches with so many instances in a pool, which are ready after 45 s instead of 180 s."""
+    shortage = fewest_launches(
+        cohorts,
+        available or supply(),
+        launch=[(NOW_S + 180, 1)],
+        warm_launch=[(NOW_S + 45, 1)],
+        warm_instances=pool,
+        min_work_s=30,
+    )
+    return 0 if shortage is None else shortage.instances
+
+
+def test_the_first_launches_are_ready_after_a_warm_boot_and_the_rest_after_a_cold_one() -> None:
+    """By 285 s a warm start has begun (285 - 45) / 5 + 0.5 = 48.5 messages, a cold one 21.5."""
+    assert with_pool([cohort(970)], 20) == 20
+    assert with_pool([cohort(970 + 215)], 20) == 30
+    assert with_pool([cohort(970)], 0) == math.ceil(970 / 21.5)
+
+
+def test_messages_due_before_a_cold_boot_are_saved_from_the_pool() -> None:
+    assert with_pool([cohort(90, due_in_s=80)], 20) == 12, "each starts 7.5 within 35 s"
+
+
+def test_what_the_pool_cannot_save_is_due_after_a_cold_boot() -> None:
+    """By 210 s, 30 s after the boot, five warm starts have begun 33.5 messages each, a cold one 6.5."""
+    assert with_pool([cohort(900, due_in_s=80)], 5) == 5 + math.ceil((900 - 5 * 33.5) / 6.5)
+
+
+@given(COHORTS, SUPPLIES, st.integers(0, 50))
+def test_with_a_pool_no_cohort_is_late_after_the_cold_boot(
+    cohorts: list[Cohort], available: Supply, pool: int
+) -> None:
+    count = with_pool(cohorts, pool, available)
+    pooled = min(count, pool)
+    booting = sorted([*available.booting, (NOW_S + 45, pooled)])
+    with_warm = replace(available, booting=booting)
+    rounding = 1e-5 * max(1.0, sum(one.messages for one in cohorts))
+    late = lateness(count - pooled, cohorts, with_warm, ((180, 1),), 30)
+    assert late <= rounding
+    if count > pool:
+        assert lateness(count - pooled - 1, cohorts, with_warm, ((180, 1),), 30) > -rounding
+
+
+@given(COHORTS, SUPPLIES, st.integers(0, 50))
+def test_a_pool_never_needs_more_launches(cohorts: list[Cohort], available: Supply, pool: int) -> None:
+    assert with_pool(cohorts, pool + 1, available) <= max(with_pool(cohorts, pool, available), pool + 1)

@@ -1,14 +1,15 @@
 """Which instances boot, since when, and when they are expected to be ready.
 
-AWS shows how many instances boot, not since when and never until when. Launches are remembered by tick, and
-the oldest instance is taken to be ready first. Of launches that overlap, the fast instances are seen first
+AWS shows how many instances boot, not since when and never until when. Launches are remembered by tick and by
+kind of start: cold, or from the warm pool. The instance that is expected first is taken to be ready first. Of
+launches that overlap, the fast instances are seen first
 and would bias the estimate: boot times count only once every launch that booted beside them is ready, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from sluice.core.deadline.state import BootSamples, EngineState, Launch
@@ -16,7 +17,13 @@ from sluice.core.deadline.state import BootSamples, EngineState, Launch
 PRIOR_WEIGHT = 4.0
 """Weight of the boot time in the document, in measured boots."""
 MAX_WEIGHT = 200.0
-"""Measured boots that count; older ones fade."""
+"""Measured boots of a kind that count; older ones fade."""
+WARM_LEAD_RATIO = 0.5
+"""Share of a cold boot by which a start from the warm pool is ready sooner, until one was measured.
+
+It only tells which of the booting instances have become ready; the plan counts on nothing that was not
+measured.
+"""
 LAUNCHES_PER_AGE = 40.0
 """Launches that lie closer together than their age divided by this count as one, made with the first."""
 RESOLUTION_S = 5.0
@@ -41,33 +48,67 @@ class Booting:
     """Boot times that count from now on."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootTimes:
+    """Equally likely boot times in seconds, shortest first, by kind of start."""
+
+    cold_s: tuple[float, ...]
+    warm_s: tuple[float, ...]
+
+    def of(self, *, warm: bool) -> tuple[float, ...]:
+        """Those of one kind."""
+        return self.warm_s if warm else self.cold_s
+
+    @property
+    def mean_s(self) -> float:
+        """Of a cold boot."""
+        return sum(self.cold_s) / len(self.cold_s)
+
+
+def boot_times(boots: Sequence[BootSamples], prior_s: float) -> BootTimes:
+    """What the samples say of each kind; `prior_s` is the document's, for both kinds."""
+    cold, warm = (tuple(one for one in boots if one.warm is kind) for kind in (False, True))
+    return BootTimes(cold_s=quantiles_s(cold, prior_s), warm_s=quantiles_s(warm, prior_s))
+
+
+def warm_lead_s(boots: Sequence[BootSamples], prior_s: float) -> float:
+    """By how many seconds a start from the warm pool is ready sooner than a cold one, on average."""
+    times = boot_times(boots, prior_s)
+    if not any(one.warm for one in boots):
+        return WARM_LEAD_RATIO * times.mean_s
+    return times.mean_s - sum(times.warm_s) / len(times.warm_s)
+
+
 def booting_launches(
-    state: EngineState, now_s: float, *, booting: int, refused: int, started: int
+    state: EngineState, now_s: float, *, booting: int, refused: int, started: int, lead_s: float = 0.0
 ) -> Booting:
     """The launches that still boot, given how many instances boot now.
 
     `refused` are instances that are asked for and that AWS has not launched: they can only be of the launch
-    of the previous tick. `started` is by how many more instances run than at the last reading: of those that
-    boot no more, as many are ready, the oldest first. The others failed or were cancelled. What boots beyond
-    the known launches was launched just now.
+    of the previous tick, those from the warm pool last. `started` is by how many more instances run than at
+    the last reading: of those that boot no more, as many are ready, the oldest first, where a start from the
+    warm pool counts as `lead_s` older. The others failed or were cancelled. What boots beyond the known
+    launches was launched just now, from the warm pool as far as that had instances.
     """
     launches, ready, since_s = list(state.launches), list(state.ready), state.ready_since_s
-    if launches and launches[-1].at_s == state.read_s:
-        newest = launches.pop()
+    for newest in [one for one in reversed(launches) if one.at_s == state.read_s]:
+        launches.remove(newest)
         if newest.instances > refused:
-            launches.append(Launch(at_s=newest.at_s, instances=newest.instances - refused))
+            launches.append(replace(newest, instances=newest.instances - refused))
+        refused = max(0, refused - newest.instances)
+    launches.sort(key=lambda one: one.at_s - (lead_s if one.warm else 0.0))
     finished = sum(one.instances for one in launches) - booting
     while finished > 0:
         oldest = launches.pop(0)
         took = min(finished, oldest.instances)
         if (newly_ready := min(took, started)) > 0:
-            ready.append(BootSamples(boot_s=now_s - oldest.at_s, weight=newly_ready))
+            ready.append(BootSamples(boot_s=now_s - oldest.at_s, weight=newly_ready, warm=oldest.warm))
         started -= newly_ready
         finished -= took
         if took < oldest.instances:
-            launches.insert(0, Launch(at_s=oldest.at_s, instances=oldest.instances - took))
+            launches.insert(0, replace(oldest, instances=oldest.instances - took))
     if finished < 0:
-        launches.append(Launch(at_s=now_s, instances=-finished))
+        launches += launches_at(now_s, -finished, warm=state.warm)
     launches = _coarser(launches, now_s)
     if not ready:
         return Booting(launches=tuple(launches))
@@ -79,19 +120,39 @@ def booting_launches(
     )
 
 
+def launches_at(at_s: float, instances: int, *, warm: int) -> list[Launch]:
+    """A launch of so many instances while the warm pool has `warm` stopped ones, by kind of start."""
+    kinds = ((True, min(instances, warm)), (False, max(0, instances - warm)))
+    return [Launch(at_s=at_s, instances=count, warm=kind) for kind, count in kinds if count]
+
+
 def _coarser(launches: Sequence[Launch], now_s: float) -> list[Launch]:
     """The launches, oldest first, so that many ticks of slow boots take little memory."""
     parts: list[Launch] = []
-    for one in launches:
-        if parts and one.at_s - parts[-1].at_s <= (now_s - parts[-1].at_s) / LAUNCHES_PER_AGE:
-            parts[-1] = Launch(at_s=parts[-1].at_s, instances=parts[-1].instances + one.instances)
+    for one in sorted(launches, key=lambda one: (not one.warm, one.at_s)):
+        last = parts[-1] if parts and parts[-1].warm is one.warm else None
+        if last and one.at_s - last.at_s <= (now_s - last.at_s) / LAUNCHES_PER_AGE:
+            parts[-1] = replace(last, instances=last.instances + one.instances)
         else:
             parts.append(one)
-    return parts
+    return sorted(parts, key=lambda one: one.at_s)
 
 
 def with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) -> tuple[BootSamples, ...]:
-    """The measured boot times with new ones; old ones fade, so that all weigh MAX_WEIGHT at most."""
+    """The measured boot times with new ones; old ones fade, so that a kind weighs MAX_WEIGHT at most."""
+    if not complete:
+        return tuple(boots)
+    return tuple(
+        sample
+        for kind in (False, True)
+        for sample in _with_samples(
+            [one for one in boots if one.warm is kind], [one for one in complete if one.warm is kind]
+        )
+    )
+
+
+def _with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) -> tuple[BootSamples, ...]:
+    """Those of one kind."""
     if not complete:
         return tuple(boots)
     new = sum(one.weight for one in complete)
@@ -103,13 +164,13 @@ def with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) 
 
 def _rounded(samples: Sequence[tuple[BootSamples, float]]) -> tuple[BootSamples, ...]:
     """Samples, each with a factor for its weight, as one for each rounded boot time, shortest first."""
-    weights: dict[float, float] = {}
+    weights: dict[tuple[bool, float], float] = {}
     for one, factor in samples:
-        boot_s = round(one.boot_s / RESOLUTION_S) * RESOLUTION_S
-        weights[boot_s] = weights.get(boot_s, 0.0) + one.weight * factor
+        key = one.warm, round(one.boot_s / RESOLUTION_S) * RESOLUTION_S
+        weights[key] = weights.get(key, 0.0) + one.weight * factor
     return tuple(
-        BootSamples(boot_s=boot_s, weight=weight)
-        for boot_s, weight in sorted(weights.items())
+        BootSamples(boot_s=boot_s, weight=weight, warm=warm)
+        for (warm, boot_s), weight in sorted(weights.items())
         if weight >= 0.01
     )
 
@@ -128,9 +189,7 @@ def quantiles_s(boots: tuple[BootSamples, ...], prior_s: float) -> tuple[float, 
     return tuple(values)
 
 
-def expected_ready(
-    launches: Sequence[Launch], now_s: float, quantiles: Sequence[float]
-) -> list[tuple[float, float]]:
+def expected_ready(launches: Sequence[Launch], now_s: float, times: BootTimes) -> list[tuple[float, float]]:
     """(moment, instances) at which the booting instances are expected to be ready, earliest first.
 
     An instance that has booted longer than every quantile is expected now, and after LOST_AFTER times the
@@ -139,6 +198,7 @@ def expected_ready(
     expected: list[tuple[float, float]] = []
     for launch in launches:
         age_s = now_s - launch.at_s
+        quantiles = times.of(warm=launch.warm)
         left = [boot_s for boot_s in quantiles if boot_s > age_s]
         if left:
             share = launch.instances / len(left)

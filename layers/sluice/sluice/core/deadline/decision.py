@@ -8,17 +8,16 @@ readings found the queue empty.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sluice.core.bounds import clamp, effective_bounds
 from sluice.core.deadline.arrivals import OVERDUE_MEMORY_S, rate_per_s
-from sluice.core.deadline.boots import LOST_AFTER, expected_ready, quantiles_s
+from sluice.core.deadline.boots import LOST_AFTER, BootTimes, boot_times, expected_ready, launches_at
 from sluice.core.deadline.groups import max_instances
 from sluice.core.deadline.memory import Tick, booting_instances, next_state
 from sluice.core.deadline.plan import MIN_WORK_SHARE, Cohort, Shortage, Supply, fewest_launches
 from sluice.core.deadline.promise import why_out_of_reach
-from sluice.core.deadline.state import EngineState, Launch
+from sluice.core.deadline.state import EngineState
 from sluice.core.holds import blocked_by, both_bounds, why_unserved
 from sluice.core.model import (
     Backlog,
@@ -89,7 +88,7 @@ def decide_scale(
         before=state,
         after=after,
         tick=tick,
-        boots_s=quantiles_s(after.boots, deadline.boot_s),
+        boots=boot_times(after.boots, deadline.boot_s),
     )
     wanted = _wanted(plan)
     if (since_s := _surplus_since_s(plan, wanted)) != after.surplus_since_s:
@@ -138,8 +137,7 @@ class _Plan:
     before: EngineState | None
     after: EngineState
     tick: Tick
-    boots_s: Sequence[float]
-    """Equally likely boot times, shortest first."""
+    boots: BootTimes
 
     @property
     def now_s(self) -> float:
@@ -152,7 +150,7 @@ class _Plan:
 
     @property
     def mean_boot_s(self) -> float:
-        return sum(self.boots_s) / len(self.boots_s)
+        return self.boots.mean_s
 
     @property
     def booting(self) -> int:
@@ -161,8 +159,11 @@ class _Plan:
     @property
     def expected(self) -> int:
         """Booting instances that may still become ready."""
-        waits_s = LOST_AFTER * self.boots_s[-1]
-        return sum(one.instances for one in self.after.launches if self.now_s - one.at_s <= waits_s)
+        return sum(
+            one.instances
+            for one in self.after.launches
+            if self.now_s - one.at_s <= LOST_AFTER * self.boots.of(warm=one.warm)[-1]
+        )
 
     @property
     def started(self) -> int:
@@ -249,7 +250,7 @@ def _shortage(plan: _Plan) -> Shortage | None:
         idle_slots=running_slots - busy_slots,
         booting=[
             (moment, instances * slots)
-            for moment, instances in expected_ready(plan.after.launches, now_s, plan.boots_s)
+            for moment, instances in expected_ready(plan.after.launches, now_s, plan.boots)
         ],
         processing=plan.tick.processing,
     )
@@ -259,8 +260,18 @@ def _shortage(plan: _Plan) -> Shortage | None:
         Cohort(since_s=one.since_s, due_s=one.since_s + within_s, messages=one.messages)
         for one in plan.after.waiting
     ]
-    launch = [(now_s + boot_s, slots / len(plan.boots_s)) for boot_s in plan.boots_s]
-    return fewest_launches(cohorts, supply, launch=launch, min_work_s=MIN_WORK_SHARE * deadline.promise_s)
+    cold, warm = (
+        [(now_s + boot_s, slots / len(boots_s)) for boot_s in boots_s]
+        for boots_s in (plan.boots.cold_s, plan.boots.warm_s)
+    )
+    return fewest_launches(
+        cohorts,
+        supply,
+        launch=cold,
+        warm_launch=warm,
+        warm_instances=plan.after.warm,
+        min_work_s=MIN_WORK_SHARE * deadline.promise_s,
+    )
 
 
 def _without_surplus(plan: _Plan, otherwise: Reason, text: str) -> Wanted:
@@ -349,5 +360,5 @@ def _with_decision(plan: _Plan, state: EngineState, desired: int) -> EngineState
     if plan.workload.mode is not Mode.ACTIVE:
         return state
     launched = desired - plan.capacity.running - plan.booting
-    launch = (Launch(at_s=state.read_s, instances=launched),) if launched > 0 else ()
-    return replace(state, desired=desired, launches=(*state.launches, *launch))
+    launches = launches_at(state.read_s, launched, warm=state.warm) if launched > 0 else []
+    return replace(state, desired=desired, launches=(*state.launches, *launches))

@@ -40,8 +40,13 @@ def encoded(state: EngineState) -> bytes:
         # Each interval ends where the next one begins, the last one at the reading.
         return [_tenths(number) for one in ring for number in (read_s - one.since_s, one.messages)]
 
-    def samples(boots: tuple[BootSamples, ...]) -> list[int]:
-        return [number for one in boots for number in (_tenths(one.boot_s), _tenths(one.weight))]
+    def launches(*, warm: bool) -> list[int | None]:
+        some = [one for one in state.launches if one.warm is warm]
+        return [number for one in some for number in (ago(one.at_s), one.instances)]
+
+    def samples(boots: tuple[BootSamples, ...], *, warm: bool) -> list[int]:
+        some = [one for one in boots if one.warm is warm]
+        return [number for one in some for number in (_tenths(one.boot_s), _tenths(one.weight))]
 
     fields: dict[str, Any] = {
         "v": VERSION,
@@ -54,13 +59,21 @@ def encoded(state: EngineState) -> bytes:
         "recent": arrivals(state.recent),
         "waiting": arrivals(state.waiting),
         "peaks": [number for one in state.peaks for number in (one.block, _whole(one.per_s, THOUSANDTHS))],
-        "launches": [number for one in state.launches for number in (ago(one.at_s), one.instances)],
-        "ready": samples(state.ready),
+        "launches": launches(warm=False),
+        "ready": samples(state.ready, warm=False),
         "ready_since": ago(state.ready_since_s),
-        "boots": samples(state.boots),
+        "boots": samples(state.boots, warm=False),
         "surplus_since": ago(state.surplus_since_s),
         "logged": ago(state.out_of_reach_logged_s),
     }
+    # Left out without a warm pool; a release that knows none ignores them.
+    warm = {
+        "warm": state.warm,
+        "warm_launches": launches(warm=True),
+        "warm_ready": samples(state.ready, warm=True),
+        "warm_boots": samples(state.boots, warm=True),
+    }
+    fields |= {name: value for name, value in warm.items() if value}
     if state.groups is not None:
         fields["groups"] = [
             state.groups.in_flight,
@@ -86,7 +99,7 @@ def encoded_learned(learned: Learned) -> bytes:
     """What was learned, in 25 bytes; single precision is enough for averages."""
     mean_s, variation = math.nan, math.nan
     if learned.processing is not None:
-        mean_s, variation = learned.processing.mean_s, learned.processing.variation
+        mean_s, variation = min(learned.processing.mean_s, MAX_NUMBER), learned.processing.variation
     return LEARNED.pack(
         LEARNED_VERSION, learned.at_s, learned.margin_s, min(learned.messages, MAX_NUMBER), mean_s, variation
     )
@@ -150,6 +163,7 @@ def _state(fields: dict[str, Any]) -> EngineState:
         backlog=Backlog(visible=visible, in_flight=in_flight, delayed=delayed),
         desired=_count(fields["desired"]),
         running=_count(fields["running"]),
+        warm=_count(fields.get("warm", 0)),
         deficit=-_number(fields["deficit"]) / TENTHS,
         recent=_arrivals(fields["recent"], read_s),
         waiting=_arrivals(fields["waiting"], read_s),
@@ -158,12 +172,18 @@ def _state(fields: dict[str, Any]) -> EngineState:
             for block, per_s in _pairs(fields["peaks"])
         ),
         launches=tuple(
-            Launch(at_s=moment(ago), instances=_count(instances))
-            for ago, instances in _pairs(fields["launches"])
+            sorted(
+                (
+                    Launch(at_s=moment(ago), instances=_count(instances), warm=warm)
+                    for name, warm in (("warm_launches", True), ("launches", False))
+                    for ago, instances in _pairs(fields.get(name, []) if warm else fields[name])
+                ),
+                key=lambda one: one.at_s,
+            )
         ),
-        ready=_samples(fields["ready"]),
+        ready=_samples(fields, "ready"),
         ready_since_s=optional(fields["ready_since"]),
-        boots=_samples(fields["boots"]),
+        boots=_samples(fields, "boots"),
         groups=groups,
         surplus_since_s=optional(fields["surplus_since"]),
         out_of_reach_logged_s=optional(fields["logged"]),
@@ -183,9 +203,10 @@ def _arrivals(numbers: list[Any], until_s: float) -> tuple[Arrivals, ...]:
     return tuple(reversed(ring))
 
 
-def _samples(numbers: list[Any]) -> tuple[BootSamples, ...]:
+def _samples(fields: dict[str, Any], name: str) -> tuple[BootSamples, ...]:
     return tuple(
-        BootSamples(boot_s=_number(boot) / TENTHS, weight=_number(weight) / TENTHS)
+        BootSamples(boot_s=_number(boot) / TENTHS, weight=_number(weight) / TENTHS, warm=warm)
+        for numbers, warm in ((fields[name], False), (fields.get(f"warm_{name}", []), True))
         for boot, weight in _pairs(numbers)
     )
 

@@ -11,7 +11,7 @@ from sluice.core.deadline.arrivals import (
     recent_arrivals,
     still_waiting,
 )
-from sluice.core.deadline.boots import booting_launches, with_samples
+from sluice.core.deadline.boots import booting_launches, warm_lead_s, with_samples
 from sluice.core.deadline.groups import next_groups
 from sluice.core.deadline.plan import Processing
 from sluice.core.deadline.state import Arrivals, EngineState
@@ -59,13 +59,21 @@ def next_state(
     refused = max(0, capacity.desired - capacity.running - booting) + max(0, state.desired - capacity.desired)
     # Without a memory nothing is known to have booted.
     started = max(0, capacity.running - state.running) if before is not None else 0
-    boots = booting_launches(state, now_s, booting=booting, refused=refused, started=started)
+    boots = booting_launches(
+        state,
+        now_s,
+        booting=booting,
+        refused=refused,
+        started=started,
+        lead_s=warm_lead_s(state.boots, deadline.boot_s) if any(one.warm for one in state.launches) else 0.0,
+    )
     return EngineState(
         tick_s=tick.scheduled_s,
         read_s=now_s,
         backlog=backlog,
         desired=capacity.desired,
         running=capacity.running,
+        warm=capacity.warm or 0,
         deficit=deficit,
         recent=recent,
         waiting=still_waiting(state.waiting, newest, backlog.visible + backlog.delayed, deadline.promise_s),

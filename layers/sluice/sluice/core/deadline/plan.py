@@ -71,32 +71,57 @@ def fewest_launches(
     supply: Supply,
     *,
     launch: Sequence[tuple[float, float]],
+    warm_launch: Sequence[tuple[float, float]] = (),
+    warm_instances: int = 0,
     min_work_s: float,
 ) -> Shortage | None:
     """The fewest instances to launch with which every cohort (oldest first) starts in time; None for none.
 
     `launch` are (moment, slots) at which an instance launched now is expected to be ready; its slots are
-    spread over those moments. No cohort is due earlier than `min_work_s` after their mean.
+    spread over those moments. The first `warm_instances` are ready as `warm_launch` says instead. No cohort
+    is due earlier than `min_work_s` after the mean of those moments: of the warm ones while these suffice.
     """
-    slots = sum(count for _, count in launch)
-    earliest_s = sum(moment * count for moment, count in launch) / slots + min_work_s
-    mean_s = supply.processing.mean_s
-    ready = _ReadySlots(supply, mean_s)
     total = sum(cohort.messages for cohort in cohorts)
-    if not total or _needed(total, supply) <= ready.starts_by(max(cohorts[0].due_s, earliest_s)):
+    if not total:
+        return None
+    cold = _Start(launch, supply, min_work_s)
+    warm = _Start(warm_launch, supply, min_work_s) if warm_instances else cold
+    if _needed(total, supply) <= warm.ready.starts_by(warm.due_s(cohorts[0])):
         return None  # all of them start before the first is due
     waiting, worst = 0.0, None
     for cohort in cohorts:
         waiting += cohort.messages
-        moment_s = max(cohort.due_s, earliest_s)
-        missing = _needed(waiting, supply) - ready.starts_by(moment_s)
+        needed = _needed(waiting, supply)
+        moment_s = warm.due_s(cohort)
+        missing = needed - warm.ready.starts_by(moment_s)
         if missing <= ROUNDING:
             continue
-        each = sum(count * starts(moment_s - ready_s, mean_s) for ready_s, count in launch)
-        instances = math.ceil(missing / each - ROUNDING)
+        instances = math.ceil(missing / warm.each(moment_s) - ROUNDING)
+        if 0 < warm_instances < instances:
+            moment_s = cold.due_s(cohort)
+            beyond = needed - cold.ready.starts_by(moment_s) - warm_instances * warm.each(moment_s)
+            instances = warm_instances + max(0, math.ceil(beyond / cold.each(moment_s) - ROUNDING))
         if worst is None or instances > worst.instances:
             worst = Shortage(instances=instances, cohort=cohort, messages=missing)
     return worst
+
+
+class _Start:
+    """A kind of start: when its instances are ready, and what one of them starts by a moment."""
+
+    def __init__(self, launch: Sequence[tuple[float, float]], supply: Supply, min_work_s: float) -> None:
+        slots = sum(count for _, count in launch)
+        self._earliest_s = sum(moment * count for moment, count in launch) / slots + min_work_s
+        self._launch, self._mean_s = launch, supply.processing.mean_s
+        self.ready = _ReadySlots(supply, self._mean_s)
+
+    def due_s(self, cohort: Cohort) -> float:
+        """When the cohort is due: late ones once an instance of this kind has worked for a while."""
+        return max(cohort.due_s, self._earliest_s)
+
+    def each(self, moment_s: float) -> float:
+        """Messages that an instance launched now starts by this moment."""
+        return sum(count * starts(moment_s - ready_s, self._mean_s) for ready_s, count in self._launch)
 
 
 def _needed(messages: float, supply: Supply) -> float:

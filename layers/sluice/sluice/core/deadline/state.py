@@ -41,6 +41,8 @@ class Launch:
 
     at_s: float
     instances: int
+    warm: bool = False
+    """Whether they were started from the warm pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class BootSamples:
 
     boot_s: float
     weight: float
+    warm: bool = False
+    """Whether they were started from the warm pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,8 @@ class EngineState:
     """The desired count that this tick asked for."""
     running: int = 0
     """Instances that ran at the reading."""
+    warm: int = 0
+    """Stopped instances of the warm pool at the reading; 0 where that is unknown."""
     deficit: float = 0.0
     """Messages by which earlier arrivals were estimated too high, as a number <= 0."""
     recent: tuple[Arrivals, ...] = ()
@@ -85,13 +91,13 @@ class EngineState:
     peaks: tuple[Peak, ...] = ()
     """The highest arrival rate of each ten minutes of the last hour, oldest first."""
     launches: tuple[Launch, ...] = ()
-    """Oldest first."""
+    """Oldest first, those from the warm pool first."""
     ready: tuple[BootSamples, ...] = ()
     """Boot times that do not count yet: launches that booted beside them still boot."""
     ready_since_s: float | None = None
     """When the first of `ready` was ready."""
     boots: tuple[BootSamples, ...] = ()
-    """Boot times measured so far, shortest first."""
+    """Boot times measured so far, cold ones first, shortest first."""
     groups: Groups | None = None
     """None for a standard queue."""
     surplus_since_s: float | None = None
