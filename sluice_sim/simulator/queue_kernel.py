@@ -45,7 +45,7 @@ MINUTE_S = 60.0
     IDLE,
     FREE_BLOCKS,
 ) = range(11)
-COUNTS = 11
+COUNTS = FREE_BLOCKS + 1
 
 
 class Messages(NamedTuple):

@@ -418,7 +418,9 @@ def test_the_metadata_announces_no_termination() -> None:
 
 
 class DyingWorker:
-    """A worker that dies when the test says so."""
+    """A worker that dies when the test says so, and protects no instance."""
+
+    protected = False
 
     def __init__(self) -> None:
         self.alive = True

@@ -300,6 +300,11 @@ def test_each_kind_of_start_has_boot_times_of_its_own() -> None:
     assert warm_lead_s(measured, 180) == 135
 
 
+def test_until_a_start_from_the_warm_pool_is_measured_it_is_taken_to_save_half_of_a_boot() -> None:
+    assert warm_lead_s((), 180) == 90
+    assert warm_lead_s(samples((60, 1e6)), 180) == 30
+
+
 def test_a_start_from_the_pool_counts_as_a_cold_one_until_it_was_measured() -> None:
     assert boot_times((), 180) == times(*[180.0] * QUANTILES)
 

@@ -2,8 +2,8 @@
 
 AWS shows how many instances boot, not since when and never until when. Launches are remembered by tick and by
 kind of start: cold, or from the warm pool. The instance that is expected first is taken to be ready first. Of
-launches that overlap, the fast instances are seen first
-and would bias the estimate: boot times count only once every launch that booted beside them is ready, too.
+launches that overlap, the fast instances are seen first and would bias the estimate: boot times count only
+once every launch that booted beside them is ready, too.
 """
 
 from __future__ import annotations
