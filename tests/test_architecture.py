@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LAYER = ROOT / "layers/sluice/sluice"
 WORKER = ROOT / "sluice_worker"
-PURE_LIBRARY = {"__future__", "collections", "dataclasses", "datetime", "enum", "math", "zlib"}
+PURE_LIBRARY = {"__future__", "collections", "dataclasses", "datetime", "enum", "math", "struct", "zlib"}
 # The deadline engine's memory is bytes of compressed JSON, whose values have any type until they are checked;
 # the engine caches a function of its arguments alone.
 PURE_LIBRARY_OF_THE_LAYER = PURE_LIBRARY | {"functools", "json", "typing"}

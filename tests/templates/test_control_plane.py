@@ -87,6 +87,7 @@ def test_a_function_gets_the_variables_it_needs_and_no_others(
             "SLUICE_TICK_QUEUE_URL": url("TickQueue"),
             "SLUICE_STATE_TABLE": "EngineStateTable",
         },
+        "retune_target": {"SLUICE_STATE_TABLE": "EngineStateTable"},
     }
     assert (properties["Handler"], properties["Runtime"]) == ("app.handler", "python3.13")
     assert properties["Environment"]["Variables"] == {
