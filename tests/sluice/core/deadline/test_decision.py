@@ -444,6 +444,27 @@ def test_a_promise_that_can_be_kept_is_not_warned_of(served: Workload) -> None:
     assert scale(observe(of=fleet(1)), served=served).warning is None
 
 
+def test_a_promise_is_within_reach_while_the_warm_pool_has_instances_that_start_in_time() -> None:
+    """A start within 100 s needs 65 s from the pool, and 200 s without it."""
+    served = deadline_workload(settings=deadline(promise_s=100))
+
+    def warning(warm: int | None, boots: tuple[BootSamples, ...]) -> Decision | None:
+        return scale(observe(of=fleet(warm=warm)), after(boots=boots), served=served).warning
+
+    assert warning(3, WARM_BOOTS) is None
+    for warm, boots in ((0, WARM_BOOTS), (None, WARM_BOOTS), (3, ())):
+        told = warning(warm, boots)
+        assert told is not None
+        assert "a boot of 180 s, a tick" in told.detail
+
+
+def test_a_promise_shorter_than_a_start_from_the_warm_pool_is_out_of_reach() -> None:
+    served = deadline_workload(settings=deadline(promise_s=60))
+    told = scale(observe(of=fleet(warm=3)), after(boots=WARM_BOOTS), served=served).warning
+    assert told is not None
+    assert "a boot of 45 s from the warm pool" in told.detail
+
+
 def test_a_fleet_out_of_reach_is_kept_for_the_highest_rate() -> None:
     served = deadline_workload(settings=deadline(promise_s=60))
     state = after(desired=9, peaks=(Peak(block=int(NOW_S // 600), per_s=1.0),))

@@ -158,17 +158,25 @@ def test_a_launch_of_the_stored_tick_is_still_recognised_as_its_own() -> None:
 
 
 def traffic(
-    seed: int, *, per_s: float, most: int, promise_s: float = 300, tick_s: int = 10, sigma: float = 0.7
+    seed: int,
+    *,
+    per_s: float,
+    most: int,
+    promise_s: float = 300,
+    tick_s: int = 10,
+    sigma: float = 0.7,
+    pool: int = 0,
 ) -> tuple[int, int]:
     """(bytes, cohorts) of the largest state in an hour of bursty traffic, on `most` instances at most.
 
     Arrivals of a tick are log-normal around `per_s`, with this standard deviation of their logarithm.
-    Instances boot for 60 to 540 s, and ticks read the queue up to a second early or late.
+    Instances boot for 60 to 540 s, and ticks read the queue up to a second early or late. A warm pool of
+    `pool` instances, ready in 20 to 180 s, takes up one for each that a tick ends.
     """
     chance = random.Random(seed)
     settings = deadline(promise_s=promise_s, boot_s=300, tick_s=tick_s)
     workload, bounds = deadline_workload(max_instances=most, settings=settings), Bounds(min=0, max=most)
-    state, now_s, waiting, running = None, NOW_S, 0.0, 0
+    state, now_s, waiting, running, warm = None, NOW_S, 0.0, 0, pool
     boots_end_s: list[float] = []
     largest = (0, 0)
     for _ in range(3600 // tick_s):
@@ -180,7 +188,7 @@ def traffic(
         in_flight = int(min(running, waiting))
         waiting -= min(waiting, in_flight * elapsed_s / 5)
         booting = len(boots_end_s)
-        fleet = capacity(running + booting, running, booting=booting, bounds=bounds)
+        fleet = capacity(running + booting, running, booting=booting, bounds=bounds, warm=warm)
         tick = Tick(scheduled_s=now_s - chance.random(), now_s=now_s, processing=Processing(mean_s=5))
         observed = observation(int(waiting), in_flight, fleet=fleet)
         scaling = decide_scale(workload, observed, state, tick)
@@ -189,8 +197,11 @@ def traffic(
         largest = max(largest, (len(data), len(scaling.state.waiting)))
         state = decoded(data)
         if (desired := scaling.decision.desired) is not None:
-            launched = desired - running - booting
-            boots_end_s += [now_s + chance.uniform(60, 540) for _ in range(launched)]
+            launched = max(0, desired - running - booting)
+            from_pool = min(launched, warm)
+            boots_end_s += [now_s + chance.uniform(20, 180) for _ in range(from_pool)]
+            boots_end_s += [now_s + chance.uniform(60, 540) for _ in range(launched - from_pool)]
+            warm = min(pool, warm - from_pool + max(0, running - desired))
             running = min(running, desired)
     return largest
 
@@ -218,6 +229,13 @@ def test_a_state_takes_at_most_a_kilobyte_in_a_lasting_overload(per_s: float, mo
 @pytest.mark.parametrize("most", [8, 30_000])
 def test_a_state_takes_at_most_a_kilobyte_whatever_the_magnitude_of_arrivals(most: int, tick_s: int) -> None:
     size, _ = traffic(1, per_s=100, most=most, tick_s=tick_s, sigma=4)
+    assert size <= 1024
+
+
+@pytest.mark.parametrize(("per_s", "most", "pool"), [(0.5, 1000, 3), (50, 1000, 100), (2000, 30_000, 2000)])
+def test_a_state_takes_at_most_a_kilobyte_beside_a_warm_pool(per_s: float, most: int, pool: int) -> None:
+    """Launches and boot times of both kinds."""
+    size, _ = traffic(1, per_s=per_s, most=most, pool=pool)
     assert size <= 1024
 
 

@@ -21,6 +21,14 @@ def test_a_promise_that_launches_cannot_keep_is_explained_with_three_ways_out() 
     )
 
 
+def test_a_promise_that_starts_from_the_warm_pool_cannot_keep_is_explained_by_their_boot() -> None:
+    problem = why_out_of_reach(deadline(promise_s=60, margin_s=15), 45, warm=True)
+    assert problem == (
+        "a start within 60 s needs 76 s: a boot of 45 s from the warm pool, a tick of 10 s, a margin of "
+        "15 s, and 6 s for messages before it. Set a minimum above zero or promise a longer latency"
+    )
+
+
 def test_the_measured_boot_counts_and_not_the_documents() -> None:
     settings = deadline(promise_s=100, boot_s=180)
     assert why_out_of_reach(settings, 80) is None

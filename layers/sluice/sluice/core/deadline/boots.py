@@ -59,10 +59,9 @@ class BootTimes:
         """Those of one kind."""
         return self.warm_s if warm else self.cold_s
 
-    @property
-    def mean_s(self) -> float:
-        """Of a cold boot."""
-        return sum(self.cold_s) / len(self.cold_s)
+    def mean_s(self, *, warm: bool) -> float:
+        """The mean of one kind."""
+        return sum(self.of(warm=warm)) / len(self.of(warm=warm))
 
 
 def boot_times(boots: Sequence[BootSamples], prior_s: float) -> BootTimes:
@@ -75,8 +74,8 @@ def warm_lead_s(boots: Sequence[BootSamples], prior_s: float) -> float:
     """By how many seconds a start from the warm pool is ready sooner than a cold one, on average."""
     times = boot_times(boots, prior_s)
     if not any(one.warm for one in boots):
-        return WARM_LEAD_RATIO * times.mean_s
-    return times.mean_s - sum(times.warm_s) / len(times.warm_s)
+        return WARM_LEAD_RATIO * times.mean_s(warm=False)
+    return times.mean_s(warm=False) - times.mean_s(warm=True)
 
 
 def booting_launches(

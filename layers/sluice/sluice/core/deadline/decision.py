@@ -150,7 +150,7 @@ class _Plan:
 
     @property
     def mean_boot_s(self) -> float:
-        return self.boots.mean_s
+        return self.boots.mean_s(warm=False)
 
     @property
     def booting(self) -> int:
@@ -191,8 +191,13 @@ class _Plan:
 
     @property
     def out_of_reach(self) -> str | None:
-        """Why the promise cannot be kept from zero instances."""
-        return why_out_of_reach(self.deadline, self.mean_boot_s)
+        """Why the promise cannot be kept from zero instances.
+
+        The first launches come from the warm pool while that has instances; it counts once a start from it
+        was measured.
+        """
+        warm = self.after.warm > 0 and any(one.warm for one in self.after.boots)
+        return why_out_of_reach(self.deadline, self.boots.mean_s(warm=warm), warm=warm)
 
 
 Wanted = tuple[int | None, Reason, str]

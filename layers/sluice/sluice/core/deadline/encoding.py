@@ -175,10 +175,9 @@ def _state(fields: dict[str, Any]) -> EngineState:
             sorted(
                 (
                     Launch(at_s=moment(ago), instances=_count(instances), warm=warm)
-                    for name, warm in (("warm_launches", True), ("launches", False))
-                    for ago, instances in _pairs(fields.get(name, []) if warm else fields[name])
+                    for ago, instances, warm in _by_kind(fields, "launches")
                 ),
-                key=lambda one: one.at_s,
+                key=lambda one: (one.at_s, not one.warm),
             )
         ),
         ready=_samples(fields, "ready"),
@@ -206,9 +205,14 @@ def _arrivals(numbers: list[Any], until_s: float) -> tuple[Arrivals, ...]:
 def _samples(fields: dict[str, Any], name: str) -> tuple[BootSamples, ...]:
     return tuple(
         BootSamples(boot_s=_number(boot) / TENTHS, weight=_number(weight) / TENTHS, warm=warm)
-        for numbers, warm in ((fields[name], False), (fields.get(f"warm_{name}", []), True))
-        for boot, weight in _pairs(numbers)
+        for boot, weight, warm in _by_kind(fields, name)
     )
+
+
+def _by_kind(fields: dict[str, Any], name: str) -> list[tuple[Any, Any, bool]]:
+    """The pairs of both kinds of start and whether they are from a warm pool, cold ones first."""
+    kinds = ((fields[name], False), (fields.get(f"warm_{name}", []), True))
+    return [(one, other, warm) for numbers, warm in kinds for one, other in _pairs(numbers)]
 
 
 def _pairs(numbers: list[Any]) -> list[tuple[Any, Any]]:
