@@ -35,15 +35,17 @@ from sluice_report.quantities import share as percentage  # noqa: E402
 from sluice_sim import policies  # noqa: E402
 from sluice_sim.simulator.run import Load  # noqa: E402
 from sluice_sim.study.experiment import (  # noqa: E402
+    BoundSettings,
     Experiment,
     Generated,
+    LoadSettings,
     bound_of,
     bound_settings,
     load_of,
     run_experiment,
     trace_of,
 )
-from sluice_sim.study.result import measure  # noqa: E402
+from sluice_sim.study.result import Measured, measure  # noqa: E402
 from sluice_sim.template import deployment  # noqa: E402
 from sluice_sim.workloads.service_times import Boot  # noqa: E402
 
@@ -186,23 +188,42 @@ def measured(
     *,
     on_done: Callable[[float], None] = lambda _: None,
 ) -> list[Figures]:
-    """Simulate every variant on every trace in every condition with every seed, spread over the cores."""
+    """Simulate every variant on every trace in every condition with every seed, spread over the cores.
+
+    Runs with the same load and the same settings of the bound share one bound.
+    """
+    cells = [
+        (name, _experiment(trace, condition, variant, seed), condition, variant)
+        for seed in range(1, seeds + 1)
+        for name, trace in traces.items()
+        for condition in conditions
+        for variant in variants
+    ]
     with workers() as pool:
-        futures = [
-            pool.submit(_run, name, trace, condition, variant, seed)
-            for seed in range(1, seeds + 1)
-            for name, trace in traces.items()
-            for condition in conditions
-            for variant in variants
-        ]
+        bounds = {
+            key: pool.submit(_bound_hours, *key)
+            for key in dict.fromkeys(_bound_key(name, experiment) for name, experiment, _, _ in cells)
+        }
+        runs = [pool.submit(_run, name, experiment, variant) for name, experiment, _, variant in cells]
+        futures = [*bounds.values(), *runs]
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
             on_done(done / len(futures))
-    return [future.result() for future in futures]
+    return [
+        Figures(
+            variant=variant.name,
+            condition=condition.name,
+            trace=name,
+            seed=experiment.seed,
+            attainment=run.result().attainment or 0.0,
+            cost_ratio=run.result().instance_hours / bounds[_bound_key(name, experiment)].result(),
+        )
+        for run, (name, experiment, condition, variant) in zip(runs, cells, strict=True)
+    ]
 
 
-def _run(name: str, trace: Path | Generated, condition: Condition, variant: Variant, seed: int) -> Figures:
-    experiment = Experiment(
+def _experiment(trace: Path | Generated, condition: Condition, variant: Variant, seed: int) -> Experiment:
+    return Experiment(
         root=ROOT,
         parameters={
             **deployment.environments(ROOT)["transcription"],
@@ -219,23 +240,29 @@ def _run(name: str, trace: Path | Generated, condition: Condition, variant: Vari
         warm_reuse=variant.warm_reuse,
         **condition.settings,
     )
-    read = trace_of(experiment.load_settings)
-    load = load_of(experiment.load_settings, read)
-    if name == "nasa":
-        load = first_days(load, NASA_DAYS)
+
+
+def _run(name: str, experiment: Experiment, variant: Variant) -> Measured:
+    load, start_s = _load(name, experiment.load_settings)
     with _patched(variant):
-        numbers = measure(run_experiment(experiment, load, read.start_s))
-    # That of the fleet without a pool, so that the ratios of all pools compare.
-    settings = bound_settings(replace(experiment, warm_pool=0), load.mean_service_s)
-    bound = bound_of(settings, load)
-    return Figures(
-        variant=variant.name,
-        condition=condition.name,
-        trace=name,
-        seed=seed,
-        attainment=numbers.attainment or 0.0,
-        cost_ratio=numbers.instance_hours / bound.instance_hours,
-    )
+        return measure(run_experiment(experiment, load, start_s))
+
+
+def _bound_key(name: str, experiment: Experiment) -> tuple[str, LoadSettings, BoundSettings]:
+    """What the bound depends on. It is that of the fleet without a pool, so that all pools compare."""
+    without_pool = replace(experiment, warm_pool=0)
+    return name, experiment.load_settings, bound_settings(without_pool, experiment.duration_s)
+
+
+def _bound_hours(name: str, settings: LoadSettings, bound: BoundSettings) -> float:
+    return bound_of(bound, _load(name, settings)[0]).instance_hours
+
+
+def _load(name: str, settings: LoadSettings) -> tuple[Load, float | None]:
+    """The messages, of nasa those of its first week, and when the trace begins."""
+    trace = trace_of(settings)
+    load = load_of(settings, trace)
+    return (first_days(load, NASA_DAYS) if name == "nasa" else load), trace.start_s
 
 
 def first_days(load: Load, days: float) -> Load:

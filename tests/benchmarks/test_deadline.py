@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +27,20 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadline, "workers", lambda: ThreadPoolExecutor(1))
 
 
-def test_in_every_condition_bursts_start_in_time_within_the_cost_limit() -> None:
+def test_in_every_condition_bursts_start_in_time_within_the_cost_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed: list[float] = []
+
+    def recorded(*key: Any) -> float:
+        computed.append(bound_hours(*key))
+        return computed[-1]
+
+    bound_hours = deadline._bound_hours
+    monkeypatch.setattr(deadline, "_bound_hours", recorded)
     figures = deadline.measured(TRACES, CONDITIONS, [DEPLOYED], 1)
     assert deadline.missed(figures, CONDITIONS) == []
+    assert len(computed) == len(set(computed)), "conditions that change neither load nor boot share a bound"
     assert {one.condition for one in figures} == {condition.name for condition in CONDITIONS}
 
 
