@@ -77,6 +77,10 @@ class InstanceLifecycle(Protocol):
         """Why this instance must not work, or None while it may; SluiceError if that is unknown."""
         ...
 
+    def complete_launch_hook(self) -> None:
+        """Complete the launch hook if it waits: a worker runs here; SluiceError if that failed."""
+        ...
+
     def extend_hook(self) -> None:
         """Restart the timeout of the termination hook while draining; SluiceError if that failed."""
         ...

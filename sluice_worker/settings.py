@@ -150,6 +150,11 @@ class Settings(BaseModel):
     lifecycle_hook: str | None = Field(
         None, min_length=1, description="Name of its termination hook, which is completed after a drain."
     )
+    launch_hook: str | None = Field(
+        None,
+        min_length=1,
+        description="Name of its launch hook, which is completed when the worker begins to receive.",
+    )
     cluster: EcsName | None = Field(None, description="Name of the ECS cluster, not its ARN.")
     service: EcsName | None = Field(None, description="Name of the ECS service that the task belongs to.")
     protect: bool = Field(True, description="Protect a busy instance or task when its fleet shrinks.")
@@ -240,6 +245,10 @@ class Settings(BaseModel):
             (
                 self.lifecycle_hook is not None and self.auto_scaling_group is None,
                 "lifecycle_hook needs auto_scaling_group",
+            ),
+            (
+                self.launch_hook is not None and self.auto_scaling_group is None,
+                "launch_hook needs auto_scaling_group",
             ),
             (
                 self.max_attempts is not None and self.dead_letter_queue is None,

@@ -23,9 +23,9 @@ from sluice_worker.naming import identity
 from sluice_worker.ports import InstanceLifecycle, MetricSink, Protection
 from sluice_worker.runtime.handler_runner import Handler
 from sluice_worker.runtime.lifecycle import (
+    LifecycleWatcher,
     PeriodicTask,
     ScaleInProtector,
-    TerminationWatcher,
 )
 from sluice_worker.runtime.worker import Worker
 from sluice_worker.settings import Settings, Sink
@@ -193,7 +193,7 @@ def lifecycle_tasks(
     if platform.protection is not None and settings.protect:
         tasks.append(ScaleInProtector(platform.protection, busy, idle_s=settings.protection_idle_s))
     if platform.lifecycle is not None:
-        tasks.append(TerminationWatcher(platform.lifecycle, on_out_of_service))
+        tasks.append(LifecycleWatcher(platform.lifecycle, on_out_of_service))
     for task in tasks:
         task.start()
     try:
@@ -218,6 +218,7 @@ def detect_platform(settings: Settings) -> Platform:
             InstanceMetadata(),
             group=settings.auto_scaling_group,
             hook=settings.lifecycle_hook,
+            launch_hook=settings.launch_hook,
         )
         return Platform(protection=platform, lifecycle=platform)
     agent_uri = os.environ.get(AGENT_VARIABLE)

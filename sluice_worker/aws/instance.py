@@ -1,4 +1,4 @@
-"""An EC2 instance of an Auto Scaling group: its scale-in protection, lifecycle state and termination hook."""
+"""An EC2 instance of an Auto Scaling group: its scale-in protection, lifecycle state and hooks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import boto3
 from botocore.config import Config
 
 from sluice.aws.errors import aws_errors
-from sluice.errors import TransientError
+from sluice.errors import ConfigError, TransientError
 from sluice_worker.aws.metadata import InstanceMetadata
 from sluice_worker.core import instance_state
 from sluice_worker.core.instance_state import OutOfService
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
+
+MAX_LAUNCH_REFUSALS = 12
+"""Refused completions of a launch after which none is tried. AWS refuses one of a hook that does not wait
+yet, as it does one of an instance that was launched long ago."""
 
 
 def client(region: str | None = None) -> AutoScalingClient:
@@ -35,11 +39,20 @@ class GroupInstance:
     expires_after_s = float("inf")
 
     def __init__(
-        self, client: AutoScalingClient, metadata: InstanceMetadata, *, group: str, hook: str | None
+        self,
+        client: AutoScalingClient,
+        metadata: InstanceMetadata,
+        *,
+        group: str,
+        hook: str | None,
+        launch_hook: str | None = None,
     ) -> None:
-        self._client, self._metadata, self._group, self._hook = client, metadata, group, hook
+        """`hook` is the group's termination hook."""
+        self._client, self._metadata, self._group = client, metadata, group
+        self._hook, self._launch_hook = hook, launch_hook
         self._target_state: str | None = None
         self._hook_waits = False
+        self._launch_refusals_left = 0
 
     @cached_property
     def _instance_id(self) -> str:
@@ -71,6 +84,8 @@ class GroupInstance:
         state = self._metadata.get("autoscaling/target-lifecycle-state")
         if state != self._target_state:
             self._hook_waits = instance_state.termination_hook_runs(self._target_state, state)
+            may_wait = instance_state.launch_hook_runs(self._target_state, state)
+            self._launch_refusals_left = MAX_LAUNCH_REFUSALS if may_wait else 0
             self._target_state = state
         return instance_state.out_of_service(state, self._group, interrupted=interrupted)
 
@@ -87,11 +102,24 @@ class GroupInstance:
     def complete_hook(self) -> None:
         """CompleteLifecycleAction, once: the group does not wait for the hook's timeout."""
         if self._hook is not None and self._hook_waits:
-            with aws_errors(f"completing the lifecycle action of {self._group}"):
-                self._client.complete_lifecycle_action(
-                    AutoScalingGroupName=self._group,
-                    LifecycleHookName=self._hook,
-                    InstanceId=self._instance_id,
-                    LifecycleActionResult="CONTINUE",
-                )
+            self._complete(self._hook)
             self._hook_waits = False
+
+    def complete_launch_hook(self) -> None:
+        """CompleteLifecycleAction, once for each launch; after MAX_LAUNCH_REFUSALS not again."""
+        if self._launch_hook is not None and self._launch_refusals_left:
+            try:
+                self._complete(self._launch_hook)
+            except ConfigError:
+                self._launch_refusals_left -= 1
+                raise
+            self._launch_refusals_left = 0
+
+    def _complete(self, hook: str) -> None:
+        with aws_errors(f"completing the lifecycle action {hook} of {self._group}"):
+            self._client.complete_lifecycle_action(
+                AutoScalingGroupName=self._group,
+                LifecycleHookName=hook,
+                InstanceId=self._instance_id,
+                LifecycleActionResult="CONTINUE",
+            )

@@ -41,6 +41,16 @@ def out_of_service(target_state: str | None, group: str, *, interrupted: bool) -
     return OutOfService(reason=f"{group} takes the instance out of service ({target_state})", for_good=False)
 
 
+def launch_hook_runs(before: str | None, target_state: str | None) -> bool:
+    """Whether a group's launch hook may wait for the instance, now that its target state has changed.
+
+    On the way into service, and on the way into a warm pool before that. `before` None: the process has just
+    started, maybe on an instance that was launched long ago and for which no hook waits.
+    """
+    enters_pool = before is None and target_state is not None and target_state.startswith(WARM_POOL)
+    return target_state == IN_SERVICE or (enters_pool and target_state not in TERMINATED)
+
+
 def termination_hook_runs(before: str | None, target_state: str | None) -> bool:
     """Whether a group's termination hook may wait for the instance, now that its target state has changed.
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from sluice.errors import SluiceError
 from sluice_worker.ports import InstanceLifecycle
+from sluice_worker.runtime.lifecycle import HOOK_WAITS, LAUNCH_HOOK_WAITS, AwsCall
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ def _wait_in_service(lifecycle: InstanceLifecycle, ended: threading.Event) -> bo
     began_at = time.monotonic()
     known = is_failing = False
     logged = ""
+    launch_call = AwsCall(LAUNCH_HOOK_WAITS)
     while not ended.is_set():
         try:
             out = lifecycle.out_of_service()
@@ -96,18 +98,12 @@ def _wait_in_service(lifecycle: InstanceLifecycle, ended: threading.Event) -> bo
                 return True
             if out.for_good:
                 log.info("nothing is received any more: %s", out.reason)
-                _complete_hook(lifecycle)
+                # Nothing runs here: the group need not wait.
+                AwsCall(HOOK_WAITS).attempt(lifecycle.complete_hook)
                 return False
+            launch_call.attempt(lifecycle.complete_launch_hook)
             if out.reason != logged:
                 log.info("%s: nothing is received until it is in service", out.reason)
             logged = out.reason
         ended.wait(CHECK_INTERVAL_S)
     return False
-
-
-def _complete_hook(lifecycle: InstanceLifecycle) -> None:
-    """Complete the termination hook at once: the group need not wait for an instance where nothing runs."""
-    try:
-        lifecycle.complete_hook()
-    except SluiceError as refused:
-        log.warning("%s; the lifecycle hook's own timeout counts", refused)

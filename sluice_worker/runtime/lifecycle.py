@@ -1,4 +1,4 @@
-"""Tasks beside the work: scale-in protection while busy, and watching for the end of the instance.
+"""Tasks beside the work: scale-in protection while busy, and watching the lifecycle of the instance.
 
 AWS is called for protection when the worker becomes busy or idle and before the protection expires; for the
 instance's lifecycle state every few seconds. No task ever stops the work or delays its end by more than a few
@@ -33,6 +33,8 @@ HOOK_EXTENSION_S = 20.0
 JITTER = 0.2
 """The share by which times are spread at random, so that workers woken by one burst do not call AWS
 together."""
+HOOK_WAITS = "the lifecycle hook's own timeout counts"
+LAUNCH_HOOK_WAITS = "if the launch hook still waits, its own timeout counts"
 FINISH_TIMEOUT_S = 5.0
 """How long the end of the process waits for a task's last call to AWS."""
 
@@ -99,7 +101,7 @@ class ScaleInProtector(PeriodicTask):
         self._idle_since: float | None = None
         self._release_at = 0.0
         self._not_before = 0.0
-        self._call = _AwsCall("the work goes on, and it is tried again")
+        self._call = AwsCall("the work goes on, and it is tried again")
 
     def check(self, now: float) -> None:
         """Call AWS only if the state changed or the protection is about to expire."""
@@ -130,8 +132,8 @@ class ScaleInProtector(PeriodicTask):
             self._protected, self._not_before = None, now + RETRY_S * (1 + JITTER * self._random_share())
 
 
-class TerminationWatcher(PeriodicTask):
-    """Watches the instance's lifecycle; calls `on_out_of_service` once, with the reason."""
+class LifecycleWatcher(PeriodicTask):
+    """Completes the launch hook and watches for the end; calls `on_out_of_service` once, with the reason."""
 
     def __init__(
         self,
@@ -148,13 +150,16 @@ class TerminationWatcher(PeriodicTask):
         )
         self._out_of_service = False
         self._extend_hook_at = 0.0
-        self._watch_call = _AwsCall(f"asked again every {WATCH_INTERVAL_S:g} s")
-        self._call = _AwsCall("the lifecycle hook's own timeout counts")
+        self._watch_call = AwsCall(f"asked again every {WATCH_INTERVAL_S:g} s")
+        self._launch_call = AwsCall(LAUNCH_HOOK_WAITS)
+        self._call = AwsCall(HOOK_WAITS)
 
     def check(self, now: float) -> None:
-        """Read the lifecycle state; once out of service, also extend the termination hook."""
+        """Read the lifecycle state; complete the launch hook, or extend the termination hook."""
         self._watch_call.attempt(self._watch)
-        if self._out_of_service and now >= self._extend_hook_at:
+        if not self._out_of_service:
+            self._launch_call.attempt(self._lifecycle.complete_launch_hook)
+        elif now >= self._extend_hook_at:
             self._call.attempt(self._lifecycle.extend_hook)
             self._extend_hook_at = now + HOOK_EXTENSION_S * (1 - JITTER * self._random_share())
 
@@ -169,7 +174,7 @@ class TerminationWatcher(PeriodicTask):
             self._on_out_of_service(out.reason)
 
 
-class _AwsCall:
+class AwsCall:
     """Makes calls to AWS that may fail, and logs consecutive failures once."""
 
     def __init__(self, consequence: str) -> None:

@@ -42,6 +42,7 @@ SAMPLES: dict[str, tuple[str, dict[str, str]]] = {
     "delete_linger_s": ("0", {}),
     "auto_scaling_group": ("transcription", {}),
     "lifecycle_hook": ("drain", {"auto_scaling_group": "transcription"}),
+    "launch_hook": ("start", {"auto_scaling_group": "transcription"}),
     "cluster": ("workers", {"service": "queue-proc"}),
     "service": ("queue-proc", {"cluster": "workers"}),
     "check_keys": ("no", {}),

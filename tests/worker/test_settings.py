@@ -153,6 +153,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"cluster": "c"}, "cluster and service belong together"),
     ({"service": "s"}, "cluster and service belong together"),
     ({"lifecycle_hook": "drain"}, "lifecycle_hook needs auto_scaling_group"),
+    ({"launch_hook": "start"}, "launch_hook needs auto_scaling_group"),
     ({"max_attempts": 3}, "max_attempts needs dead_letter_queue"),
     ({"metrics": "cloudwatch"}, "metrics need a fleet"),
     ({"metrics": "emf"}, "metrics need a fleet"),

@@ -1,8 +1,9 @@
-"""Which target lifecycle states let a worker work, and for which a termination hook waits."""
+"""Which target lifecycle states let a worker work, and for which a hook may wait."""
 
 import pytest
 
 from sluice_worker.core.instance_state import (
+    launch_hook_runs,
     out_of_service,
     termination_hook_runs,
 )
@@ -65,3 +66,27 @@ def test_a_termination_hook_runs_on_the_way_out_and_back_into_the_warm_pool(
     before: str | None, state: str | None, runs: bool
 ) -> None:
     assert termination_hook_runs(before, state) == runs
+
+
+@pytest.mark.parametrize(
+    ("before", "state", "runs"),
+    [
+        (None, "InService", True),
+        (None, "Warmed:Stopped", True),
+        (None, "Warmed:Hibernated", True),
+        ("Warmed:Stopped", "InService", True),
+        ("Standby", "InService", True),
+        ("InService", "Warmed:Stopped", False),
+        ("InService", "Terminated", False),
+        ("InService", "Standby", False),
+        ("InService", None, False),
+        (None, "Warmed:Terminated", False),
+        (None, "Terminated", False),
+        (None, "Standby", False),
+    ],
+)
+def test_a_launch_hook_may_wait_on_the_way_into_the_warm_pool_and_into_service(
+    before: str | None, state: str | None, runs: bool
+) -> None:
+    """An instance that returns to the pool from service has a termination hook instead."""
+    assert launch_hook_runs(before, state) == runs

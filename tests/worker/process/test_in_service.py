@@ -31,6 +31,8 @@ class InstanceLifecycle:
     after: Callable[[], None] = lambda: None
     looks: int = 0
     let_go: int = 0
+    launched: int = 0
+    launch_refused: bool = False
 
     def out_of_service(self) -> OutOfService | None:
         self.looks += 1
@@ -41,6 +43,11 @@ class InstanceLifecycle:
         if isinstance(answer, SluiceError):
             raise answer
         return answer
+
+    def complete_launch_hook(self) -> None:
+        self.launched += 1
+        if self.launch_refused:
+            raise TransientError("throttled")
 
     def extend_hook(self) -> None:
         pass
@@ -91,6 +98,22 @@ def test_an_instance_entering_a_warm_pool_starts_work_only_in_service(
     notices, work = InstanceLifecycle([WARM, WARM, None]), Work(order, at_most=1)
     assert run_while_in_service(notices, order, work) == 0
     assert (notices.looks, work.rounds) == (3, 1)
+
+
+def test_an_instance_entering_a_warm_pool_completes_its_launch_so_that_it_can_be_stopped(
+    order: DrainRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    notices, work = InstanceLifecycle([WARM, WARM, None], launch_refused=True), Work(order, at_most=1)
+    assert run_while_in_service(notices, order, work) == 0
+    assert (notices.launched, work.rounds) == (2, 1)
+    refusals = [line for line in caplog.messages if "throttled" in line]
+    assert refusals == ["throttled; if the launch hook still waits, its own timeout counts"]
+
+
+def test_no_launch_of_a_terminated_instance_is_completed(order: DrainRequest) -> None:
+    notices = InstanceLifecycle([TERMINATED])
+    assert run_while_in_service(notices, order, Work(order)) == 0
+    assert notices.launched == 0
 
 
 def test_an_instance_that_returns_to_service_works_again(

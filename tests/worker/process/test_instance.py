@@ -1,4 +1,4 @@
-"""An instance of a group: its protection, its lifecycle state from the metadata, and its termination hook."""
+"""An instance of a group: its protection, its lifecycle state from the metadata, and its hooks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sluice.errors import ConfigError, TransientError
-from sluice_worker.aws.instance import GroupInstance
+from sluice_worker.aws.instance import MAX_LAUNCH_REFUSALS, GroupInstance
 from sluice_worker.aws.metadata import InstanceMetadata
 from tests.sluice.aws import account
 from tests.sluice.aws.stubs import (
@@ -26,6 +26,7 @@ from tests.worker.process.endpoints import (
 LIFECYCLE = "autoscaling/target-lifecycle-state"
 SPOT = "spot/instance-action"
 ACTION = {"AutoScalingGroupName": "workers", "LifecycleHookName": "drain", "InstanceId": "i-0abc"}
+LAUNCHED = {**ACTION, "LifecycleHookName": "start", "LifecycleActionResult": "CONTINUE"}
 
 
 @pytest.fixture
@@ -39,8 +40,11 @@ def address(metadata: Metadata) -> Iterator[str]:
         yield address
 
 
-def member(address: str, client: Any = None, *, hook: str | None = "drain") -> GroupInstance:
-    return GroupInstance(client, InstanceMetadata(address), group="workers", hook=hook)
+def member(
+    address: str, client: Any = None, *, hook: str | None = "drain", launch_hook: str | None = "start"
+) -> GroupInstance:
+    metadata = InstanceMetadata(address)
+    return GroupInstance(client, metadata, group="workers", hook=hook, launch_hook=launch_hook)
 
 
 def reason(instance: GroupInstance) -> str | None:
@@ -253,3 +257,85 @@ def test_without_a_running_termination_hook_none_is_completed(
             instance.out_of_service()
         instance.extend_hook()
         instance.complete_hook()
+
+
+# ---- The launch hook ---------------------------------------------------------------------------------------
+
+
+def test_an_instance_completes_its_launch_once_on_the_way_into_the_pool_and_once_out_of_it(
+    metadata: Metadata, address: str
+) -> None:
+    complete = ("complete_lifecycle_action", LAUNCHED, {})
+    with stubbed("autoscaling", complete, complete) as client:
+        instance = member(address, client)
+        for state in ("Warmed:Running", "InService"):
+            metadata.items[LIFECYCLE] = state
+            for _ in range(3):
+                instance.out_of_service()
+                instance.complete_launch_hook()
+
+
+def test_an_instance_of_the_pool_that_was_stopped_completes_its_start_in_a_new_process(
+    metadata: Metadata, address: str
+) -> None:
+    complete = ("complete_lifecycle_action", LAUNCHED, {})
+    with stubbed("autoscaling", complete, complete) as client:
+        for state in ("Warmed:Stopped", "InService"):
+            metadata.items[LIFECYCLE] = state
+            instance = member(address, client)
+            instance.out_of_service()
+            instance.complete_launch_hook()
+
+
+def test_a_launch_that_could_not_be_completed_is_completed_later(metadata: Metadata, address: str) -> None:
+    """However long AWS fails, and as long as it may not have begun to wait."""
+    metadata.items[LIFECYCLE] = "InService"
+    failed = ("complete_lifecycle_action", LAUNCHED, refusal("Throttling", "Rate exceeded"))
+    early = refusal("ValidationError", "No active Lifecycle Action found with instance ID i-0abc")
+    refused = ("complete_lifecycle_action", LAUNCHED, early)
+    outcomes = [failed] * (2 * MAX_LAUNCH_REFUSALS) + [refused] * (MAX_LAUNCH_REFUSALS - 1)
+    with stubbed("autoscaling", *outcomes, ("complete_lifecycle_action", LAUNCHED, {})) as client:
+        instance = member(address, client)
+        assert instance.out_of_service() is None
+        for _ in outcomes:
+            with pytest.raises((TransientError, ConfigError)):
+                instance.complete_launch_hook()
+        for _ in range(2):
+            instance.complete_launch_hook()
+
+
+def test_a_launch_whose_completion_is_refused_again_and_again_is_left_to_its_timeout(
+    metadata: Metadata, address: str
+) -> None:
+    """A worker that was restarted in service, or one whose role may not complete lifecycle actions."""
+    metadata.items[LIFECYCLE] = "InService"
+    answer = refusal("AccessDenied", "not authorized to perform: autoscaling:CompleteLifecycleAction")
+    refused = ("complete_lifecycle_action", LAUNCHED, answer)
+    with stubbed("autoscaling", *[refused] * MAX_LAUNCH_REFUSALS) as client:
+        instance = member(address, client)
+        assert instance.out_of_service() is None
+        for _ in range(MAX_LAUNCH_REFUSALS):
+            with pytest.raises(ConfigError, match="completing the lifecycle action start of workers"):
+                instance.complete_launch_hook()
+        instance.complete_launch_hook()
+
+
+@pytest.mark.parametrize("states", [[], ["Terminated"], ["Standby"], ["InService", "Warmed:Running"]])
+def test_no_launch_is_completed_unless_its_hook_may_wait(
+    metadata: Metadata, address: str, states: list[str]
+) -> None:
+    with stubbed("autoscaling") as client:
+        instance = member(address, client)
+        instance.out_of_service()
+        for state in states:
+            metadata.items[LIFECYCLE] = state
+            instance.out_of_service()
+        instance.complete_launch_hook()
+
+
+def test_without_a_launch_hook_none_is_completed(metadata: Metadata, address: str) -> None:
+    metadata.items[LIFECYCLE] = "InService"
+    with stubbed("autoscaling") as client:
+        instance = member(address, client, launch_hook=None)
+        instance.out_of_service()
+        instance.complete_launch_hook()

@@ -380,6 +380,8 @@ class DefectiveLifecycle:
         self._call("out_of_service")
         return OutOfService(reason="Spot", for_good=True) if len(self.made) == 1 else None
 
+    def complete_launch_hook(self) -> None: ...
+
     def extend_hook(self) -> None: ...
 
     def complete_hook(self) -> None:
@@ -391,7 +393,7 @@ def test_periodic_tasks_continue_after_a_defect(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(lifecycle, "WATCH_INTERVAL_S", 0.01)
     protection, notices, reasons = DefectiveLifecycle(2), DefectiveLifecycle(2), list[str]()
     protector = lifecycle.ScaleInProtector(protection, lambda: True, idle_s=10)
-    watcher = lifecycle.TerminationWatcher(notices, reasons.append)
+    watcher = lifecycle.LifecycleWatcher(notices, reasons.append)
     for each in (protector, watcher):
         each.start()
     eventually(lambda: protection.made == ["protect"] and reasons == ["Spot"], "both do their work")
