@@ -21,8 +21,8 @@ NO_VALUE = object()
 """The value of AWS::NoValue: the property or list item is omitted."""
 
 _CONDITION_FUNCTIONS = ("Fn::Equals", "Fn::And", "Fn::Or", "Fn::Not")
-_VALUE_FUNCTIONS = ("Ref", "Fn::Sub", "Fn::If", "Fn::GetAtt", "Fn::ImportValue")
-_KNOWN = "Ref, Sub, If, Equals, And, Or, Not, Condition, GetAtt, ImportValue"
+_VALUE_FUNCTIONS = ("Ref", "Fn::Sub", "Fn::If", "Fn::GetAtt", "Fn::ImportValue", "Fn::Select")
+_KNOWN = "Ref, Sub, If, Equals, And, Or, Not, Condition, GetAtt, ImportValue, Select"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -120,6 +120,14 @@ class Resolver:
             parts = argument.split(".", 1) if isinstance(argument, str) else argument
             logical_id, attribute = self._arguments(parts, where, "GetAtt", (2, 2))
             return self._attribute(str(logical_id), str(attribute), where)
+        if name == "Fn::Select":
+            index, items = self._arguments(argument, where, "Select", (2, 2))
+            values = self.value(items, where)
+            if not isinstance(values, list) or index not in range(len(values)):
+                raise TemplateError(
+                    f"{where}: Select takes an index and a list that has it, not {argument!r}"
+                )
+            return values[index]
         export = self.text(argument, where)
         if export not in self.imports:
             known = ", ".join(sorted(self.imports)) or "none"

@@ -62,7 +62,6 @@ TASK_ID = "1f2e3d4c5b6a79880f1e2d3c4b5a6978"
 NOT_USED_BY_THE_WORKER = {
     "s3:GetObject": "the instance's first start installs the wheel with it, before there is a worker",
     "autoscaling:SuspendProcesses": "an instance that cannot install its worker ends the group's launches",
-    "autoscaling:TerminateInstanceInAutoScalingGroup": "and then itself, before there is a worker",
     "ecs:GetTaskProtection": "the agent answers with it whoever asks what holds; AWS wants it granted with "
     "the other",
 }
@@ -164,6 +163,7 @@ def run_result(
         (instance_id,) = protected(server.aws)
         task_agent = contexts.enter_context(agent(asking_ecs(server.endpoint, task)))
         instance_metadata = contexts.enter_context(metadata(instance_id=instance_id))
+        instance_metadata.items["autoscaling/target-lifecycle-state"] = "InService"
         at_work = {
             "task": worker(task, "task", ECS_AGENT_URI=task_agent.endpoint),
             "instance": worker(

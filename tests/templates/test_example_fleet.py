@@ -27,6 +27,7 @@ from tests.templates.running_worker import RunningWorker, started
 from tests.templates.stacks import of_type, resolved
 
 INSTANCE = "i-0123456789abcdef0"
+INSTALLS_S = 900  # for as long an instance tries to install its worker
 WORKED_S = 1.2  # longer than between two looks at whether the worker is busy
 
 
@@ -43,6 +44,11 @@ def group(stack: ResolvedStack) -> dict[str, Any]:
 def launch(stack: ResolvedStack) -> dict[str, Any]:
     [properties] = of_type(stack, "AWS::EC2::LaunchTemplate").values()
     return properties["LaunchTemplateData"]
+
+
+def hooks(stack: ResolvedStack) -> dict[str, dict[str, Any]]:
+    """Transition -> its hook."""
+    return {hook["LifecycleTransition"]: hook for hook in group(stack)["LifecycleHookSpecificationList"]}
 
 
 def allowed_types(stack: ResolvedStack) -> list[str]:
@@ -150,12 +156,44 @@ def test_a_new_instance_has_a_health_check_grace_period(fleet: ResolvedStack) ->
 
 
 def test_a_terminating_instance_is_kept_longer_than_the_grace_period(fleet: ResolvedStack) -> None:
-    [hook] = group(fleet)["LifecycleHookSpecificationList"]
-    assert hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_TERMINATING"
+    hook = hooks(fleet)["autoscaling:EC2_INSTANCE_TERMINATING"]
     assert hook["DefaultResult"] == "CONTINUE"
     assert fleet_workers.variables("asg")["SLUICE_WORKER_LIFECYCLE_HOOK"] == hook["LifecycleHookName"]
     settings, _ = fleet_workers.understood(fleet_workers.variables("asg"))
     assert hook["HeartbeatTimeout"] > settings.grace_s  # even if it never asks for more time
+
+
+def test_an_instance_is_in_service_once_its_worker_receives(fleet: ResolvedStack) -> None:
+    hook = hooks(fleet)["autoscaling:EC2_INSTANCE_LAUNCHING"]
+    assert fleet_workers.variables("asg")["SLUICE_WORKER_LAUNCH_HOOK"] == hook["LifecycleHookName"]
+    assert hook["DefaultResult"] == "ABANDON"  # without a worker it is replaced
+    assert hook["HeartbeatTimeout"] >= INSTALLS_S + 300  # the last attempt takes minutes, too
+
+
+def test_by_default_the_group_has_no_warm_pool(fleet: ResolvedStack) -> None:
+    assert of_type(fleet, "AWS::AutoScaling::WarmPool") == {}
+    assert "LaunchTemplate" not in group(fleet)
+    assert "InstanceType" not in launch(fleet)
+
+
+def test_a_warm_pool_holds_stopped_on_demand_instances_and_takes_them_back() -> None:
+    stack = stacks.example_fleet(
+        WarmPoolSize="12", OnDemandPercentage="100", InstanceTypes="m7g.medium,m6g.medium"
+    )
+    [pool] = of_type(stack, "AWS::AutoScaling::WarmPool").values()
+    assert (pool["PoolState"], pool["InstanceReusePolicy"]) == ("Stopped", {"ReuseOnScaleIn": True})
+    assert pool["MaxGroupPreparedCapacity"] == "12"
+    assert "MinSize" not in pool  # it would refill the pool for each instance that leaves it
+    assert "MixedInstancesPolicy" not in group(stack)  # may be Spot, which AWS refuses beside a warm pool
+    assert group(stack)["LaunchTemplate"]["LaunchTemplateId"] == "LaunchTemplate.Ref"
+    assert launch(stack)["InstanceType"] == "m7g.medium"
+    assert "InstanceMarketOptions" not in launch(stack)
+
+
+@pytest.mark.parametrize("percentage", ["0", "50", "99"])
+def test_a_warm_pool_beside_spot_instances_is_refused_with_the_way_out(percentage: str) -> None:
+    with pytest.raises(ValueError, match="no warm pool beside Spot instances; set OnDemandPercentage to 100"):
+        stacks.example_fleet(WarmPoolSize="3", OnDemandPercentage=percentage)
 
 
 def test_an_instance_is_closed_to_the_network_and_to_its_metadata(fleet: ResolvedStack) -> None:
@@ -265,8 +303,8 @@ SUSPENDS = (
     "aws autoscaling suspend-processes --auto-scaling-group-name transcription --scaling-processes Launch"
 )
 ENDS_ITSELF = (
-    f"aws autoscaling terminate-instance-in-auto-scaling-group --instance-id {INSTANCE} "
-    "--no-should-decrement-desired-capacity"
+    "aws autoscaling complete-lifecycle-action --auto-scaling-group-name transcription "
+    f"--lifecycle-hook-name start-worker --instance-id {INSTANCE} --lifecycle-action-result ABANDON"
 )
 
 
@@ -274,21 +312,21 @@ def test_an_instance_that_cannot_install_its_worker_terminates_without_a_replace
     fleet: ResolvedStack, tmp_path: Path
 ) -> None:
     status, calls, output = installed(fleet, tmp_path, without=("never",))
-    tries = ["dnf install -y python3.13", "sleep 15"] * 60  # a quarter of an hour
+    tries = ["dnf install -y python3.13", "sleep 15"] * (INSTALLS_S // 15)
     assert calls == [*tries, "dnf install -y python3.13", SUSPENDS, ENDS_ITSELF]
     assert status == 1
     assert "could not be installed in 90" in output
     assert "aws autoscaling resume-processes --auto-scaling-group-name transcription" in output
 
 
-def test_an_instance_without_a_route_to_aws_keeps_running_and_logs_it(
+def test_an_instance_without_a_route_to_aws_is_left_to_its_launch_hook_and_logs_it(
     fleet: ResolvedStack, tmp_path: Path
 ) -> None:
     status, calls, output = installed(fleet, tmp_path, without=("never", "unreachable"))
     assert calls.count("dnf install -y python3.13") == 61
     assert calls[-1] == SUSPENDS
     assert status == 1
-    assert "could not be told: this instance stays and does nothing" in output
+    assert "could not be told: it replaces this instance once the launch hook times out" in output
     assert "this instance ends" not in output.lower()
 
 
@@ -296,7 +334,7 @@ def test_an_instance_may_stop_the_launches_of_only_its_own_group(fleet: Resolved
     [role] = of_type(fleet, "AWS::IAM::Role").values()
     statements = role["Policies"][0]["PolicyDocument"]["Statement"]
     [on_the_group] = [each for each in statements if "autoscaling:SuspendProcesses" in each["Action"]]
-    assert "autoscaling:TerminateInstanceInAutoScalingGroup" in on_the_group["Action"]
+    assert "autoscaling:CompleteLifecycleAction" in on_the_group["Action"]
     assert on_the_group["Resource"].endswith("autoScalingGroup:*:autoScalingGroupName/transcription")
 
 
@@ -346,6 +384,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedAw
             sqs.send_message(QueueUrl=url, MessageBody=body)
         sqs.close()
         metadata_service = contexts.enter_context(metadata(instance_id=INSTANCE))
+        metadata_service.items["autoscaling/target-lifecycle-state"] = "InService"
         variables |= {
             "AWS_EC2_METADATA_DISABLED": "false",
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata_service.endpoint,
@@ -383,14 +422,15 @@ def test_a_worker_processes_deletes_reports_and_stops_on_request(
     namespace, datum = reported
     assert (namespace, datum["MetricName"], datum["Unit"]) == ("Sluice", "MsgProcessingDuration", "Seconds")
     assert float(datum["Values"][0]) >= WORKED_S
-    [hook] = group(fleet)["LifecycleHookSpecificationList"]
-    [completed] = aws.of("CompleteLifecycleAction")
-    assert completed == {
-        "AutoScalingGroupName": group(fleet)["AutoScalingGroupName"],
-        "LifecycleHookName": hook["LifecycleHookName"],
-        "InstanceId": INSTANCE,
-        "LifecycleActionResult": "CONTINUE",
-    }
+    assert aws.of("CompleteLifecycleAction") == [
+        {
+            "AutoScalingGroupName": group(fleet)["AutoScalingGroupName"],
+            "LifecycleHookName": hooks(fleet)[f"autoscaling:EC2_INSTANCE_{transition}"]["LifecycleHookName"],
+            "InstanceId": INSTANCE,
+            "LifecycleActionResult": "CONTINUE",
+        }
+        for transition in ("LAUNCHING", "TERMINATING")
+    ]
 
 
 def test_a_worker_deletes_nothing_it_did_not_work_on(ended: tuple[EmbeddedAws, RunningWorker]) -> None:

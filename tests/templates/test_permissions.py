@@ -169,7 +169,6 @@ def test_a_worker_reaches_its_own_queue_namespace_group_and_wheel_only() -> None
             "RecordLifecycleActionHeartbeat",
             "SetInstanceProtection",
             "SuspendProcesses",
-            "TerminateInstanceInAutoScalingGroup",
         )
     ]
     wheel = Grant(

@@ -101,6 +101,15 @@ class AutoScalingGroup(CreatedOnce):
         aws("autoscaling", "DeleteAutoScalingGroup", AutoScalingGroupName=made.ref, ForceDelete=True)
 
 
+class WarmPool(CreatedOnce):
+    def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
+        aws("autoscaling", "PutWarmPool", **properties)
+        return CreatedResource(ref=properties["AutoScalingGroupName"])
+
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
+        aws("autoscaling", "DeleteWarmPool", AutoScalingGroupName=made.ref, ForceDelete=True)
+
+
 class Cluster(CreatedOnce):
     def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
         parameters = {key: value for key, value in properties.items() if key != "ClusterSettings"}
@@ -133,6 +142,7 @@ class Service(CreatedOnce):
 
 FLEET_KINDS: dict[str, Kind] = {
     "AWS::AutoScaling::AutoScalingGroup": AutoScalingGroup(),
+    "AWS::AutoScaling::WarmPool": WarmPool(),
     "AWS::EC2::LaunchTemplate": LaunchTemplate(),
     "AWS::EC2::SecurityGroup": SecurityGroup(),
     "AWS::ECS::Cluster": Cluster(),

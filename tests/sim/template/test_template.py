@@ -279,12 +279,20 @@ def test_a_short_text_is_refused(resolved: Any) -> None:
         resolved("Parameters: {P: {Type: String, MinLength: 3}}\nResources: {}", P="ab")
 
 
+def test_one_item_of_a_list_parameter_is_selected(resolved: Any) -> None:
+    text = """
+    Parameters: {Sizes: {Type: CommaDelimitedList}}
+    Resources: {A: {Type: T, Properties: {First: !Select [0, !Ref Sizes], Last: !Select [1, !Ref Sizes]}}}
+    """
+    assert resolved(text, Sizes="s,m").resources["A"].properties == {"First": "s", "Last": "m"}
+
+
 def test_all_problems_are_reported_at_once(resolved: Any) -> None:
-    text = PARAMETERS.replace("!Ref Zones", "!Select [0, !Ref Zones]")
+    text = PARAMETERS.replace("!Ref Zones", "!Join ['-', !Ref Zones]")
     with pytest.raises(TemplateError) as caught:
         resolved(text, Mode="off", Max=99, Typo=1, Image="ami-1")
     assert len(caught.value.problems) == 5
-    for word in ("Select", "Mode", "Max", "Typo", "Parameters.Name is missing"):
+    for word in ("Join", "Mode", "Max", "Typo", "Parameters.Name is missing"):
         assert (
             sum(word in problem.partition("=")[0].partition(";")[0] for problem in caught.value.problems) == 1
         )
@@ -294,7 +302,9 @@ def test_all_problems_are_reported_at_once(resolved: Any) -> None:
     ("written", "named"),
     [
         ("!Join ['-', [a, b]]", r"Resources\.A\.Properties\.Value: Join is not simulated"),
-        ("!If [IsQ, fine, !Select [0, [a]]]", r"Resources\.A\.Properties\.Value.*\[2\]: Select is not"),
+        ("!If [IsQ, fine, !Split [',', a]]", r"Resources\.A\.Properties\.Value.*\[2\]: Split is not"),
+        ("!Select [2, [a, b]]", r"Value: Select takes an index and a list that has it"),
+        ("!Select [0, !Ref Name]", r"Value: Select takes an index and a list that has it"),
         ("{'Fn::FindInMap': [a, b, c]}", "FindInMap"),
         ("[x, !Cidr [a, 1, 8]]", r"Value\[1\]: Cidr"),
         ("{'Fn::Sub': '${Name}', Other: 1}", "Sub stands beside other keys"),
