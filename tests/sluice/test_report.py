@@ -1,13 +1,16 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from sluice.core.model import (
     AnyDecision,
+    BootTime,
     Decision,
     Durations,
     Kind,
+    LearningDecision,
     Limit,
     Published,
     Reason,
@@ -205,3 +208,35 @@ def test_its_fields_carry_all_that_it_was_computed_from(
 ) -> None:
     assert published_fields(published) == logged
     json.dumps(published_fields(published), allow_nan=False)
+
+
+# ---- What was learned --------------------------------------------------------------------------------------
+
+HELD = LearningDecision(
+    workload="transcription",
+    trigger=Trigger.SCHEDULE,
+    reason=Reason.NO_WAITS,
+    current_s=20,
+    margin_s=None,
+    processing_s=None,
+    variation=None,
+    boots=(BootTime(warm=False, mean_s=184.4, p90_s=230), BootTime(warm=True, mean_s=40.6, p90_s=50)),
+)
+
+
+def test_what_was_learned_ends_with_the_measured_boot_times_by_kind_of_start() -> None:
+    said = sentence(HELD, Outcome.HELD)
+    assert said.startswith("margin of 20 s holds: ")
+    assert said.endswith("; boots: cold mean 184 s, p90 230 s; warm pool mean 41 s, p90 50 s")
+    assert "boots" not in sentence(replace(HELD, boots=()), Outcome.HELD)
+
+
+def test_boot_times_are_fields_as_far_as_they_were_measured() -> None:
+    assert {name: value for name, value in fields(HELD, Outcome.HELD).items() if "boot" in name} == {
+        "cold_boot_mean_s": 184.4,
+        "cold_boot_p90_s": 230,
+        "warm_boot_mean_s": 40.6,
+        "warm_boot_p90_s": 50,
+    }
+    only_cold = fields(replace(HELD, boots=HELD.boots[:1]), Outcome.HELD)
+    assert [name for name in only_cold if "boot" in name] == ["cold_boot_mean_s", "cold_boot_p90_s"]

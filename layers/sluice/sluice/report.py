@@ -34,7 +34,7 @@ def sentence(decision: AnyDecision, outcome: Outcome) -> str:
     """The decision as a sentence: what, why, and what limited it."""
     reason = decision.reason + (f" ({decision.detail})" if decision.detail else "")
     limits = f" [{'; '.join(decision.limits)}]" if decision.limits else ""
-    return f"{_verdict(decision, outcome)}: {reason}{limits}"
+    return f"{_verdict(decision, outcome)}: {reason}{limits}{_boots(decision)}"
 
 
 def fields(decision: AnyDecision, outcome: Outcome) -> dict[str, Any]:
@@ -53,6 +53,11 @@ def fields(decision: AnyDecision, outcome: Outcome) -> dict[str, Any]:
             "present_margin_s": decision.current_s,
             "processing_s": decision.processing_s,
             "variation": decision.variation,
+            **{
+                f"{'warm' if boot.warm else 'cold'}_boot_{statistic}_s": seconds
+                for boot in decision.boots
+                for statistic, seconds in (("mean", boot.mean_s), ("p90", boot.p90_s))
+            },
         }
     if isinstance(decision, Decision):
         return logged | {"desired": decision.desired} | observation_fields(decision.observation)
@@ -120,6 +125,17 @@ def _processing(durations: Durations | Unknown) -> dict[str, Any]:
     # JSON has no NaN, and Logs Insights cannot query a line that is not JSON.
     seconds = durations.seconds if math.isfinite(durations.seconds) else None
     return asdict(durations) | {"seconds": seconds}
+
+
+def _boots(decision: AnyDecision) -> str:
+    """The measured boot times, if any, as the end of a sentence."""
+    if not isinstance(decision, LearningDecision) or not decision.boots:
+        return ""
+    kinds = [
+        f"{'warm pool' if boot.warm else 'cold'} mean {boot.mean_s:.0f} s, p90 {boot.p90_s:.0f} s"
+        for boot in decision.boots
+    ]
+    return f"; boots: {'; '.join(kinds)}"
 
 
 def _verdict(decision: AnyDecision, outcome: Outcome) -> str:

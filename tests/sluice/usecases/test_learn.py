@@ -7,6 +7,7 @@ import pytest
 
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.plan import Processing
+from sluice.core.deadline.state import BootSamples
 from sluice.core.model import LearningDecision, Mode, Reason, Trigger, Workload
 from sluice.errors import ConfigError, TransientError
 from sluice.events import RetuneRequest
@@ -72,6 +73,28 @@ class TestLearning:
         retune(account)
         assert account.states.stored[served.name].state == state
         assert learned(account, served) is not None
+
+    def test_the_measured_boot_times_are_reported_with_it(self, account: FakeAccount) -> None:
+        served = add(account)
+        boots = (BootSamples(boot_s=180, weight=9), BootSamples(boot_s=45, weight=4, warm=True))
+        state = engine_state(account.clock().timestamp(), boots=boots)
+        account.states.stored[served.name] = StoredState(tick_s=state.tick_s, state=state)
+        retune(account)
+        [(decision, _)] = account.report.decisions
+        assert isinstance(decision, LearningDecision)
+        assert [(one.warm, one.mean_s) for one in decision.boots] == [(False, 180), (True, 45)]
+
+    @pytest.mark.parametrize("stored", [None, StoredState(tick_s=0, state=None, problem="truncated")])
+    def test_it_learns_without_a_state_that_has_boot_times(
+        self, account: FakeAccount, stored: StoredState | None
+    ) -> None:
+        served = add(account)
+        if stored is not None:
+            account.states.stored[served.name] = stored
+        retune(account)
+        [(decision, _)] = account.report.decisions
+        assert isinstance(decision, LearningDecision)
+        assert decision.boots == ()
 
     def test_a_day_of_processing_times_counts_each_hour_by_its_messages(self, account: FakeAccount) -> None:
         served = add(account)

@@ -474,6 +474,16 @@ class TargetDecision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BootTime:
+    """How long the instances of one kind of start took from the launch until they ran, as measured."""
+
+    warm: bool
+    """Whether they were started from the warm pool."""
+    mean_s: float
+    p90_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LearningDecision:
     """The margin that the deadline engine keeps from now on, in seconds; `margin_s` None means no change."""
 
@@ -486,6 +496,8 @@ class LearningDecision:
     """Mean seconds to process a message, as measured; None until then."""
     variation: float | None
     """Its coefficient of variation."""
+    boots: tuple[BootTime, ...] = ()
+    """By kind of start, as far as measured; cold first."""
     limits: tuple[Limit, ...] = ()
     detail: str = ""
     kind: Kind = Kind.LEARN

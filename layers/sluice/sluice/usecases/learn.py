@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from sluice.core.deadline.boots import measured_boots
 from sluice.core.deadline.learning import Measured, Waits, learn
 from sluice.core.model import Durations, Metric, Unknown, Workload
 from sluice.core.target import weighted
@@ -96,6 +98,8 @@ def _learn(
         return  # this hour counts already
     measured = _measured(workload, series, end)
     decision, learned = learn(workload, deadline, before, measured, end.timestamp())
+    if stored is not None and stored.state is not None:
+        decision = replace(decision, boots=measured_boots(stored.state.boots))
     ports.states.learn(workload.name, learned)
     report.decided(decision, Outcome.HELD if decision.margin_s is None else Outcome.ACTED)
     unknown = [one for one in (measured.mean, measured.median, measured.hour) if isinstance(one, Unknown)]

@@ -17,11 +17,13 @@ from sluice.core.deadline.boots import (
     booting_launches,
     expected_ready,
     launches_at,
+    measured_boots,
     quantiles_s,
     warm_lead_s,
     with_samples,
 )
 from sluice.core.deadline.state import BootSamples, EngineState, Launch
+from sluice.core.model import BootTime
 from tests.support.builders import engine_state
 
 
@@ -320,3 +322,24 @@ def test_slow_launches_of_both_kinds_take_little_memory() -> None:
     assert sum(one.instances for one in found.launches) == 400
     assert len(found.launches) <= 240
     assert [one.at_s for one in found.launches] == sorted(one.at_s for one in found.launches)
+
+
+# --- what is reported -------------------------------------------------------------------------------------
+
+
+def test_boot_times_are_reported_by_kind_of_start_as_mean_and_90th_percentile() -> None:
+    """By weight: nine of ten cold boots took 180 s at most; the document's boot time does not count."""
+    cold = samples((300, 0.5), (120, 4), (180, 5), (240, 0.5))
+    warm = tuple(replace(one, warm=True) for one in samples((40, 3), (50, 1)))
+    assert measured_boots((*warm, *cold)) == (
+        BootTime(warm=False, mean_s=165, p90_s=180),
+        BootTime(warm=True, mean_s=42.5, p90_s=50),
+    )
+
+
+def test_a_kind_of_start_that_was_not_measured_is_not_reported() -> None:
+    assert measured_boots(()) == ()
+    faded = samples((180, 0.0))  # what is stored of a weight below a twentieth
+    assert measured_boots(faded) == ()
+    warm = tuple(replace(one, warm=True) for one in samples((40, 3)))
+    assert measured_boots((*faded, *warm)) == (BootTime(warm=True, mean_s=40, p90_s=40),)

@@ -8,11 +8,13 @@ once every launch that booted beside them is ready, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from sluice.core.deadline.state import BootSamples, EngineState, Launch
+from sluice.core.model import BootTime
 
 PRIOR_WEIGHT = 4.0
 """Weight of the boot time in the document, in measured boots."""
@@ -68,6 +70,24 @@ def boot_times(boots: Sequence[BootSamples], prior_s: float) -> BootTimes:
     """What the samples say of each kind; `prior_s` is the document's, for both kinds."""
     cold, warm = (tuple(one for one in boots if one.warm is kind) for kind in (False, True))
     return BootTimes(cold_s=quantiles_s(cold, prior_s), warm_s=quantiles_s(warm, prior_s))
+
+
+def measured_boots(boots: Sequence[BootSamples]) -> tuple[BootTime, ...]:
+    """Mean and 90th percentile of the measured boot times by kind of start, cold first."""
+    measured: list[BootTime] = []
+    for warm in (False, True):
+        samples = sorted((one.boot_s, one.weight) for one in boots if one.warm is warm and one.weight > 0)
+        if not samples:
+            continue
+        total = math.fsum(weight for _, weight in samples)
+        mean_s = math.fsum(boot_s * weight for boot_s, weight in samples) / total
+        p90_s = next(
+            boot_s
+            for boot_s, _ in samples
+            if math.fsum(weight for other_s, weight in samples if other_s <= boot_s) >= 0.9 * total
+        )
+        measured.append(BootTime(warm=warm, mean_s=mean_s, p90_s=p90_s))
+    return tuple(measured)
 
 
 def warm_lead_s(boots: Sequence[BootSamples], prior_s: float) -> float:
