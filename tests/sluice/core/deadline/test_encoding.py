@@ -239,6 +239,36 @@ def test_a_state_takes_at_most_a_kilobyte_beside_a_warm_pool(per_s: float, most:
     assert size <= 1024
 
 
+def test_a_state_takes_at_most_a_kilobyte_while_both_kinds_of_start_boot() -> None:
+    """A launch of each kind every 20 s for 5 minutes, cold boots of 60 to 215 s, warm ones of 20 to 95 s."""
+    chance = random.Random(1)
+    launches = tuple(
+        Launch(at_s=NOW_S - ago_s, instances=chance.randint(1, 300), warm=warm)
+        for ago_s in range(300, 0, -20)
+        for warm in (True, False)
+    )
+    boots = tuple(
+        BootSamples(boot_s=boot_s, weight=chance.randint(1, 300) / 10, warm=warm)
+        for warm, times_s in ((False, range(60, 220, 5)), (True, range(20, 100, 5)))
+        for boot_s in times_s
+    )
+    waiting = tuple(
+        Arrivals(until_s=NOW_S - ago_s, elapsed_s=10, messages=chance.randint(1, 30_000) / 10)
+        for ago_s in range(290, -10, -10)
+    )
+    state = engine_state(
+        NOW_S,
+        warm=300,
+        launches=launches,
+        boots=boots,
+        ready=boots[::2],
+        waiting=waiting,
+        recent=waiting[-15:],
+    )
+    assert decoded(encoded(state)).launches == launches
+    assert len(encoded(state)) <= 1024
+
+
 # --- damage -----------------------------------------------------------------------------------------------
 
 
