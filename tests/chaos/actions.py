@@ -6,10 +6,12 @@ function yields every violation as a sentence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
 from sluice.core.model import (
     Backlog,
@@ -21,8 +23,8 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.ports import Policy
-from tests.chaos.cloud import Event, common
+from sluice.ports import Policy, StoredState
+from tests.chaos.cloud import Event, Evidence, common
 
 
 @dataclass
@@ -175,3 +177,57 @@ def retune_violations(event: Event, snapshot: Snapshot, policy: Policy, target: 
         low, high = min(policy.target / factor, nearest), max(policy.target * factor, nearest)
         if not low * (1 - 1e-9) <= target <= high * (1 + 1e-9):
             yield f"retuned {name} from {policy.target} to {target}: beyond the factor"
+
+
+def margin_before(document: Workload, before: StoredState | Unknown | None) -> float | None:
+    """The margin that was in force, in seconds: the document's where nothing was learned."""
+    if isinstance(before, StoredState) and before.learned:
+        return before.learned.margin_s
+    return document.deadline and document.deadline.margin_s
+
+
+def learning_violations(
+    event: Event,
+    document: Workload,
+    before: StoredState | Unknown | None,
+    learned: Learned,
+    evidence: Evidence,
+) -> Iterator[str]:
+    """What is wrong with the deadline engine planning with this from now on."""
+    name, deadline = document.name, document.deadline
+    if event.retune is None or deadline is None or document.mode is Mode.PAUSED:
+        yield f"learned {learned} of {name}, which is {document.mode}, {deadline}, on {event}"
+        return
+    if isinstance(before, Unknown) or (before and before.problem):
+        yield f"learned {learned} of {name} although what was learned before is {before}"
+        return
+    known = before.learned if before else None
+    margin_s = known.margin_s if known else deadline.margin_s
+    if learned.at_s != evidence.at.timestamp() or (known and known.at_s >= learned.at_s):
+        yield f"learned {learned} of {name} for the hour before {evidence.at}, after {known}"
+    if learned.margin_s != margin_s:
+        yield from _margin_violations(document, margin_s, learned.margin_s, evidence)
+    processing, earlier = learned.processing, known and known.processing
+    if processing != earlier:
+        if not processing or not evidence.durations_s or not 0 < processing.mean_s < math.inf:
+            yield f"takes {name} to need {processing} after {earlier}, and measured {evidence.durations_s}"
+        elif earlier and not 0.5 - 1e-9 <= processing.mean_s / earlier.mean_s <= 2 + 1e-9:
+            yield f"takes {name} to need {processing} after {earlier}: beyond the factor"
+
+
+def _margin_violations(
+    document: Workload, before_s: float, after_s: float, evidence: Evidence
+) -> Iterator[str]:
+    name, deadline, waits_s = document.name, document.deadline, evidence.waits_s
+    assert deadline is not None
+    if not waits_s:
+        yield f"moved the margin of {name} from {before_s} to {after_s} s, and measured no wait: {waits_s}"
+        return
+    late = sum(waited > deadline.promise_s for waited in waits_s)
+    allowed = len(waits_s) * (1 - deadline.promise_percent / 100)
+    if abs(after_s - before_s) > 10 + 1e-9:
+        yield f"moved the margin of {name} from {before_s} to {after_s} s at once"
+    if after_s > before_s and (after_s > deadline.promise_s / 2 or late <= allowed / 2):
+        yield f"raised the margin of {name} to {after_s} s: {late} of {len(waits_s)} late, {deadline}"
+    if after_s < before_s and (after_s < -deadline.tick_s / 2 or late >= allowed / 2):
+        yield f"lowered the margin of {name} to {after_s} s: {late} of {len(waits_s)} late, {deadline}"

@@ -17,12 +17,14 @@ from sluice.core.model import (
     Decision,
     DynamicTarget,
     Kind,
+    LearningDecision,
     Mode,
     Reason,
+    TargetDecision,
     Workload,
 )
 from sluice.errors import SluiceError
-from sluice.ports import Counter, Outcome
+from sluice.ports import Counter, Outcome, StoredState
 from sluice.report import fields, sentence
 from tests.chaos.cloud import common
 from tests.chaos.invocation import Invocation
@@ -60,7 +62,7 @@ def audit(run: Invocation, error: Exception | None) -> None:
 def _check_logged(run: Invocation, decision: AnyDecision, outcome: Outcome) -> None:
     explanation, logged = sentence(decision, outcome), fields(decision, outcome)
     json.dumps(logged, allow_nan=False)
-    number = decision.desired if isinstance(decision, Decision) else decision.target
+    number = amount(decision)
     if decision.reason not in explanation or (isinstance(number, int) and str(number) not in explanation):
         run.add_violation(f"{explanation!r} does not explain {decision}")
     if (number is None) != (outcome is Outcome.HELD):
@@ -85,14 +87,32 @@ def _check_actions_are_logged(run: Invocation) -> None:
     for decision, outcome in run.report.decisions:
         if outcome not in (Outcome.ACTED, Outcome.FAILED):
             continue
-        amount, observation = (
-            (decision.desired, decision.observation)
-            if isinstance(decision, Decision)
-            else (decision.target, decision.current)
-        )
-        logged.append((decision.kind, decision.workload, amount, outcome is Outcome.ACTED, observation))
+        acted = outcome is Outcome.ACTED
+        logged.append((decision.kind, decision.workload, amount(decision), acted, _seen_by(decision)))
     if requested != logged:
         run.add_violation(f"requested {requested} and logged {logged}")
+
+
+def amount(decision: AnyDecision) -> float | None:
+    """The instances, target or seconds of margin that a decision asks for; None if it holds."""
+    match decision:
+        case Decision():
+            return decision.desired
+        case TargetDecision():
+            return decision.target
+        case LearningDecision():
+            return decision.margin_s
+
+
+def _seen_by(decision: AnyDecision) -> object:
+    """What a decision changes: the fleet as observed, the target, or the margin."""
+    match decision:
+        case Decision():
+            return decision.observation
+        case TargetDecision():
+            return decision.current
+        case LearningDecision():
+            return decision.current_s
 
 
 def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None:
@@ -108,6 +128,7 @@ def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None
         for decision, _ in run.report.decisions
         if decision.reason in (Reason.PAUSED, Reason.BOUNDS_DISJOINT, Reason.HELD)
     }
+    not_needed |= _learned_already(run)
     for name, reason in run.unknowns:
         snapshot = run.snapshots.get(name)
         # The workload may have been paused, or its target made static, after the durations were read.
@@ -116,6 +137,17 @@ def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None
         )
         if reason not in logged and name not in failures and name not in not_needed and not no_longer_tuned:
             run.add_violation(f"not logged: {reason}")
+
+
+def _learned_already(run: Invocation) -> set[str]:
+    """The workloads of the deadline engine that have learned from the last full hour before this round."""
+    began_s = run.began_at.replace(minute=0, second=0, microsecond=0).timestamp()
+    return {
+        name
+        for name, found in run.remembered.items()
+        if run.event.retune and isinstance(found, StoredState) and found.learned
+        if found.learned.at_s >= began_s
+    }
 
 
 def _check_look_after_shutdown(run: Invocation) -> None:

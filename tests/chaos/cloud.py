@@ -8,6 +8,7 @@ CloudWatch.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -20,6 +21,7 @@ from sluice.usecases.fifo_warning import (
     GROUPS_IN_FLIGHT,
     VISIBLE,
 )
+from sluice.usecases.learn import DAY, HOUR
 from sluice.usecases.offered_load import SENT
 from tests.support.builders import (
     alarm,
@@ -49,6 +51,18 @@ class Event:
     alarm: Alarm | None = None
     retune: RetuneRequest | None = None
     attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What CloudWatch holds of the messages that started in the last full hour, and of their processing."""
+
+    at: datetime
+    """The end of that hour."""
+    waits_s: Sequence[float] | None
+    """None if CloudWatch returns none of them."""
+    durations_s: Sequence[float] | None
+    """Of the day that ends with that hour."""
 
 
 def metric_key(metric: Metric) -> tuple[str, frozenset[str]]:
@@ -211,6 +225,20 @@ class Cloud:
         for point in [point for point in self.sent_late if point[0] == metric]:
             self.account.metrics.put(*point)
             self.sent_late.remove(point)
+
+    def evidence(self, document: Workload) -> Evidence:
+        """What the workers published of the last full hour, as far as CloudWatch returns it."""
+        at = self.account.clock().replace(minute=0, second=0, microsecond=0)
+        return Evidence(
+            at=at,
+            waits_s=self._returned(document.wait_metric, at - HOUR, at),
+            durations_s=self._returned(document.duration_metric, at - DAY, at),
+        )
+
+    def _returned(self, metric: Metric, start: datetime, end: datetime) -> list[float] | None:
+        if metric_key(metric) in self.unreadable:
+            return None
+        return [value for _, value in self.account.metrics.readable(metric, start, end)]
 
     def _set_alarm(self, served: Workload, kind: str, breaches: bool) -> None:
         if breaches == ((served.name, kind) in self.in_alarm):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sluice.core.minutes import MINUTE, minute_of
-from sluice.core.model import Decision, Kind, Published, Unknown, Workload
+from sluice.core.model import Kind, Published, Unknown, Workload
 from sluice.ports import Counter
 from sluice.usecases.alarms import (
     on_bootstrap_alarm,
@@ -21,7 +21,7 @@ from sluice.usecases.alarms import (
 from sluice.usecases.deadline_ticks import serve_deadline_ticks
 from sluice.usecases.retune import retune_targets
 from sluice.usecases.tick import publish_backlog
-from tests.chaos.audit import audit
+from tests.chaos.audit import amount, audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
 from tests.chaos.faults import STEPS, repair, repair_plane
 from tests.chaos.invocation import Invocation
@@ -200,9 +200,8 @@ class EventStorm:
             self.reached[f"{decision.kind} {outcome}: {decision.reason.name}"] += 1
             self.reached.update(f"limit: {limit.name}" for limit in decision.limits)
             self.reached[f"{decision.kind} {outcome} by {decision.trigger}"] += 1
-            amount = decision.desired if isinstance(decision, Decision) else decision.target
-            what = f"{decision.kind} {outcome}"
-            self.timeline.append((decision.workload, now, what, (decision.trigger, decision.reason, amount)))
+            asked = (decision.trigger, decision.reason, amount(decision))
+            self.timeline.append((decision.workload, now, f"{decision.kind} {outcome}", asked))
         for name, counter, reason in run.report.failures:
             self.reached[f"failure: {counter}"] += 1
             self.timeline.append((name, now, counter, reason))

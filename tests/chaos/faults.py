@@ -13,6 +13,7 @@ from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     MSG_PROCESSING_DURATION,
+    MSG_WAIT_DURATION,
     AutoScalingGroup,
     LaunchAttempt,
     Metric,
@@ -23,9 +24,10 @@ from sluice.core.model import (
 from sluice.core.sustained_arrivals import READ_MINUTES
 from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.events import RetuneRequest
+from sluice.usecases.learn import HOUR
 from sluice.usecases.offered_load import SENT
 from tests.chaos.cloud import GAPPED, LATE, PLANE, Cloud, Event, metric_key
-from tests.chaos.steps import INSTANCES, MESSAGES, OPERATOR_STEPS, StepFunction, measure
+from tests.chaos.steps import INSTANCES, MESSAGES, OPERATOR_STEPS, StepFunction, measure, start
 from tests.support.builders import alarm
 
 REFUSALS = [
@@ -54,6 +56,11 @@ def proof_fails(cloud: Cloud, served: Workload, _: int) -> None:
 def durations_fail(cloud: Cloud, served: Workload, _: int) -> None:
     of = Metric(namespace="", name=MSG_PROCESSING_DURATION, dimensions=served.fleet.dimensions)
     cloud.unreadable[metric_key(of)] = f"GetMetricData for the durations of {served.name}: Forbidden"
+
+
+def waits_fail(cloud: Cloud, served: Workload, _: int) -> None:
+    of = Metric(namespace="", name=MSG_WAIT_DURATION, dimensions=served.fleet.dimensions)
+    cloud.unreadable[metric_key(of)] = f"GetMetricData for the waits of {served.name}: Forbidden"
 
 
 def arrivals_fail(cloud: Cloud, served: Workload, _: int) -> None:
@@ -116,7 +123,7 @@ def state_is_unusable(cloud: Cloud, served: Workload, amount: int) -> None:
         return
     ahead_s = 86_400.0 if amount % 2 else 0.0
     stored[served.name] = replace(
-        found, tick_s=found.tick_s + ahead_s, state=None, problem="damaged: not a state"
+        found, tick_s=found.tick_s + ahead_s, state=None, problem="damaged: not a state", learned=None
     )
 
 
@@ -220,6 +227,12 @@ def ask_for_retune(cloud: Cloud, _: Workload, __: int) -> None:
     cloud.post(PLANE, Event(retune=RetuneRequest(trigger=Trigger.SCHEDULE)))
 
 
+def hour_passes(cloud: Cloud, _: Workload, amount: int) -> None:
+    """Nothing runs until some minutes into the next hour."""
+    clock = cloud.account.clock
+    clock.at = clock.at.replace(minute=0, second=0, microsecond=0) + HOUR + MINUTE * amount
+
+
 def stray_alarm(cloud: Cloud, served: Workload, amount: int) -> None:
     """An alarm that names the workload but is not the one its document names."""
     kind = "bootstrap" if amount % 2 else "shutdown"
@@ -232,6 +245,7 @@ FAULTS: Mapping[str, StepFunction] = {
     "fleet fails": fleet_fails,
     "proof fails": proof_fails,
     "durations fail": durations_fail,
+    "waits fail": waits_fail,
     "arrivals fail": arrivals_fail,
     "arrivals come late": arrivals_come_late,
     "arrivals are absurd": arrivals_are_absurd,
@@ -260,5 +274,10 @@ PLANE_STEPS: Mapping[str, StepFunction] = {
     "minute without tick": minute_without_tick,
     "ask for retune": ask_for_retune,
 }
-OTHERS: Mapping[str, StepFunction] = {"measure": measure, "stray alarm": stray_alarm}
+OTHERS: Mapping[str, StepFunction] = {
+    "measure": measure,
+    "start": start,
+    "hour passes": hour_passes,
+    "stray alarm": stray_alarm,
+}
 STEPS: Mapping[str, StepFunction] = MESSAGES | INSTANCES | OPERATOR_STEPS | FAULTS | PLANE_STEPS | OTHERS

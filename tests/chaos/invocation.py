@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
@@ -38,7 +39,15 @@ from sluice.ports import (
     StateWrite,
     StoredState,
 )
-from tests.chaos.actions import Action, Snapshot, resize_violations, retune_violations, scale_violations
+from tests.chaos.actions import (
+    Action,
+    Snapshot,
+    learning_violations,
+    margin_before,
+    resize_violations,
+    retune_violations,
+    scale_violations,
+)
 from tests.chaos.cloud import Cloud, Event, metric_key
 from tests.support.fakes import RecordingReport
 
@@ -66,6 +75,8 @@ class Invocation:
         """Workload -> the moment of the tick whose state this invocation has stored."""
         self.replaced: dict[str, EngineState | None] = {}
         """Workload -> the state that was stored before."""
+        self.remembered: dict[str, StoredState | Unknown | None] = {}
+        """Workload -> what was read of its state."""
         self.moment = parse_shard(body).scheduled if (body := event.tick_below_a_minute) else None
         """Of a tick below a minute."""
         self.overwrote = 0
@@ -309,6 +320,7 @@ class _States:
         self, workloads: Collection[str], remaining_s: RemainingS
     ) -> Mapping[str, StoredState | Unknown | None]:
         found = self.of.account.states.read(workloads, remaining_s)
+        self.of.remembered |= found
         for name, reading in found.items():
             self.of.unknown(name, reading)
         return found
@@ -332,6 +344,15 @@ class _States:
             if before and is_usable and before.tick_s >= write.state.tick_s:
                 self.of.add_violation(f"the state of {before.tick_s} was overwritten by {write.state.tick_s}")
         return written
+
+    def learn(self, workload: str, learned: Learned) -> None:
+        document, before = (self.of.served or {})[workload], self.of.remembered[workload]
+        evidence = self.of.cloud.evidence(document)
+        self.of.violations += learning_violations(self.of.event, document, before, learned, evidence)
+        margin_s = margin_before(document, before)
+        self.of.account.states.learn(workload, learned)
+        if learned.margin_s != margin_s:
+            self.of.actions.append(Action(Kind.LEARN, workload, learned.margin_s, True, margin_s))
 
 
 class _TickQueue:

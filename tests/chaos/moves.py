@@ -62,6 +62,26 @@ STEPS_INSIDE: list[StepInside] = [
     )
 ]
 
+TROUBLES_OF_LEARNING = (
+    "waits fail",
+    "durations fail",
+    "state cannot be read",
+    "state cannot be written",
+    "state is lost",
+    "state is unusable",
+)
+
+
+def _learned_by(index: int) -> Move:
+    """A tick below a minute remembers the workload, and after the hour a round learns from it."""
+    return (
+        Step("minute"),
+        Step("hour passes", index, 1),
+        Step("ask for retune"),
+        Step("deliver a tick", 0, -1),
+    )
+
+
 MOVES: Mapping[str, list[Move]] = {
     "ordinary_minutes": [(Step("minute"),) * count for count in (1, 2, 3, 4)],
     "an_event_under_way": alone(each(["deliver", "deliver", "deliver again", "tick again", "lose", "swap"])),
@@ -127,6 +147,19 @@ MOVES: Mapping[str, list[Move]] = {
             Step("arrivals come late", index),
         )
     ],
+    "hours_of_learning": [
+        (
+            Step("start", index, first),
+            *_learned_by(index),
+            Step("start", index, then),
+            *((Step(trouble, index, 2),) if trouble else ()),
+            *_learned_by(index),
+        )
+        for index in range(3)
+        for first in range(1, 9)
+        for then in range(1, 9)
+        for trouble in (None, None, None, *TROUBLES_OF_LEARNING)
+    ],
     "a_stack_change": [
         (Step("measure", index, measured), Step("update stack", index, mode), Step("deliver", index, -1))
         for index in range(3)
@@ -138,9 +171,9 @@ MOVES: Mapping[str, list[Move]] = {
 
 DEADLINES = (
     *(None,) * 11,
-    deadline(tick_s=30, boot_s=60),
+    deadline(tick_s=30, boot_s=60, margin_s=-10),
     deadline(tick_s=60, boot_s=60, busy_instances=BusyInstances.UNPROTECTED),
-    deadline(tick_s=60, boot_s=60, promise_s=60),
+    deadline(tick_s=60, boot_s=60, promise_s=60, margin_s=25),
 )
 """Who decides the size of a workload's fleet: AWS, or the deadline engine."""
 

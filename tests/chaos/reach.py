@@ -24,6 +24,7 @@ TRIGGERS = {
     Kind.SHUTDOWN: (Trigger.TICK, Trigger.ALARM),
     Kind.RETUNE: (Trigger.SCHEDULE, Trigger.STACK),
     Kind.SCALE: (Trigger.TICK,),
+    Kind.LEARN: (Trigger.SCHEDULE,),
 }
 
 

@@ -46,6 +46,17 @@ MODES = [Mode.ACTIVE, Mode.OBSERVE, Mode.PAUSED]
 SIZES = [1, 2, 3, None]
 EFFECTIVE = TrackedMetric.EFFECTIVE
 TRACKINGS = [Tracking(), Tracking(metric=EFFECTIVE), Tracking(metric=EFFECTIVE, processing_s=30)]
+WAITS_S = [
+    [310.0] * 60 + [100.0] * 1000,
+    [320.0] * 9 + [100.0] * 60,
+    [305.0] * 8 + [100.0] * 1000,
+    [100.0] * 5000,
+    [100.0],
+    [1e9],
+    [60.0] * 3000,
+    [0.0] * 2500,
+]
+"""What the messages of a while have waited: many too late, as many as allowed, hardly any."""
 DURATIONS_S = [60, 60, 45, 300, 1, 1e9, 0, -5]
 
 
@@ -244,6 +255,13 @@ def measure(cloud: Cloud, served: Workload, amount: int) -> None:
     """The workers publish processing times; two of them are too few for a retune."""
     of = cloud.document(served).duration_metric
     cloud.account.metrics.put(of, cloud.account.clock(), *[DURATIONS_S[amount - 1]] * (amount % 3 + 2))
+
+
+def start(cloud: Cloud, served: Workload, amount: int) -> None:
+    """The workers publish how long the messages that they started have waited, and take to process."""
+    document, now = cloud.document(served), cloud.account.clock()
+    cloud.account.metrics.put(document.wait_metric, now, *WAITS_S[amount - 1])
+    cloud.account.metrics.put(document.duration_metric, now, *[DURATIONS_S[amount - 1]] * 30)
 
 
 MESSAGES: Mapping[str, StepFunction] = {

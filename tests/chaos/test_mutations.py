@@ -15,6 +15,7 @@ import pytest
 
 import sluice.usecases.alarms
 import sluice.usecases.deadline_ticks
+import sluice.usecases.learn
 import sluice.usecases.missed_alarms
 import sluice.usecases.resize
 import sluice.usecases.retune
@@ -24,8 +25,9 @@ import tests.chaos.event_storm
 from sluice.core import bootstrap_shutdown, target
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.bounds import clamp
-from sluice.core.deadline import decision
+from sluice.core.deadline import decision, learning
 from sluice.core.deadline.decision import Scaling, decide_scale
+from sluice.core.deadline.learning import Learned, Measured, Waits
 from sluice.core.deadline.memory import Tick
 from sluice.core.deadline.state import EngineState
 from sluice.core.emptiness import (
@@ -38,10 +40,12 @@ from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
     Capacity,
+    Deadline,
     Decision,
     Durations,
     Mode,
     Observation,
+    Reason,
     TargetDecision,
     Trigger,
     Unknown,
@@ -278,6 +282,32 @@ def as_if_remembered(
     return decide_scale(workload, observed, state, tick)
 
 
+def learned_by(change: Callable[[Workload, StoredState | Unknown | None], Any]) -> Callable[..., None]:
+    """The hourly step on another state than the stored one."""
+    return lambda workload, stored, *rest: learn(workload, change(workload, stored), *rest)
+
+
+def an_hour_earlier(_: Workload, stored: StoredState | Unknown | None) -> Any:
+    if isinstance(stored, StoredState) and stored.learned:
+        return replace(stored, learned=replace(stored.learned, at_s=stored.learned.at_s - 3600))
+    return stored
+
+
+def unread_waits_are_short(series: Sequence[Series | Unknown], since: datetime) -> Any:
+    if any(isinstance(one, Unknown) for one in series):
+        return Waits(messages=9000, late_share=0, high_s=0)
+    return waits(series, since)
+
+
+def any_late_message_raises(deadline: Deadline, known: Learned, measured: Measured) -> Any:
+    if isinstance(measured.hour, Waits) and measured.hour.late_share > 0:
+        return known.margin_s + 5, Reason.TOO_MANY_LATE, ""
+    return margin(deadline, known, measured)
+
+
+learn = sluice.usecases.learn._learn
+waits = sluice.usecases.learn._waits
+margin = learning._margin
 remember = sluice.usecases.deadline_ticks._remember
 scale = sluice.usecases.deadline_ticks._act
 
@@ -410,6 +440,28 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a stale tick below a minute works": [
         (sluice.usecases.deadline_ticks, "STALE_AFTER", timedelta(hours=1))
     ],
+    "an hour is learned from twice": [(sluice.usecases.learn, "_learn", learned_by(an_hour_earlier))],
+    "what was learned before counts as nothing if it cannot be read": [
+        (
+            sluice.usecases.learn,
+            "_learn",
+            learned_by(lambda _, stored: None if isinstance(stored, Unknown) else stored),
+        )
+    ],
+    "a damaged item is learned into": [
+        (
+            sluice.usecases.learn,
+            "_learn",
+            learned_by(lambda _, stored: stored if getattr(stored, "problem", None) is None else None),
+        )
+    ],
+    "waits that cannot be read count as short": [(sluice.usecases.learn, "_waits", unread_waits_are_short)],
+    "any late message raises the margin": [(learning, "_margin", any_late_message_raises)],
+    "the margin has no lower bound": [(learning, "MIN_MARGIN_TICKS", -99.0)],
+    "the margin has no upper bound": [(learning, "MAX_MARGIN_SHARE", 99.0)],
+    "the margin falls as far as it can at once": [(learning, "STEP_DOWN_S", 1000.0)],
+    "the margin rises as far as it can at once": [(learning, "MAX_RAISE_S", 1000.0)],
+    "a processing time that cannot be is planned with": [(learning, "MAX_FACTOR", 1e12)],
     "a retune knows no bounds": [(target, "_bounded", lambda target_, _: (target_, ()))],
 }
 

@@ -30,8 +30,12 @@ def unmapped_errors(what: str) -> Iterator[None]:
 
 
 def sample() -> list[Cell]:
-    """Some cells of calls without an answer, evenly from the whole share."""
-    cells = [cell for cell in share() if cell.kind in UNANSWERED]
+    """Some cells of calls without an answer, evenly from the whole share.
+
+    Messages to a queue of the control plane are sent again, whichever error refused them.
+    """
+    unanswered = [cell for cell in share() if cell.kind in UNANSWERED]
+    cells = [cell for cell in unanswered if cell.call.operation != "SendMessageBatch"]
     return cells[:: len(cells) // OFTEN_ENOUGH]
 
 

@@ -254,12 +254,19 @@ class FakeMetrics:
     def value_of(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
         """One query's values, without recording a call."""
         periods: dict[datetime, list[float]] = {}
-        now = self.clock()
-        for at, value, readable_at in self.samples.get(_metric_id(query.metric), []):
-            if start <= at < end and (readable_at is None or readable_at <= now):
-                into = timedelta(seconds=at.timestamp() % query.period_s)
-                periods.setdefault(at - into, []).append(value)
+        for at, value in self.readable(query.metric, start, end):
+            into = timedelta(seconds=at.timestamp() % query.period_s)
+            periods.setdefault(at - into, []).append(value)
         return {at: _statistic(query.statistic, values) for at, values in periods.items()}
+
+    def readable(self, metric: Metric, start: datetime, end: datetime) -> list[tuple[datetime, float]]:
+        """The metric's points of this time that can be read now."""
+        now, points = self.clock(), self.samples.get(_metric_id(metric), [])
+        return [
+            (at, value)
+            for at, value, readable_at in points
+            if start <= at < end and (readable_at is None or readable_at <= now)
+        ]
 
 
 def _statistic(name: str, values: list[float]) -> float:

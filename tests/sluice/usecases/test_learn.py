@@ -180,6 +180,19 @@ class TestFailing:
         [(_, _, reason)] = account.report.failures
         assert reason == "what was learned before is unknown: throttled"
 
+    def test_beside_a_damaged_state_nothing_is_learned_as_the_next_tick_replaces_both(
+        self, account: FakeAccount
+    ) -> None:
+        served = add(account)
+        damaged = StoredState(tick_s=7, state=None, problem="damaged (truncated)")
+        account.states.stored[served.name] = damaged
+        waited(account, served, *[LATE] * 1000)
+        with pytest.raises(TransientError):
+            retune(account)
+        assert account.states.stored[served.name] == damaged
+        [(_, _, reason)] = account.report.failures
+        assert reason == "what was learned before is damaged (truncated); the next tick replaces it"
+
     def test_one_that_cannot_be_stored_does_not_stop_the_others(self, account: FakeAccount) -> None:
         first, second = add(account, "a"), add(account, "b")
         account.states.refusing[first.name] = "UpdateItem was throttled"

@@ -92,7 +92,11 @@ def _learn(
     if deadline is None or ports.states is None:
         return
     if isinstance(stored, Unknown):
+        if stored.defect:
+            raise stored.defect
         raise TransientError(f"what was learned before is unknown: {stored.reason}")
+    if stored and stored.problem:
+        raise TransientError(f"what was learned before is {stored.problem}; the next tick replaces it")
     before = stored.learned if stored else None
     if before is not None and before.at_s >= end.timestamp():
         return  # this hour counts already
