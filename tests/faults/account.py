@@ -12,6 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import product
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,9 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 
 from sluice import wiring
 from sluice.aws import concurrent_reads
-from sluice.core.deadline.encoding import decoded_learned
+from sluice.core.deadline.encoding import decoded_learned, encoded, encoded_learned
+from sluice.core.deadline.learning import Learned
+from sluice.core.deadline.plan import Processing
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     EFFECTIVE_BACKLOG_PER_INSTANCE,
@@ -44,6 +47,7 @@ from tests.support.builders import (
     document,
     dynamic_section,
     ecs_document,
+    engine_state,
     queue_url,
 )
 from tests.templates import stacks
@@ -63,8 +67,18 @@ FLEETS: dict[str, Fleet] = {
 MIN_INSTANCES, MAX_INSTANCES = 0, 5
 IDLE_MINUTES = 2
 PROCESSING_S = 48
-SCALING = {"type": "deadline", "promise_s": 3600, "boot_s": 180}
-"""With so long a promise one instance is enough, at whichever tick it starts."""
+SCALING: dict[str, Any] = {"type": "deadline", "promise_s": 3600, "boot_s": 180, "margin_s": 1790}
+"""With so long a promise one instance is enough, whenever it starts; the margin is 10 s below its bound."""
+REMEMBERED = Learned(
+    at_s=(NOON - timedelta(hours=1)).timestamp(),
+    margin_s=SCALING["margin_s"],
+    processing=Processing(mean_s=40, variation=0),
+)
+"""Of every workload that is remembered; the margin is its document's."""
+WAITS_S = (100,) * 8 + (SCALING["promise_s"] + 100,) * 12
+"""What the messages of each hour have waited: more than half of them too long."""
+LEARNING_HOURS = 2
+"""From noon on: a failed hour is made up for in the next."""
 ARRIVING_MINUTES = 15
 """From noon on: longer than a case goes on."""
 REGION, ACCOUNT = "eu-west-1", "123456789012"
@@ -84,6 +98,8 @@ class Situation:
     """One message a second has been sent for longer than the tick reads back, and still is."""
     by_deadline: bool = False
     """The deadline engine scales it, and remembers nothing yet."""
+    remembered: bool = False
+    """It does remember: it was served ten seconds ago, has learned an hour ago, and messages start late."""
 
 
 BUSY = Situation()
@@ -163,6 +179,8 @@ class Account:
             _let_run(name, 0 if situation.short else situation.desired)
             self._leave_waiting(name, situation.visible)
             self._register(name, by_deadline=situation.by_deadline)
+            if situation.remembered:
+                self._remember(name, situation)
             points += self._published(name, situation)
         _moto("cloudwatch").metric_data[:] = points
         self._seeded, self._found = len(points), tuple(situations.items())
@@ -242,6 +260,20 @@ class Account:
             self._registered[name] = text
         moto_account.client("dynamodb").delete_item(TableName=STATES, Key={"workload": {"S": name}})
 
+    def _remember(self, name: str, situation: Situation) -> None:
+        """Store the item of the deadline engine."""
+        served_s = NOON.timestamp() - 10
+        state = engine_state(
+            served_s, visible=situation.visible, desired=situation.desired, running=situation.desired
+        )
+        item = {
+            "workload": {"S": name},
+            "tick": {"N": str(round(served_s * 10))},
+            "state": {"B": encoded(state)},
+            "learned": {"B": encoded_learned(REMEMBERED)},
+        }
+        moto_account.client("dynamodb").put_item(TableName=STATES, Item=item)
+
     def _put_policies_back(self) -> None:
         for policies, saved in zip(
             (_moto("autoscaling").policies, _moto("applicationautoscaling").policies),
@@ -299,6 +331,10 @@ class Account:
             for minute in range(-READ_MINUTES, ARRIVING_MINUTES):
                 at = NOON + timedelta(minutes=minute)
                 _put("AWS/SQS", "NumberOfMessagesSent", {"QueueName": queue_of(name)}, at, 60)
+        if situation.remembered:
+            for hour, waited_s in product(range(-1, LEARNING_HOURS), WAITS_S):
+                at = NOON + timedelta(hours=hour, minutes=30)
+                _put("Sluice", "MsgWaitDuration", fleet, at, waited_s)
         for _ in range(40):
             _put("Sluice", "MsgProcessingDuration", fleet, NOON - timedelta(minutes=10), PROCESSING_S)
         self._metrics[name, situation] = list(metrics)

@@ -6,14 +6,20 @@ concerns, when it is made, and whether it got a response.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 
+from sluice.core.deadline.learning import MAX_RAISE_S
 from sluice.ports import Counter
 from sluice.usecases.last_known import NOT_READ_IN_TIME
+from sluice_sim.aws_rules.alarms import Alarm
+from sluice_sim.aws_rules.ec2_target_tracking import TargetTracking
 from tests.faults.account import (
     MAX_INSTANCES,
     MIN_INSTANCES,
     NOON,
+    PROCESSING_S,
     STARTED_AFTER,
     WORKLOADS,
     Account,
@@ -26,6 +32,7 @@ from tests.faults.cases import Case
 from tests.faults.faults import PASSING, WrongAnswer
 from tests.faults.responses import EMPTY_PAGE
 from tests.support.builders import dynamic_section
+from tests.templates.stacks import workload
 
 FAILURES = (
     Counter.OBSERVATION_FAILED,
@@ -58,6 +65,8 @@ def assert_invariants(case: Case, healthy: Outcome, call: Call, fault: Fault, ou
     is_never_lowered_on_an_unknown(case, healthy, call, fault, outcome)
     invents_no_point(healthy, call, fault, outcome)
     tracks_no_less_than_the_backlog(healthy, call, fault, outcome)
+    the_fallback_stands_in_for_what_is_not_published(case, outcome)
+    learns_from_answers_alone(case, healthy, call, fault, outcome)
     others_are_served(healthy, call, fault, outcome)
     is_reported(healthy, call, fault, outcome)
     ends_in_time_without_a_trace(outcome)
@@ -124,6 +133,50 @@ def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, 
             )
         named = {name for name in uncounted if call.operation in _uncounted(outcome)[name]}
         assert named or not uncounted, f"{call} is not logged: {_uncounted(outcome)}"
+
+
+def the_fallback_stands_in_for_what_is_not_published(case: Case, outcome: Outcome) -> None:
+    """The policy of the deadline engine's workload sees its backlog in this minute, or nothing to do."""
+    if not case.ticks:
+        return
+    for name in (name for name, situation in case.situations.items() if situation.by_deadline):
+        points, minute = outcome.points[name], int(NOON.timestamp())
+        own = {int(at.timestamp()): value for at, value in points.items()}
+        series = {"own": own, "visible": {minute: 600.0}, "sent": {minute: 0.0}, "in_service": {minute: 1.0}}
+        seen = fallback_alarm().datapoints(series, minute + 60)[-1]
+        assert seen is not None
+        assert (seen > fallback_alarm().threshold) == (not own), (
+            f"{name} publishes {own}, its policy sees {seen}"
+        )
+
+
+@cache
+def fallback_alarm() -> Alarm:
+    """The alarm on which the policy of a workload of the deadline engine scales out, as deployed."""
+    stack = workload("asg", Scaling="deadline", Fallback="true", ProcessingSeconds=str(PROCESSING_S))
+    properties = stack.resources["AsgTargetTracking"].properties
+    return TargetTracking.from_properties("fallback", properties).high_alarm()
+
+
+def learns_from_answers_alone(
+    case: Case, healthy: Outcome, call: Call, fault: Fault, outcome: Outcome
+) -> None:
+    """Margin and processing time change as in a healthy run or not at all, and never without an answer."""
+    for name in WORKLOADS:
+        before, after = case.learned(name), outcome.state.learned[name]
+        if after in (before, healthy.state.learned[name]):
+            lost = call.operation in ("GetMetricData", "BatchGetItem") and call not in outcome.made.responses
+            assert after == before or not lost, f"{name} has learned {after} without an answer to {call}"
+            continue
+        assert isinstance(fault, WrongAnswer), f"{name} has learned {after} after {before}, by {fault}"
+        if after is None:  # what cannot be read is replaced, and measured again in the next hour
+            assert outcome.counted(Counter.STATE_REBUILT), f"what {name} has learned is gone, and not a word"
+            continue
+        assert before, f"{name} has learned {after}, and learns nothing in a healthy run"
+        (margin_s, mean_s), (margin_before_s, mean_before_s) = after, before
+        assert mean_s, f"what {name} has learned is gone: {after} after {before}"
+        assert abs(margin_s - margin_before_s) <= MAX_RAISE_S, f"{name} moves its margin to {margin_s} s"
+        assert 0.5 <= mean_s / (mean_before_s or mean_s) <= 2, f"{name} now needs {mean_s} s a message"
 
 
 def others_are_served(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
@@ -221,7 +274,9 @@ def _recovered(case: Case, healthy: Outcome, outcome: Outcome) -> bool:
     published = all(outcome.points.values()) or not case.ticks
     published &= _counted(outcome) >= _counted(healthy)
     names = [case.about] if case.about else WORKLOADS
-    return published and all(_of(outcome.state, name) == _of(healthy.state, name) for name in names)
+    # A tick that could not read what was learned has forgotten it, and the next round learns it again.
+    state = outcome.state if case.retunes else replace(outcome.state, learned=healthy.state.learned)
+    return published and all(_of(state, name) == _of(healthy.state, name) for name in names)
 
 
 def _is_about_arrivals(call: Call, healthy: Outcome) -> bool:

@@ -15,6 +15,7 @@ from tests.faults.account import (
     BUSY,
     ECS,
     NOON,
+    REMEMBERED,
     STARTED_AFTER,
     WORKLOADS,
     Account,
@@ -32,7 +33,14 @@ EMPTY = Situation(desired=2, visible=0, idle=True)
 SHORT = Situation(desired=2, visible=3, short=True)
 ARRIVING = Situation(arriving=True)
 OF_ARRIVALS = ("GetMetricData", "DescribePolicies", "DescribeScalingPolicies", "PutMetricData")
+OF_THE_BACKLOG = (
+    "GetQueueAttributes",
+    "DescribeAutoScalingGroups",
+    "DescribeServices",
+    "DescribeScalableTargets",
+)
 BY_DEADLINE = Situation(desired=0, visible=3, by_deadline=True)
+LEARNING = Situation(by_deadline=True, remembered=True)
 CACHE_RAN_OUT = timedelta(minutes=6)
 
 
@@ -94,6 +102,12 @@ class Case:
     def desired(self, name: str) -> int:
         """The fleet's desired instances before the invocation."""
         return self.situations.get(name, BUSY).desired
+
+    def learned(self, name: str) -> tuple[float, float | None] | None:
+        """The workload's margin and mean processing time before the invocation, as in `State`."""
+        if not self.situations.get(name, BUSY).remembered:
+            return None
+        return REMEMBERED.margin_s, REMEMBERED.processing and REMEMBERED.processing.mean_s
 
     def before(self, account: Account) -> State:
         """The account as the case finds it."""
@@ -229,15 +243,22 @@ CASES = [
         function="publish_backlog",
         event=tick_at(NOON),
         situation=Situation(by_deadline=True),
-        only=("SendMessageBatch",),
+        only=("SendMessageBatch", *OF_THE_BACKLOG, "PutMetricData"),
     ),
     Case(name="retune hourly", function="retune_target", event=sample("schedule")),
     Case(
         name="learn hourly",
         function="retune_target",
         event=sample("schedule"),
-        situation=Situation(by_deadline=True),
+        situation=LEARNING,
         only=("GetMetricData", "BatchGetItem", "UpdateItem"),
+    ),
+    Case(
+        name="tick below a minute goes on",
+        function="deadline_tick",
+        event={},
+        situation=LEARNING,
+        only=("BatchGetItem", "UpdateItem"),
     ),
     Case(
         name="send test messages",

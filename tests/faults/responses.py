@@ -12,7 +12,8 @@ from typing import Any
 Path = tuple[str, ...]
 OF_BOTOCORE = "ResponseMetadata"
 EMPTY_PAGE, MISSING_FIELD, ABSURD_NUMBER = "empty page", "missing field", "absurd number"
-WRONG_ANSWERS = (EMPTY_PAGE, MISSING_FIELD, ABSURD_NUMBER)
+CUT_SHORT = "bytes cut short"
+WRONG_ANSWERS = (EMPTY_PAGE, MISSING_FIELD, ABSURD_NUMBER, CUT_SHORT)
 EACH = "*"
 HUGE = 10**18
 ABSENT = object()
@@ -80,6 +81,8 @@ def corruptions(parsed: dict[str, Any], read: set[Path]) -> Iterator[Corruption]
         if len(path) == 1 and isinstance(value, list | dict) and value:
             yield Corruption(kind=EMPTY_PAGE, path=path, value=type(value)())
         yield Corruption(kind=MISSING_FIELD, path=path)
+        if isinstance(value, bytes):
+            yield Corruption(kind=CUT_SHORT, path=path, value=value[: len(value) // 2])
         if isinstance(value, list) and value:
             path, value = (*path, EACH), value[0]
         for absurd in _absurd(value):

@@ -1,5 +1,6 @@
 """The retune's step for the deadline engine: what the workers published becomes what ticks plan with."""
 
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,10 +12,10 @@ from sluice.core.deadline.state import BootSamples
 from sluice.core.model import LearningDecision, Mode, Reason, Trigger, Workload
 from sluice.errors import ConfigError, TransientError
 from sluice.events import RetuneRequest
-from sluice.ports import Counter, Outcome, Ports, StoredState
+from sluice.ports import Counter, Outcome, Ports, Series, SeriesQuery, StoredState
 from sluice.usecases.retune import retune_targets
 from tests.support.builders import deadline, deadline_workload, engine_state, stack_id
-from tests.support.fakes import FakeAccount
+from tests.support.fakes import FakeAccount, FakeMetrics
 
 LATE, IN_TIME = 310.0, 100.0
 
@@ -168,6 +169,28 @@ class TestFailing:
         assert account.report.failures == [
             ("transcription", Counter.RETUNE_FAILED, "no measurement of transcription: CloudWatch said no")
         ]
+
+    @pytest.mark.parametrize(
+        ("statistic", "absurd"), [("PR(:300)", 1e18), ("PR(:300)", math.nan), ("p99.5", -1)]
+    )
+    def test_an_absurd_statistic_changes_nothing_and_is_a_failure(
+        self, account: FakeAccount, monkeypatch: pytest.MonkeyPatch, statistic: str, absurd: float
+    ) -> None:
+        served = add(account)
+        waited(account, served, *[LATE] * 1000)
+        read = FakeMetrics.value_of
+
+        def spoilt(metrics: FakeMetrics, query: SeriesQuery, *span: datetime) -> Series:
+            series = read(metrics, query, *span)
+            return dict.fromkeys(series, absurd) if query.statistic == statistic else series
+
+        monkeypatch.setattr(FakeMetrics, "value_of", spoilt)
+        with pytest.raises(TransientError):
+            retune(account)
+        found = learned(account, served)
+        assert found is not None
+        assert found.margin_s == 20
+        assert logged(account) == [(Reason.UNKNOWN_READING, Outcome.HELD)]
 
     def test_what_was_learned_stays_if_it_cannot_be_read(self, account: FakeAccount) -> None:
         served = add(account)

@@ -153,6 +153,11 @@ def _waits(series: Sequence[Series | Unknown], since: datetime) -> Waits | Unkno
     ]
     if not hours:
         return None
+    for hour in hours:
+        percent, count, seconds = percent_in_time[hour], messages[hour], high_s[hour]
+        if not (0 <= percent <= 100 and count < math.inf and 0 <= seconds < math.inf):
+            reason = f"{percent:g} % of {count:g} messages in time, and 99.5 % within {seconds:g} s"
+            return Unknown(reason=f"no plausible waits: {reason}")
     total = math.fsum(messages[hour] for hour in hours)
     late = math.fsum(messages[hour] * (1 - percent_in_time[hour] / 100) for hour in hours)
     return Waits(messages=total, late_share=late / total, high_s=max(high_s[hour] for hour in hours))
