@@ -187,8 +187,8 @@ SETTINGS = [
     click.option(
         "--scale-in", type=Choice(), metavar="|".join(ScaleIn),
         help="What happens to a message whose instance is scaled in: it is finished; it returns after its "
-        "visibility timeout; or the instance is protected. A policy that needs one of them keeps it, "
-        "and says so. [default: what the policy needs, or drain]",
+        "visibility timeout; or the instance is protected. Refused if the one policy needs another; of "
+        "several, the result of each says so. [default: what the policy needs, or drain]",
     ),
     click.option("--visibility-timeout-s", type=Seconds(min=1, max=limits.MAX_VISIBILITY_TIMEOUT_S),
         default=300.0, show_default=True,

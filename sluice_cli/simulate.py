@@ -29,6 +29,7 @@ from sluice_sim import policies
 from sluice_sim.study.experiment import (
     Experiment,
     has_tick,
+    overridden,
 )
 from sluice_sim.study.sweep import (
     Outcome,
@@ -103,8 +104,7 @@ def simulate(
     --json prints one object; for several policies a list of them; for a sweep a list of
     {"set": ..., "frontier": ..., "result": ...}.
     """
-    if options["durations"] is not None and options["variation"]:
-        raise UsageError("--durations and --duration-cv both set the processing times: give only one of them")
+    _require_one_processing_time(options)
     if directory is not None and sweeps:
         raise UsageError(
             "--report shows runs, not sweeps: leave --sweep out, or compare policies by --policy"
@@ -118,12 +118,14 @@ def simulate(
             policy="sluice",
             **options,
         )
+        _require_groups(first)
         deployed_policy = "deadline" if first.deployed().workload.deadline is not None else "sluice"
         grid = _grid(policy or deployed_policy, sweeps)
         experiments = [_with_grid_values(first, point) for point in grid]
         _require_warm_pool(experiments, sweeps)
         for experiment in experiments:
             experiment.warm_pool_settings()
+            _require_used(experiment, grid, overrides, sweeps)
             experiment.deployed()  # reports now what would fail after the first runs
     with as_usage_errors(), ProgressBar(Console(stderr=True)) as bar:
         if len(experiments) == 1 or directory is not None:
@@ -149,6 +151,26 @@ def simulate(
         raise click.ClickException("messages were lost: this is a defect of the simulator, please report it")
 
 
+def _require_one_processing_time(options: Mapping[str, Any]) -> None:
+    """UsageError if a file of processing times comes with another description of them."""
+    if options["durations"] is None:
+        return
+    source = click.get_current_context().get_parameter_source
+    for name, option in (("duration_s", "--duration-s"), ("variation", "--duration-cv")):
+        if source(name) is not ParameterSource.DEFAULT:
+            raise UsageError(f"--durations and {option} both set the processing times: give only one of them")
+
+
+def _require_groups(experiment: Experiment) -> None:
+    """UsageError if message groups are given for a queue that has none."""
+    workload = experiment.deployed().workload
+    if experiment.groups is not None and not workload.is_fifo:
+        raise UsageError(
+            f"--groups {experiment.groups}: {workload.queue_url} is a standard queue, and only a FIFO queue "
+            "has message groups: leave it out"
+        )
+
+
 def _require_warm_pool(experiments: Sequence[Experiment], sweeps: Sequence[str]) -> None:
     """UsageError if an option describes a warm pool that no run has."""
     if any(experiment.warm_pool for experiment in experiments):
@@ -159,6 +181,18 @@ def _require_warm_pool(experiments: Sequence[Experiment], sweeps: Sequence[str])
         is_given = ctx.get_parameter_source(str(param.name)) is not ParameterSource.DEFAULT
         if option.startswith("warm-") and option != "warm-pool" and (is_given or option in swept):
             raise UsageError(f"--{option} describes a warm pool, and there is none: give --warm-pool N, too")
+
+
+def _require_used(
+    experiment: Experiment, grid: Sequence[GridPoint], overrides: Sequence[str], sweeps: Sequence[str]
+) -> None:
+    """UsageError if the one policy replaces what was given; of several, the result of each says so."""
+    if len({point["policy"] for point in grid}) > 1:
+        return
+    given = {name for name, _ in [*settings.pairs(overrides, "--set"), *settings.pairs(sweeps, "--sweep")]}
+    for setting in overridden(experiment):
+        if setting.name in given or not setting.name[0].isupper():
+            raise UsageError(str(setting))
 
 
 GridPoint = Mapping[str, tuple[str, Any]]

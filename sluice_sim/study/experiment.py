@@ -7,7 +7,7 @@ anything runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -297,6 +297,57 @@ def bound_of(settings: BoundSettings, load: Load, *, on_progress: OnProgress = l
         late_ratio=settings.late_ratio,
         on_progress=on_progress,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overridden:
+    """A setting that a policy replaces by its own."""
+
+    name: str
+    given: str
+    used: str
+    way_out: str
+
+    def __str__(self) -> str:
+        return f"{self.given} is not used: the policy {self.used}; {self.way_out}"
+
+
+def overridden(experiment: Experiment) -> list[Overridden]:
+    """The settings of the experiment in place of which its policy takes others."""
+    policy, found = policies.named(experiment.policy), []
+    if experiment.scale_in is not None and policy.scale_in not in (None, experiment.scale_in):
+        found.append(
+            Overridden(
+                name="scale-in",
+                given=f"--scale-in {experiment.scale_in}",
+                used=f"{policy.name} needs {policy.scale_in}",
+                way_out="leave --scale-in out",
+            )
+        )
+    if policy.name == "deadline":
+        found += _planned_otherwise(experiment)
+    return found
+
+
+def _planned_otherwise(experiment: Experiment) -> Iterator[Overridden]:
+    """The parameters in place of which the deadline engine plans with what the run is like."""
+    promised_s, tick_s = experiment.promise_s, experiment.tick_s
+    planned = {
+        "AcceptableLatencySeconds": (promised_s, "--promise-s"),
+        "BootSeconds": (max(1.0, round(experiment.boot.mean_s)), "--boot-s"),
+        "ProcessingSeconds": (None if experiment.durations else experiment.duration_s, "--duration-s"),
+        "ConcurrencyPerInstance": (experiment.concurrency, "--concurrency"),
+        "TickSeconds": (tick_s or getattr(policies.named("deadline"), TICK), "--tick-s"),
+    }
+    for name, (used, option) in planned.items():
+        given = experiment.parameters.get(name)
+        if given and used is not None and float(given) != used:
+            yield Overridden(
+                name=name,
+                given=f"{name}={given}",
+                used=f"deadline plans with the {used:g} of the run",
+                way_out=f"give {option} {given}",
+            )
 
 
 TICK = "tick_s"

@@ -12,6 +12,7 @@ from sluice_sim.policies import named
 from sluice_sim.study.experiment import (
     TICK,
     Experiment,
+    overridden,
 )
 from sluice_sim.study.result import (
     MIN_LOAD,
@@ -116,11 +117,8 @@ def _of_the_run(numbers: Result, experiment: Experiment) -> Iterator[str]:
             f"The target of {numbers['target_per_instance']:.4g} messages per instance is not what the "
             f"promise allows; what decides is {' and '.join(limits)}: {numbers['target_because']}."
         )
-    if experiment.scale_in is not None and experiment.scale_in != numbers["scale_in"]:
-        yield (
-            f"--scale-in {experiment.scale_in} was not used: the policy {numbers['policy']} brings "
-            f"{numbers['scale_in']} with it."
-        )
+    for setting in overridden(experiment):
+        yield f"{setting}."
     if dead := numbers["dead_letters"]:
         yield (
             f"{dead:,} messages ended in the dead-letter queue: the instance that had them was gone before "

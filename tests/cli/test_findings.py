@@ -181,7 +181,7 @@ def test_an_offered_load_unlike_the_simulated_one_is_reported(simulated, argumen
 
 
 def test_another_policy_gets_no_finding_about_arrivals(simulated):
-    _, numbers = simulated(*BUSY, *SIZED, "--set", "ProcessingSeconds=60", "--policy", "deadline")
+    _, numbers = simulated(*BUSY, *SIZED, "--set", "ProcessingSeconds=60", "--policy", "static")
     assert of_arrivals(numbers) == []
 
 
@@ -191,15 +191,69 @@ def test_a_static_target_is_the_operators_choice_and_causes_no_warning(simulated
     assert numbers["target_limits"] == []
 
 
+SHORT = ("simulate", "transcription", "--trace", "steady:days=0.02:per-day=4000", "--no-bound")
+
+
 @pytest.mark.parametrize("name", policies.names())
-def test_a_scale_in_that_the_policy_overrides_is_reported(sluice, name):
-    short = ("simulate", "transcription", "--trace", "steady:days=0.02:per-day=4000", "--no-bound", "--json")
+def test_a_scale_in_that_the_policy_replaces_is_refused_with_the_way_out(sluice, name):
+    needed = policies.named(name).scale_in
     for requested in ("drain", "kill", "protect"):
-        numbers = json.loads(sluice(*short, "--policy", name, "--scale-in", requested).stdout)
-        notices = [one for one in numbers["warnings"] if one.startswith("--scale-in")]
-        assert bool(notices) is (numbers["scale_in"] != requested)
-    unasked = json.loads(sluice(*short, "--policy", name).stdout)
+        done = sluice(*SHORT, "--json", "--policy", name, "--scale-in", requested)
+        if needed in (None, requested):
+            assert json.loads(done.stdout)["scale_in"] == requested
+        else:
+            assert done.exit_code == 2
+            assert f"--scale-in {requested} is not used: the policy {name} needs {needed}" in done.stderr
+            assert "leave --scale-in out" in done.stderr
+    unasked = json.loads(sluice(*SHORT, "--json", "--policy", name).stdout)
     assert not [one for one in unasked["warnings"] if one.startswith("--scale-in")]
+
+
+def test_of_several_policies_the_result_says_which_one_replaces_a_setting(sluice):
+    both = sluice(
+        *SHORT, "--json", "--policy", "sluice,deadline", "--scale-in", "kill", "--set", "TickSeconds=30"
+    )
+    said = {
+        one["policy"]: [text for text in one["warnings"] if "is not used" in text]
+        for one in json.loads(both.stdout)
+    }
+    assert said["sluice"] == []
+    assert said["deadline"] == [
+        "--scale-in kill is not used: the policy deadline needs protect; leave --scale-in out.",
+        "ProcessingSeconds=60 is not used: the policy deadline plans with the 5 of the run; give --duration-s "
+        "60.",
+        "TickSeconds=30 is not used: the policy deadline plans with the 10 of the run; give --tick-s 30.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "way_out"),
+    {
+        "BootSeconds=60": "give --boot-s 60",
+        "ProcessingSeconds=9": "give --duration-s 9",
+        "TickSeconds=30": "give --tick-s 30",
+    }.items(),
+)
+@pytest.mark.parametrize("option", ["--set", "--sweep"])
+def test_a_parameter_in_place_of_which_the_engine_takes_the_runs_own_is_refused(
+    sluice, option, given, way_out
+):
+    done = sluice(*SHORT, "--policy", "deadline", option, given)
+    assert done.exit_code == 2
+    assert given in done.stderr
+    assert way_out in " ".join(done.stderr.split())
+    assert sluice(*SHORT, "--policy", "deadline", option, given, *way_out.split()[1:]).exit_code == 0
+
+
+def test_options_without_an_effect_on_this_load_are_refused(sluice, tmp_path):
+    grouped = sluice(*SHORT, "--groups", 5)
+    assert grouped.exit_code == 2
+    assert "--groups 5" in grouped.stderr
+    file = tmp_path / "durations.csv"
+    file.write_text("duration_s\n3\n")
+    measured = sluice(*SHORT, "--durations", file, "--duration-s", 4)
+    assert measured.exit_code == 2
+    assert "--durations and --duration-s both set" in measured.stderr
 
 
 def test_dead_letters_and_refused_launches_are_warned_of(simulated):
@@ -221,7 +275,7 @@ def test_of_several_runs_each_warning_names_its_own(sluice, monkeypatch):
         "simulate", "transcription", "--trace", "steady:days=0.02:per-day=4000", "--no-bound",
         "--policy", "static,deadline", "--scale-in", "drain",
     ).stdout  # fmt: skip
-    assert "policy=deadline: --scale-in drain was not used" in output
+    assert "policy=deadline: --scale-in drain is not used" in output
     assert "policy=static: --scale-in" not in output
 
 
