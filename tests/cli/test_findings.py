@@ -218,11 +218,11 @@ def test_of_several_policies_the_result_says_which_one_replaces_a_setting(sluice
         for one in json.loads(both.stdout)
     }
     assert said["sluice"] == []
+    plans = "is not used: the policy deadline plans with the"
     assert said["deadline"] == [
         "--scale-in kill is not used: the policy deadline needs protect; leave --scale-in out.",
-        "ProcessingSeconds=60 is not used: the policy deadline plans with the 5 of the run; give --duration-s "
-        "60.",
-        "TickSeconds=30 is not used: the policy deadline plans with the 10 of the run; give --tick-s 30.",
+        f"ProcessingSeconds=60 {plans} 5 of the run; give --duration-s 60.",
+        f"TickSeconds=30 {plans} 10 of the run; give --tick-s 30.",
     ]
 
 
