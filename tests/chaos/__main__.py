@@ -20,7 +20,7 @@ from tests.chaos.seeds import failure_report, on_all_cores
 
 FIRST_SEED = 10_000
 """Above the seeds that the tests run."""
-MIN_COUNT_TO_REACH_ALL = 5_000
+MIN_COUNT_TO_REACH_ALL = 3_000
 """This many interleavings must meet every decision, reason, limit and trigger; fewer may miss a rare one."""
 BAR = Console(stderr=True)
 """A progress bar on a terminal; in other outputs a dot for every batch."""

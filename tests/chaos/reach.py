@@ -32,8 +32,12 @@ def not_reached(reached: collections.Counter[str]) -> list[str]:
     """Every kind of decision, reason, limit, counter and step that did not occur."""
     reasons = {what.rpartition(": ")[2] for what in reached}
     actions = [f"{kind} acted by {trigger}" for kind, triggers in TRIGGERS.items() for trigger in triggers]
-    outcomes = [f"{kind} {outcome}" for kind in TRIGGERS for outcome in Outcome]
-    outcomes.append(f"{Kind.CAP} {Outcome.OBSERVED}")
+    outcomes = [f"{kind} {outcome}" for kind in TRIGGERS for outcome in Outcome if kind is not Kind.LEARN]
+    outcomes += [
+        f"{Kind.LEARN} {Outcome.ACTED}",
+        f"{Kind.LEARN} {Outcome.HELD}",
+        f"{Kind.CAP} {Outcome.OBSERVED}",
+    ]
     logged = {what.partition(":")[0] for what in reached}
     return [
         *(reason.name for reason in Reason if reason.name not in reasons),

@@ -18,7 +18,7 @@ from tests.chaos.steps import Step
 
 pytestmark = pytest.mark.slow
 
-SEEDS = range(300)
+SEEDS = range(600)
 # What happens inside a handler depends on how many calls it makes, and so on the neighbour.
 INDEPENDENT_MOVES = [
     name for name in MOVES if name not in ("something_inside_a_handler", "a_message_within_a_tick")
@@ -60,7 +60,7 @@ def of_the_first(moves: Iterable[Move]) -> list[Move]:
 
 
 def _own(step: Step) -> list[Step]:
-    if step.what in ("minute", "deliver a tick", "tick again") or step.what in PLANE_STEPS:
+    if step.what in ("minute", "deliver a tick", "tick again", "hour passes", *PLANE_STEPS):
         return [step]
     if step.what in DELIVERY_STEPS and step.workload_index == PLANE_INDEX[2]:
         return [replace(step, workload_index=PLANE_INDEX[1])]

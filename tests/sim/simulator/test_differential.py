@@ -199,6 +199,8 @@ def run_both_by_deadline(kind: str, max_lateness_s: int) -> tuple[Timeline, list
         demo.add_workload(DEADLINES[kind])
         [timeline] = demo.run()
         acted = [line for line in aws.log if line.record.get("outcome") == "acted"]
+        assert demo.aws.autoscaling.describe_policies()["ScalingPolicies"], "the fallback is there"
+        assert aws.scaled == [], "and never acts"
     scaled = [
         (line.at - START.timestamp(), f"{line.record['message']} (by {line.record['trigger']})")
         for line in acted
