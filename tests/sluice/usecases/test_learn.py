@@ -85,7 +85,7 @@ class TestLearning:
         assert isinstance(decision, LearningDecision)
         assert [(one.warm, one.mean_s) for one in decision.boots] == [(False, 180), (True, 45)]
 
-    @pytest.mark.parametrize("stored", [None, StoredState(tick_s=0, state=None, problem="truncated")])
+    @pytest.mark.parametrize("stored", [None, StoredState(tick_s=0, state=None)])
     def test_it_learns_without_a_state_that_has_boot_times(
         self, account: FakeAccount, stored: StoredState | None
     ) -> None:
