@@ -125,17 +125,30 @@ class Alarm:
         `series` holds, by query id, the statistic of each period keyed by the period's start (epoch
         seconds, a multiple of the period). The newest period is the last one that has ended at `now`.
         """
+        return list(self.values(series, self.evaluation_range(now), missing).values())
+
+    def periods(self, start: float, end: float) -> range:
+        """The starts of the periods that begin in start <= period < end."""
+        return range(-(-int(start) // self.period_s) * self.period_s, int(end), self.period_s)
+
+    def evaluation_range(self, now: float) -> range:
+        """The starts of the periods that are evaluated at `now`, newest last."""
         end = int(now // self.period_s) * self.period_s
-        begin = end - (self.evaluation_periods + EXTRA_POINTS) * self.period_s
-        periods = range(begin, end, self.period_s)
+        return range(end - (self.evaluation_periods + EXTRA_POINTS) * self.period_s, end, self.period_s)
+
+    def values(
+        self, series: Mapping[str, Series], periods: Sequence[int], missing: MissingOperand = ASSUMED
+    ) -> dict[int, float | None]:
+        """The value of each of these periods, by its start; None for a missing datapoint."""
         looked_at = {name: {at: of[at] for at in periods if at in of} for name, of in series.items()}
         values = self.expression.evaluate(looked_at, missing, minutes=periods)
-        return [values.get(at) for at in periods]
+        return {at: values.get(at) for at in periods}
 
     def next_state(self, points: Sequence[float | None], previous: State) -> State:
         """The state that follows from `points` (the evaluation range, newest last); see `next_state`."""
+        crosses, threshold = _OPERATORS[self.comparison][0], self.threshold
         return next_state(
-            [None if point is None else self.breaches(point) for point in points],
+            [None if point is None else crosses(point, threshold) for point in points],
             previous,
             evaluation_periods=self.evaluation_periods,
             datapoints_to_alarm=self.datapoints_to_alarm,

@@ -40,6 +40,8 @@ POISON_PILL_RECEIVES = 3
 MINUTE_S = 60
 LOOK_BACK_S = 20 * MINUTE_S
 """Longer than any evaluation range here: AlarmLow of target tracking covers 17 minutes."""
+MAX_VALUES = 1000
+"""Values kept of an alarm before those older than LOOK_BACK_S are dropped."""
 
 Values = Sequence[tuple[MetricQuery, float]]
 
@@ -49,6 +51,10 @@ class MetricData(Protocol):
 
     def put(self, minute: float, values: Values) -> None:
         """Store one value per metric for the minute that begins at `minute`."""
+        ...
+
+    def earliest_change(self) -> float:
+        """The earliest period of which a value may have been stored since the previous call."""
         ...
 
     def read(self, queries: set[MetricQuery], start: float, end: float) -> Mapping[MetricQuery, Series]:
@@ -93,6 +99,10 @@ class Monitoring:
         self.missing = ASSUMED
         """How metric math treats missing operands."""
         self._alarms: dict[str, _AlarmEntry] = {}
+        self._values: dict[str, dict[int, float | None]] = {}
+        """By alarm name: its value in each period of the evaluation range, None for a missing one."""
+        self._evaluated_until = 0.0
+        """Earlier periods are in `_values`, except for what was stored since."""
         self._runners: dict[str, PolicyRunner] = {}
         self._sources: list[Callable[[], Iterable[tuple[MetricQuery, float]]]] = []
         first = (clock.now // MINUTE_S + 1) * MINUTE_S
@@ -102,6 +112,7 @@ class Monitoring:
     def add_alarm(self, alarm: Alarm) -> None:
         """Create an alarm, in INSUFFICIENT_DATA."""
         self._alarms[alarm.name] = _AlarmEntry(alarm=alarm)
+        self._forget_values()
 
     def delete_alarm(self, alarm_name: str) -> None:
         """Delete an alarm."""
@@ -110,6 +121,7 @@ class Monitoring:
     def add_policy(self, runner: PolicyRunner) -> None:
         """Run a target-tracking policy; it replaces the fleet's previous one."""
         self._runners[runner.fleet_name] = runner
+        self._forget_values()
 
     def target(self, fleet: str) -> float | None:
         """The current target of the fleet's policy; None without a policy."""
@@ -119,6 +131,11 @@ class Monitoring:
     def add_source(self, read: Callable[[], Iterable[tuple[MetricQuery, float]]]) -> None:
         """Add a source of native metrics, sampled at the end of every minute."""
         self._sources.append(read)
+
+    def _forget_values(self) -> None:
+        """Read everything again: a new alarm may have the name of an earlier one."""
+        self._values.clear()
+        self._evaluated_until = 0.0
 
     def _sample(self) -> None:
         minute = self._clock.now - MINUTE_S
@@ -132,12 +149,19 @@ class Monitoring:
         alarms = [entry.alarm for entry in self._alarms.values()]
         alarms += [alarm for runner in self._runners.values() for alarm in runner.alarms()]
         end = self._clock.now // MINUTE_S * MINUTE_S
+        begin = end - LOOK_BACK_S
+        first = max(begin, min(self._evaluated_until, self._data.earliest_change()))
+        self._evaluated_until = end
         queries = {query for alarm in alarms for query in alarm.metric_queries()}
-        series = self._data.read(queries, end - LOOK_BACK_S, end)
+        series = self._data.read(queries, first, end)
 
         def points(alarm: Alarm) -> list[float | None]:
             by_id = {query.id: series.get(query, {}) for query in alarm.metric_queries()}
-            return alarm.datapoints(by_id, self._clock.now, self.missing)
+            values = self._values.setdefault(alarm.name, {})
+            values.update(alarm.values(by_id, alarm.periods(first, end), self.missing))
+            if len(values) > MAX_VALUES:
+                self._values[alarm.name] = {at: value for at, value in values.items() if at >= begin}
+            return [values.get(at) for at in alarm.evaluation_range(self._clock.now)]
 
         for entry in list(self._alarms.values()):
             self._evaluate_alarm(entry, points(entry.alarm))

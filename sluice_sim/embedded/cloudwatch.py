@@ -55,6 +55,10 @@ class MotoMetrics:
                 ],
             )
 
+    def earliest_change(self) -> float:
+        """The beginning of time: the functions publish to moto, so any value may be new."""
+        return 0.0
+
     def read(self, queries: set[MetricQuery], start: float, end: float) -> Mapping[MetricQuery, Series]:
         """Read all series in one call."""
         if not queries:

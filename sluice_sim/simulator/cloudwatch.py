@@ -109,6 +109,10 @@ class SimulatedAws:
             else:
                 self._store_value(metric, minute, value)
 
+    def earliest_change(self) -> float:
+        """The earliest minute of which a value was stored since the previous call."""
+        return self.context.metrics.earliest_change()
+
     def read(self, queries: set[MetricQuery], start: float, end: float) -> Mapping[MetricQuery, Series]:
         """Read each metric; it has one value per minute, so every statistic is that value."""
         return {query: self.context.metrics.read(_id(query), int(start), int(end)) for query in queries}

@@ -6,6 +6,7 @@ in a simulation looks further back. Missing minutes stay missing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,14 +27,21 @@ class MetricStore:
     """Every metric of the run; minutes are epoch seconds, multiples of 60."""
 
     _values: dict[MetricId, dict[int, float]] = field(default_factory=dict)
+    _earliest_change: float = math.inf
 
     def put(self, metric: MetricId, minute: int, value: float) -> None:
         """Store one value, readable from now on."""
         values = self._values.setdefault(metric, {})
         values[minute] = value
+        self._earliest_change = min(self._earliest_change, minute)
         if len(values) > 2 * DAY_S // MINUTE_S:
             oldest = minute - DAY_S
             self._values[metric] = {at: kept for at, kept in values.items() if at >= oldest}
+
+    def earliest_change(self) -> float:
+        """The earliest minute of which a value was stored since the previous call; infinite for none."""
+        earliest, self._earliest_change = self._earliest_change, math.inf
+        return earliest
 
     def read(self, metric: MetricId, start: int, end: int) -> dict[int, float]:
         """The values of start <= minute < end."""
