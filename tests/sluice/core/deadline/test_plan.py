@@ -112,7 +112,7 @@ def test_more_messages_never_need_fewer_launches(
 ) -> None:
     at = data.draw(st.integers(0, len(cohorts) - 1))
     more = list(cohorts)
-    more[at] = replace(more[at], messages=more[at].messages + data.draw(COUNTS))
+    more[at] = more[at]._replace(messages=more[at].messages + data.draw(COUNTS))
     assert launches(more, available) >= launches(cohorts, available)
 
 

@@ -8,7 +8,6 @@ so the newest arrivals are those that still wait.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sluice.core.deadline.state import Arrivals, EngineState, Peak
 from sluice.core.model import Backlog
@@ -66,25 +65,27 @@ def still_waiting(
         uncovered -= ring[first].messages
     oldest = ring[first]
     # uncovered < 0: a part of the oldest cohort has started
-    return (replace(oldest, messages=oldest.messages + uncovered), *ring[first + 1 :])
+    begun = Arrivals(until_s=oldest.until_s, elapsed_s=oldest.elapsed_s, messages=oldest.messages + uncovered)
+    return (begun, *ring[first + 1 :])
 
 
 def rate_per_s(recent: Sequence[Arrivals]) -> float:
     """Arrivals per second over `recent`; 0 without any reading."""
-    elapsed_s = sum(one.elapsed_s for one in recent)
-    return sum(one.messages for one in recent) / elapsed_s if elapsed_s else 0.0
+    elapsed_s = sum([one.elapsed_s for one in recent])
+    return sum([one.messages for one in recent]) / elapsed_s if elapsed_s else 0.0
 
 
 def recent_arrivals(earlier: Sequence[Arrivals], newest: Arrivals) -> tuple[Arrivals, ...]:
     """The arrivals of the last RATE_WINDOW_S seconds, oldest first."""
-    return (*(one for one in earlier if one.until_s > newest.until_s - RATE_WINDOW_S), newest)
+    since_s = newest.until_s - RATE_WINDOW_S
+    return (*[one for one in earlier if one.until_s > since_s], newest)
 
 
 def peaks_with(peaks: Sequence[Peak], now_s: float, rate: float) -> tuple[Peak, ...]:
     """The highest rate of each ten minutes of the last hour, oldest first, with the rate of now."""
     block = int(now_s // PEAK_BLOCK_S)
     kept = [one for one in peaks if block - PEAK_BLOCKS <= one.block < block]
-    highest = max([rate, *(one.per_s for one in peaks if one.block == block)])
+    highest = max([rate, *[one.per_s for one in peaks if one.block == block]])
     return (*kept, Peak(block=block, per_s=highest))
 
 

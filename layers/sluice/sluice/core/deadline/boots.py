@@ -109,6 +109,8 @@ def booting_launches(
     warm pool counts as `lead_s` older. The others failed or were cancelled. What boots beyond the known
     launches was launched just now, from the warm pool as far as that had instances.
     """
+    if not state.launches and not booting and not state.ready:
+        return Booting(launches=())
     launches, ready, since_s = list(state.launches), list(state.ready), state.ready_since_s
     for newest in [one for one in reversed(launches) if one.at_s == state.read_s]:
         launches.remove(newest)

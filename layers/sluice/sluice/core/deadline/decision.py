@@ -8,7 +8,9 @@ readings found the queue empty.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sluice.core.bounds import clamp, effective_bounds
 from sluice.core.deadline.arrivals import OVERDUE_MEMORY_S, rate_per_s
@@ -63,7 +65,7 @@ def decide_scale(
     deadline = workload.deadline
     if deadline is None:
         raise ValueError(f"workload {workload.name} is not scaled by the deadline engine")
-    if tick.margin_s is not None:
+    if tick.margin_s is not None and tick.margin_s != deadline.margin_s:
         deadline = replace(deadline, margin_s=tick.margin_s)
     backlog, capacity = observation.backlog, observation.capacity
     if workload.mode is Mode.PAUSED:
@@ -125,9 +127,9 @@ def _decision(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """What the parts of a decision look at."""
+    """What the parts of a decision look at; each value is computed once."""
 
     workload: Workload
     deadline: Deadline
@@ -152,36 +154,38 @@ class _Plan:
     def mean_boot_s(self) -> float:
         return self.boots.mean_s(warm=False)
 
-    @property
+    @cached_property
     def booting(self) -> int:
         return booting_instances(self.capacity)
 
-    @property
+    @cached_property
     def expected(self) -> int:
         """Booting instances that may still become ready."""
         return sum(
-            one.instances
-            for one in self.after.launches
-            if self.now_s - one.at_s <= LOST_AFTER * self.boots.of(warm=one.warm)[-1]
+            [
+                one.instances
+                for one in self.after.launches
+                if self.now_s - one.at_s <= LOST_AFTER * self.boots.of(warm=one.warm)[-1]
+            ]
         )
 
-    @property
+    @cached_property
     def started(self) -> int:
         """Instances that run or boot; if AWS does not say which boot, those that may still become ready."""
         is_told = self.capacity.booting is not None
         return self.capacity.running + (self.booting if is_told else self.expected)
 
-    @property
+    @cached_property
     def staying(self) -> int:
         """Of these, those that AWS does not end soon: as many as desired."""
         return min(self.started, self.capacity.desired)
 
-    @property
+    @cached_property
     def occupied(self) -> int:
         """Instances that work on a message, or that AWS may not terminate."""
         return max(math.ceil(self.backlog.in_flight / self.concurrency), self.capacity.protected or 0)
 
-    @property
+    @cached_property
     def max_instances(self) -> int:
         """The most instances that may run, and that the groups of a FIFO queue can use."""
         if self.after.groups is None:
@@ -189,7 +193,7 @@ class _Plan:
         usable = max_instances(self.after.groups, self.concurrency, self.now_s)
         return max(self.bounds.min, min(self.bounds.max, usable))
 
-    @property
+    @cached_property
     def out_of_reach(self) -> str | None:
         """Why the promise cannot be kept from zero instances.
 
@@ -262,18 +266,18 @@ def _shortage(plan: _Plan) -> Shortage | None:
     # Due from the beginning of their interval: they may all have arrived then.
     within_s = deadline.promise_s - deadline.margin_s
     cohorts = [
-        Cohort(since_s=one.since_s, due_s=one.since_s + within_s, messages=one.messages)
+        Cohort(since_s := one.since_s, due_s=since_s + within_s, messages=one.messages)
         for one in plan.after.waiting
     ]
-    cold, warm = (
-        [(now_s + boot_s, slots / len(boots_s)) for boot_s in boots_s]
-        for boots_s in (plan.boots.cold_s, plan.boots.warm_s)
-    )
+
+    def ready(boots_s: Sequence[float]) -> list[tuple[float, float]]:
+        return [(now_s + boot_s, slots / len(boots_s)) for boot_s in boots_s]
+
     return fewest_launches(
         cohorts,
         supply,
-        launch=cold,
-        warm_launch=warm,
+        launch=ready(plan.boots.cold_s),
+        warm_launch=ready(plan.boots.warm_s) if plan.after.warm else (),
         warm_instances=plan.after.warm,
         min_work_s=MIN_WORK_SHARE * deadline.promise_s,
     )
@@ -287,8 +291,10 @@ def _without_surplus(plan: _Plan, otherwise: Reason, text: str) -> Wanted:
     if plan.expected:
         reason = Reason.BOOTING if otherwise is Reason.ALL_NEEDED else otherwise
         return None, reason, f"{text}, {plan.expected} booting"
-    peak = max((one.per_s for one in plan.after.peaks), default=0.0)
-    rate = rate_per_s(plan.after.recent) if plan.out_of_reach is None else peak
+    if plan.out_of_reach is None:
+        rate = rate_per_s(plan.after.recent)
+    else:
+        rate = max((one.per_s for one in plan.after.peaks), default=0.0)
     busy_slots = rate * plan.tick.processing.mean_s
     slots = max(busy_slots, plan.backlog.total)
     needed, _ = clamp(math.ceil(slots / plan.concurrency), plan.bounds)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 FIRST_START = 0.5
 """Messages that an idle slot starts in advance of a busy one, on average."""
@@ -36,8 +37,7 @@ class Processing:
     """Coefficient of variation: standard deviation / mean."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cohort:
+class Cohort(NamedTuple):
     """Messages that arrived between the same two readings; `due_s` is when the last of them must start."""
 
     since_s: float
@@ -81,24 +81,25 @@ def fewest_launches(
     spread over those moments. The first `warm_instances` are ready as `warm_launch` says instead. No cohort
     is due earlier than `min_work_s` after the mean of those moments: of the warm ones while these suffice.
     """
-    total = sum(cohort.messages for cohort in cohorts)
+    total = sum([cohort.messages for cohort in cohorts])
     if not total:
         return None
+    reserve = SPREAD_WEIGHT * supply.processing.variation
     cold = _Start(launch, supply, min_work_s)
     warm = _Start(warm_launch, supply, min_work_s) if warm_instances else cold
-    if _needed(total, supply) <= warm.ready.starts_by(warm.due_s(cohorts[0])):
+    if total + reserve * math.sqrt(total) <= warm.ready.starts_by(max(cohorts[0].due_s, warm.earliest_s)):
         return None  # all of them start before the first is due
     waiting, worst = 0.0, None
     for cohort in cohorts:
         waiting += cohort.messages
-        needed = _needed(waiting, supply)
-        moment_s = warm.due_s(cohort)
+        needed = waiting + reserve * math.sqrt(waiting)  # how many starts it takes on average
+        moment_s = max(cohort.due_s, warm.earliest_s)
         missing = needed - warm.ready.starts_by(moment_s)
         if missing <= ROUNDING:
             continue
         instances = math.ceil(missing / warm.each(moment_s) - ROUNDING)
         if 0 < warm_instances < instances:
-            moment_s = cold.due_s(cohort)
+            moment_s = max(cohort.due_s, cold.earliest_s)
             beyond = needed - cold.ready.starts_by(moment_s) - warm_instances * warm.each(moment_s)
             instances = warm_instances + max(0, math.ceil(beyond / cold.each(moment_s) - ROUNDING))
         if worst is None or instances > worst.instances:
@@ -110,23 +111,15 @@ class _Start:
     """A kind of start: when its instances are ready, and what one of them starts by a moment."""
 
     def __init__(self, launch: Sequence[tuple[float, float]], supply: Supply, min_work_s: float) -> None:
-        slots = sum(count for _, count in launch)
-        self._earliest_s = sum(moment * count for moment, count in launch) / slots + min_work_s
+        slots = sum([count for _, count in launch])
+        self.earliest_s = sum([moment * count for moment, count in launch]) / slots + min_work_s
+        """What is late in any case is due then: once an instance of this kind has worked for a while."""
         self._launch, self._mean_s = launch, supply.processing.mean_s
         self.ready = _ReadySlots(supply, self._mean_s)
 
-    def due_s(self, cohort: Cohort) -> float:
-        """When the cohort is due: late ones once an instance of this kind has worked for a while."""
-        return max(cohort.due_s, self._earliest_s)
-
     def each(self, moment_s: float) -> float:
         """Messages that an instance launched now starts by this moment."""
-        return sum(count * starts(moment_s - ready_s, self._mean_s) for ready_s, count in self._launch)
-
-
-def _needed(messages: float, supply: Supply) -> float:
-    """How many starts the plan needs on average, so that this many messages start in time."""
-    return messages + SPREAD_WEIGHT * supply.processing.variation * math.sqrt(messages)
+        return sum([count * starts(moment_s - ready_s, self._mean_s) for ready_s, count in self._launch])
 
 
 def starts(time_s: float, processing_s: float) -> float:
@@ -148,11 +141,19 @@ class _ReadySlots:
 
         Ready slots count one message at first, and by time once half a processing time has passed.
         """
-        pending, processing_s = self._pending, self._processing_s
+        if self._settled < len(self._pending):
+            self._add_ready(moment_s)
+        within_s, processing_s = moment_s - self._supply.now_s, self._processing_s
+        busy = self._supply.busy_slots * max(0.0, within_s) / processing_s
+        by_time = (self._slots * within_s - self._slot_seconds) / processing_s + FIRST_START * self._slots
+        return busy + self._first + by_time
+
+    def _add_ready(self, moment_s: float) -> None:
+        pending = self._pending
         while self._ready < len(pending) and pending[self._ready][0] <= moment_s:
             self._first += pending[self._ready][1]
             self._ready += 1
-        settled_s = moment_s - processing_s * (1 - FIRST_START)
+        settled_s = moment_s - self._processing_s * (1 - FIRST_START)
         while self._settled < self._ready and pending[self._settled][0] <= settled_s:
             ready_s, slots = pending[self._settled]
             self._first -= slots
@@ -160,7 +161,3 @@ class _ReadySlots:
             # From now on, not since the epoch: the difference of two large numbers would lose its fraction.
             self._slot_seconds += slots * (ready_s - self._supply.now_s)
             self._settled += 1
-        within_s = moment_s - self._supply.now_s
-        busy = self._supply.busy_slots * max(0.0, within_s) / processing_s
-        by_time = (self._slots * within_s - self._slot_seconds) / processing_s + FIRST_START * self._slots
-        return busy + self._first + by_time
