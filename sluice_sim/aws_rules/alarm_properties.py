@@ -7,8 +7,7 @@ anomaly detection, several expressions) is an error that names the place, the va
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sluice_sim.aws_rules.metric_math import (
     Expression,
@@ -29,8 +28,7 @@ class AlarmError(ValueError):
     """An alarm definition that CloudWatch would reject, or that is not simulated."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricQuery:
+class MetricQuery(NamedTuple):
     """One metric of an alarm: `stat` over periods of `period_s` seconds; dimensions sorted by name."""
 
     id: str

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import cache, partial
 
 from sluice.core.model import AutoScalingGroup
 from sluice_sim.aws_rules.alarms import (
@@ -36,7 +35,7 @@ from sluice_sim.simulator.context import (
     ScalingContext,
 )
 from sluice_sim.simulator.fleet import Snapshot
-from sluice_sim.simulator.metrics import metric_id
+from sluice_sim.simulator.metrics import MetricId, metric_id
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 SENT = "NumberOfMessagesSent"
@@ -53,6 +52,7 @@ class SimulatedAws:
     target: float | None = None
     """The current target of the scaling policy; None without one."""
     monitoring: Monitoring = field(init=False)
+    _queries: dict[str, MetricQuery] = field(default_factory=dict)
     _active_s: float = 0.0
     _arrived: int = 0
     _active_again_since_s: float = 0.0
@@ -144,10 +144,10 @@ class SimulatedAws:
         )
         namespace = fleet.running_metric.namespace
         for name, value in zip(names, (snapshot.desired, snapshot.running), strict=True):
-            yield _query(namespace, name, fleet.dimensions), float(value)
+            yield self._query(namespace, name, fleet.dimensions), float(value)
 
     def _queue_metrics(self, snapshot: Snapshot, sent: int) -> Iterable[tuple[MetricQuery, float]]:
-        workload = self.context.deployed.workload
+        queue = {"QueueName": self.context.deployed.workload.queue_name}
         for name, value in (
             (VISIBLE, snapshot.visible),
             (SENT, sent),
@@ -157,8 +157,20 @@ class SimulatedAws:
         ):
             if not value and name not in (VISIBLE, SENT):  # SQS reports these only while such messages exist
                 continue
-            metric = workload.queue_metric(name)
-            yield _query(metric.namespace, metric.name, metric.dimensions), float(value)
+            yield self._query("AWS/SQS", name, queue), float(value)
+
+    def _query(self, namespace: str, name: str, dimensions: Mapping[str, str]) -> MetricQuery:
+        """A metric of the workload's queue or fleet, whose names differ."""
+        if name not in self._queries:
+            self._queries[name] = MetricQuery(
+                id=name,
+                namespace=namespace,
+                name=name,
+                dimensions=tuple(sorted(dimensions.items())),
+                stat="Average",
+                period_s=60,
+            )
+        return self._queries[name]
 
     def _scaled(self, scaled: ScalingActivity) -> None:
         text = f"{scaled.before} -> {scaled.after}: target tracking, {scaled.reason}"
@@ -202,16 +214,6 @@ class SimulatedScalingTarget:
         self.context.fleet.set_desired(desired)
 
 
-def _query(namespace: str, name: str, dimensions: Mapping[str, str]) -> MetricQuery:
-    return MetricQuery(
-        id=name,
-        namespace=namespace,
-        name=name,
-        dimensions=tuple(sorted(dimensions.items())),
-        stat="Average",
-        period_s=60,
-    )
-
-
-def _id(query: MetricQuery) -> Any:
+@cache
+def _id(query: MetricQuery) -> MetricId:
     return metric_id(query.namespace, query.name, dict(query.dimensions))

@@ -16,8 +16,10 @@ def rotated(names: Iterable[str], turn: int) -> list[str]:
     next.
     """
     ordered = sorted(names)
-    stride = max(round(len(ordered) * GOLDEN_RATIO), 1)
+    if len(ordered) < 2:
+        return ordered
+    stride = round(len(ordered) * GOLDEN_RATIO)
     while math.gcd(stride, len(ordered)) > 1:
         stride -= 1
-    first = turn * stride % max(len(ordered), 1)
+    first = turn * stride % len(ordered)
     return ordered[first:] + ordered[:first]
