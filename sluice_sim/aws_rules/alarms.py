@@ -140,8 +140,7 @@ class Alarm:
         self, series: Mapping[str, Series], periods: Sequence[int], missing: MissingOperand = ASSUMED
     ) -> dict[int, float | None]:
         """The value of each of these periods, by its start; None for a missing datapoint."""
-        looked_at = {name: {at: of[at] for at in periods if at in of} for name, of in series.items()}
-        values = self.expression.evaluate(looked_at, missing, minutes=periods)
+        values = self.expression.evaluate(series, missing, minutes=periods)
         return {at: values.get(at) for at in periods}
 
     def next_state(self, points: Sequence[float | None], previous: State) -> State:

@@ -60,16 +60,17 @@ class Expression:
 
         `minutes` are the requested ones: FILL provides a datapoint for each, even if no metric has one.
         """
-        unknown = sorted(self.ids - series.keys())
-        if unknown:
+        if not self.ids <= series.keys():
+            unknown = sorted(self.ids - series.keys())
             raise ExpressionError(
                 f"{self.text!r} reads {', '.join(unknown)}, but the metrics given are "
                 f"{', '.join(sorted(series)) or 'none'}; give every id a series, if need be an empty one"
             )
         result: dict[int, float] = {}
         requested = set(minutes) if self.fills else set()
-        for minute in sorted(requested.union(*(series[name] for name in self.ids))):
-            value = self.root({name: series[name].get(minute) for name in self.ids}, missing)
+        own = {name: series[name] for name in self.ids}
+        for minute in sorted(requested.union(*own.values())):
+            value = self.root({name: of.get(minute) for name, of in own.items()}, missing)
             if value is not None:
                 result[minute] = value
         return result

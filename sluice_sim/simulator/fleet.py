@@ -246,6 +246,8 @@ class SimulatedFleet:
 
     def _update_running(self) -> None:
         """Count instances as running from the moment at which they are ready."""
+        if not self._booting:
+            return
         now = self.now_s
         for one in [one for one in self._booting if one.ready_s <= now]:
             self._booting.remove(one)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from sluice.core.bounds import clamp, effective_bounds
 from sluice.core.deadline.arrivals import OVERDUE_MEMORY_S, rate_per_s
@@ -66,7 +66,7 @@ def decide_scale(
     if deadline is None:
         raise ValueError(f"workload {workload.name} is not scaled by the deadline engine")
     if tick.margin_s is not None and tick.margin_s != deadline.margin_s:
-        deadline = replace(deadline, margin_s=tick.margin_s)
+        deadline = _with_margin(deadline, tick.margin_s)
     backlog, capacity = observation.backlog, observation.capacity
     if workload.mode is Mode.PAUSED:
         return Scaling(decision=_decision(workload, observation, Reason.PAUSED), state=state)
@@ -105,6 +105,11 @@ def decide_scale(
         state=after,
         warning=None if warning is None else _decision(workload, observation, *warning),
     )
+
+
+@lru_cache
+def _with_margin(deadline: Deadline, margin_s: float) -> Deadline:
+    return replace(deadline, margin_s=margin_s)
 
 
 def _decision(
