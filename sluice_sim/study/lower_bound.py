@@ -370,7 +370,8 @@ def _solve(
         A_eq=kept,
         b_eq=np.concatenate([-window.due, window.arrived]),
         bounds=np.column_stack([low.ravel(), high.ravel()]),
-        method="highs-ipm" if capped else "highs-ds",  # the faster one, measured
+        method="highs-ipm" if capped else "highs-ds",  # the faster ones, measured
+        options={} if capped else {"simplex_dual_edge_weight_strategy": "devex"},
     )
     if solved.status == INFEASIBLE:
         raise _NoPlanError
