@@ -14,7 +14,7 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,8 +70,7 @@ class Conditions:
     warm_pool: WarmPoolSettings | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueCounts:
+class QueueCounts(NamedTuple):
     """Exact message counts of the queue at one moment."""
 
     at_s: float
@@ -103,8 +102,7 @@ class Snapshot:
         return self.visible + self.in_flight + self.delayed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetSize:
+class FleetSize(NamedTuple):
     """The instances of the fleet at one moment."""
 
     desired: int
@@ -235,7 +233,8 @@ class SimulatedFleet:
         counts = state[oldest:arrived] == queue_kernel.WAITING
         if not self.messages.next_in_group.size:
             counts &= receives[oldest:arrived] < POISON_PILL_RECEIVES
-        self._oldest += int(counts.argmax()) if counts.any() else counts.size
+        first = int(counts.argmax()) if counts.size else 0
+        self._oldest += first if counts.size and counts[first] else counts.size
         return now - float(self.messages.arrival_s[self._oldest]) if self._oldest < arrived else 0.0
 
     def warmed(self, warmup_s: float) -> int:

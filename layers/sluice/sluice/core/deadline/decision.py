@@ -132,7 +132,7 @@ def _decision(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Plan:
     """What the parts of a decision look at; each value is computed once."""
 
