@@ -105,6 +105,7 @@ bench-simulator: setup ## The simulator against a plain SimPy model of the same 
 bench-promise: setup ## Share in time, cost over the bound and launches, judged by their limits (TRACES=DIR: real traces too)
 	@.venv/bin/python benchmarks/promise.py $(if $(TRACES),--traces $(TRACES))
 	@.venv/bin/python benchmarks/deadline.py $(if $(TRACES),--traces $(TRACES))
+	@.venv/bin/python benchmarks/short_promise.py $(if $(TRACES),--traces $(TRACES))
 
 .PHONY: bench-worker
 bench-worker: setup ## The worker beside a bare boto3 loop and Celery (ratios), when idle, and over a million messages

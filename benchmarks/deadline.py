@@ -2,11 +2,12 @@
 
 Simulates the deployed code over a generated bursty half-day, and with `--traces DIR` over the real traces
 found there: 5 s per message, a boot of 180 s, a start promised within 300 s, at most 9000 instances. Each
-condition makes the counts older, or the processing or boot times vary. Checks the limits of every cell for
+condition makes the counts older, or the processing or boot times vary; in the first ones the margin is fixed,
+in the others the engine learns it. Checks the limits of every cell for
 every seed, and exits with 1 if one is missed: those of the real traces were set beforehand, those of the
-generated one are 3 % above what was measured. `--policies` simulates every policy in the second condition
-instead, `--warm-pools` several sizes of a warm pool (45 s, 1 % of the price); `--sensitivity` halves and
-doubles each constant of the engine.
+generated one are 3 % above what was measured. `--policies` simulates every policy with fresh counts and a
+margin of 15 s instead, `--warm-pools` several sizes of a warm pool (45 s, 1 % of the price); `--sensitivity`
+halves and doubles each constant of the engine.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks.promise import TRACES, workers  # noqa: E402
-from sluice.core.deadline import arrivals, boots, decision, plan, promise  # noqa: E402
+from sluice.core.deadline import arrivals, boots, decision, learning, plan, promise  # noqa: E402
 from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_cli.terminal import Console  # noqa: E402
 from sluice_report.quantities import share as percentage  # noqa: E402
@@ -63,8 +64,9 @@ class Condition:
     """What the engine meets, and by which factor over the lower bound it may cost on each trace."""
 
     name: str
-    margin_s: int
     cost_ratios: Mapping[str, float]
+    margin_s: int | None = None
+    """The margin all the time; None: it begins with the default, and is learned."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the experiment."""
 
@@ -73,28 +75,56 @@ def _limits(bursty: float, azure: float, fb2009: float, nab: float, nasa: float)
     return {BURSTY: bursty, "azure": azure, "fb2009": fb2009, "nab": nab, "nasa": nasa}
 
 
-CONDITIONS = (
+OLD_COUNTS: Mapping[str, Any] = {"count_lag_s": 30.0}
+VARYING: Mapping[str, Any] = {"variation": 1.5}
+FIXED_MARGINS = (
     Condition(name="fresh counts, margin 0", margin_s=0, cost_ratios=_limits(1.36, 1.22, 1.53, 1.36, 1.06)),
-    Condition(name="fresh counts", margin_s=15, cost_ratios=_limits(1.40, 1.26, 1.63, 1.40, 1.08)),
+    Condition(
+        name="fresh counts, margin 15 s", margin_s=15, cost_ratios=_limits(1.40, 1.26, 1.63, 1.40, 1.08)
+    ),
     Condition(
         name="counts 30 s old, margin 35 s",
         margin_s=35,
         cost_ratios=_limits(1.56, 1.35, 1.90, 1.46, 1.10),
-        settings={"count_lag_s": 30.0},
+        settings=OLD_COUNTS,
     ),
     Condition(
-        name="coefficient of variation 1.5",
+        name="coefficient of variation 1.5, margin 15 s",
         margin_s=15,
         cost_ratios=_limits(1.50, 1.31, 1.72, 1.52, 1.12),
-        settings={"variation": 1.5},
+        settings=VARYING,
     ),
     Condition(
-        name="boots of 120 to 240 s",
+        name="boots of 120 to 240 s, margin 15 s",
         margin_s=15,
         cost_ratios=_limits(1.47, 1.29, 1.76, 1.43, 1.10),
         settings={"boot": Boot(min_s=120.0, max_s=240.0)},
     ),
 )
+LEARNED_MARGINS = (
+    Condition(name="fresh counts", cost_ratios=_limits(1.40, 1.22, 1.56, 1.36, 1.07)),
+    Condition(
+        name="counts 30 s old",
+        cost_ratios=_limits(1.56, 1.30, 1.80, 1.42, 1.10),
+        settings=OLD_COUNTS,
+    ),
+    Condition(
+        name="coefficient of variation 1.5",
+        cost_ratios=_limits(1.50, 1.29, 1.66, 1.48, 1.12),
+        settings=VARYING,
+    ),
+    Condition(
+        name="boots of 120 to 240 s",
+        cost_ratios=_limits(1.47, 1.26, 1.70, 1.40, 1.10),
+        settings={"boot": Boot(min_s=120.0, max_s=240.0)},
+    ),
+    Condition(
+        name="boots of 60 to 300 s",
+        cost_ratios=_limits(1.56, 1.30, 2.00, 1.46, 1.12),
+        settings={"boot": Boot(min_s=60.0, max_s=300.0)},
+    ),
+)
+CONDITIONS = FIXED_MARGINS + LEARNED_MARGINS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +140,9 @@ class Variant:
 
 
 DEPLOYED = Variant(name=ENGINE)
-ENGINE_MODULES = (arrivals, boots, decision, plan, promise)
+ENGINE_MODULES = (arrivals, boots, decision, learning, plan, promise)
+WITHOUT_LEARNING = (("MAX_RAISE_S", 0.0), ("STEP_DOWN_S", 0.0))
+"""Constants that leave the margin as it is."""
 CONSTANTS: tuple[tuple[Any, str], ...] = (
     (arrivals, "RATE_WINDOW_S"),
     (arrivals, "OVERDUE_MEMORY_S"),
@@ -204,7 +236,12 @@ def measured(
             key: pool.submit(_bound_hours, *key)
             for key in dict.fromkeys(_bound_key(name, experiment) for name, experiment, _, _ in cells)
         }
-        runs = [pool.submit(_run, name, experiment, variant) for name, experiment, _, variant in cells]
+        runs = [
+            pool.submit(
+                _run, name, experiment, variant, WITHOUT_LEARNING if condition.margin_s is not None else ()
+            )
+            for name, experiment, condition, variant in cells
+        ]
         futures = [*bounds.values(), *runs]
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
@@ -223,6 +260,27 @@ def measured(
 
 
 def _experiment(trace: Path | Generated, condition: Condition, variant: Variant, seed: int) -> Experiment:
+    return experiment_of(
+        trace,
+        variant.policy,
+        PROMISE_S,
+        seed,
+        {} if condition.margin_s is None else {"MarginSeconds": str(condition.margin_s)},
+        warm_pool=variant.warm_pool,
+        warm_reuse=variant.warm_reuse,
+        **condition.settings,
+    )
+
+
+def experiment_of(
+    trace: Path | Generated,
+    policy: str,
+    promise_s: float,
+    seed: int,
+    parameters: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Experiment:
+    """A workload of 5 s per message; `parameters` are the stack's, `settings` fields of the experiment."""
     return Experiment(
         root=ROOT,
         parameters={
@@ -230,21 +288,21 @@ def _experiment(trace: Path | Generated, condition: Condition, variant: Variant,
             "MessagesPerInstance": "60",
             "ProcessingSeconds": "5",
             "MaxCapacity": "9000",
-            "MarginSeconds": str(condition.margin_s),
+            **(parameters or {}),
         },
-        policy=variant.policy,
+        policy=policy,
         trace=trace,
-        promise_s=PROMISE_S,
+        promise_s=promise_s,
         seed=seed,
-        warm_pool=variant.warm_pool,
-        warm_reuse=variant.warm_reuse,
-        **condition.settings,
+        **settings,
     )
 
 
-def _run(name: str, experiment: Experiment, variant: Variant) -> Measured:
-    load, start_s = _load(name, experiment.load_settings)
-    with _patched(variant):
+def _run(
+    name: str, experiment: Experiment, variant: Variant, more: Sequence[tuple[str, float]] = ()
+) -> Measured:
+    load, start_s = loaded(name, experiment.load_settings)
+    with _patched([*variant.patched, *more]):
         return measure(run_experiment(experiment, load, start_s))
 
 
@@ -255,10 +313,10 @@ def _bound_key(name: str, experiment: Experiment) -> tuple[str, LoadSettings, Bo
 
 
 def _bound_hours(name: str, settings: LoadSettings, bound: BoundSettings) -> float:
-    return bound_of(bound, _load(name, settings)[0]).instance_hours
+    return bound_of(bound, loaded(name, settings)[0]).instance_hours
 
 
-def _load(name: str, settings: LoadSettings) -> tuple[Load, float | None]:
+def loaded(name: str, settings: LoadSettings) -> tuple[Load, float | None]:
     """The messages, of nasa those of its first week, and when the trace begins."""
     trace = trace_of(settings)
     load = load_of(settings, trace)
@@ -277,13 +335,13 @@ def first_days(load: Load, days: float) -> Load:
 
 
 @contextmanager
-def _patched(variant: Variant) -> Iterator[None]:
-    if not variant.patched:
+def _patched(constants: Sequence[tuple[str, float]]) -> Iterator[None]:
+    if not constants:
         yield
         return
     boots.quantiles_s.cache_clear()
     with ExitStack() as patches:
-        for constant, value in variant.patched:
+        for constant, value in constants:
             for module in ENGINE_MODULES:
                 if hasattr(module, constant):
                     patches.enter_context(patch.object(module, constant, value))
@@ -321,6 +379,11 @@ def table(figures: Sequence[Figures], names: Sequence[str], traces: Sequence[str
             own = [one for one in figures if getattr(one, row) == name and one.trace == trace]
             attainment = min(one.attainment for one in own)
             cells[-1].append(f"{percentage(attainment)} / {max(one.cost_ratio for one in own):.3f}")
+    return aligned(cells)
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as text, in columns."""
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -357,7 +420,11 @@ def main(folder: Path | None, seeds: int, others: bool, pools: bool, changed: bo
         other_policies() if others else warm_pools() if pools else sensitivity() if changed else [DEPLOYED]
     )
     conditions = (
-        CONDITIONS[1:2] if others or pools else (*CONDITIONS[1:2], *CONDITIONS[3:]) if changed else CONDITIONS
+        FIXED_MARGINS[1:2]
+        if others or pools
+        else (*FIXED_MARGINS[1:2], *FIXED_MARGINS[3:])
+        if changed
+        else CONDITIONS
     )
     with ProgressBar(Console(stderr=True)) as bar:
         figures = measured(

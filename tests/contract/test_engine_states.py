@@ -8,7 +8,7 @@ import pytest
 from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.plan import Processing
-from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Peak
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Safety
 from sluice.core.model import Unknown
 from sluice.ports import EngineStates, StateWrite, StoredState
 from sluice_sim.simulator.ports import SimulatedStates
@@ -66,7 +66,7 @@ def everything() -> EngineState:
             Arrivals(until_s=NOON_S - 10, elapsed_s=20, messages=3),
             Arrivals(until_s=NOON_S, elapsed_s=10, messages=4),
         ),
-        peaks=(Peak(block=2_947_464, per_s=0.75),),
+        safety=Safety(seconds=7200, newest_s=NOON_S - 20, loaded=(0, 12.5), idle=(3,)),
         launches=(Launch(at_s=NOON_S - 30, instances=2),),
         ready=(BootSamples(boot_s=170, weight=1),),
         ready_since_s=NOON_S - 5,

@@ -186,7 +186,7 @@ def test_the_deadline_engine_is_accepted_with_the_defaults(fleet: str, target_ty
         promise_percent=99,
         tick_s=10,
         boot_s=180,
-        margin_s=15,
+        margin_s=20,
         busy_instances=BusyInstances.PROTECTED,
     )
 
@@ -221,14 +221,14 @@ def test_the_deadline_engine_needs_a_processing_time(fleet: str) -> None:
             workload(fleet, TargetType=target_type, Scaling="deadline")
 
 
-@pytest.mark.parametrize("promise_s", ["10", "15"])
+@pytest.mark.parametrize("promise_s", ["10", "20"])
 def test_a_margin_that_leaves_nothing_of_the_promise_is_refused_with_the_document(promise_s: str) -> None:
     """CloudFormation compares no numbers; `sluice validate` says it before the deploy."""
     stack = workload(Scaling="deadline", ProcessingSeconds="5", AcceptableLatencySeconds=promise_s)
     with pytest.raises(DocumentError) as refused:
         parse(stack.resources["Registration"].properties["Value"])
     [problem] = refused.value.problems
-    assert (problem.path, problem.value) == ("scaling.margin_s", 15)
+    assert (problem.path, problem.value) == ("scaling.margin_s", 20)
     assert problem.way_out == f"must be below promise_s ({promise_s}): lower this or raise promise_s"
 
 

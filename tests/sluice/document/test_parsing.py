@@ -213,7 +213,7 @@ class TestAccepted:
             promise_percent=99,
             tick_s=10,
             boot_s=180,
-            margin_s=15,
+            margin_s=20,
             busy_instances=BusyInstances.PROTECTED,
         )
 

@@ -190,7 +190,7 @@ class Deadline:
     tick_s: int = 10
     boot_s: float = 180
     """Seconds from launch to the first message, used until boots are measured."""
-    margin_s: float = 15
+    margin_s: float = 20
     """Seconds by which the plan keeps ahead of the promise: counts are old, and estimates are wrong."""
     busy_instances: BusyInstances = BusyInstances.PROTECTED
 
@@ -416,6 +416,7 @@ class Reason(StrEnum):
     AT_MAXIMUM = "messages wait, and the fleet is at its maximum"
     STARTS_IN_TIME = "every waiting message starts in time"
     SURPLUS = "fewer instances suffice"
+    FLOOR = "messages that arrive within a boot would start late"
     ALL_NEEDED = "the fleet has the size that messages and arrivals need"
     BOOTING = "instances boot, and none is ended meanwhile"
     LIMITED_BY_GROUPS = "messages wait, and their groups can use no more instances"

@@ -268,7 +268,7 @@ class DeadlineSection(_Section):
     promise_percent: Annotated[float, Field(ge=50, le=99.99)] = 99
     tick_s: Literal[5, 10, 20, 30, 60] = 10
     boot_s: Positive
-    margin_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 15
+    margin_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20
     busy_instances: BusyInstances = BusyInstances.PROTECTED
 
     @field_validator("margin_s")

@@ -7,16 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.core.deadline.arrivals import (
+    INTERVALS_PER_BOOT,
     MAX_COHORTS,
     OVERDUE_MEMORY_S,
     RATE_WINDOW_S,
     arrivals_since,
-    peaks_with,
+    rate_before_per_s,
     rate_per_s,
     recent_arrivals,
     still_waiting,
 )
-from sluice.core.deadline.state import Arrivals, Peak
+from sluice.core.deadline.state import Arrivals
 from tests.support.builders import backlog, engine_state
 
 TICK_S = 10.0
@@ -189,28 +190,25 @@ def test_late_messages_form_cohorts_of_a_minute_and_those_in_time_one_a_reading(
 def test_the_rate_is_an_average_over_its_window() -> None:
     recent: tuple[Arrivals, ...] = ()
     for tick in range(1, 101):
-        recent = recent_arrivals(recent, arrivals(10.0 * tick, tick))
+        recent = recent_arrivals(recent, arrivals(10.0 * tick, tick), 0)
     assert len(recent) == RATE_WINDOW_S / 10
     assert rate_per_s(recent) == pytest.approx(sum(range(86, 101)) / RATE_WINDOW_S)
     assert rate_per_s(()) == 0
     assert rate_per_s([arrivals(10, 5, elapsed_s=0)]) == 0
 
 
-def test_the_highest_rate_of_each_ten_minutes_is_kept_for_an_hour() -> None:
-    peaks = peaks_with((), 0, 3)
-    peaks = peaks_with(peaks, 590, 2)
-    assert [one.per_s for one in peaks] == [3]
-    peaks = peaks_with(peaks, 610, 1)
-    peaks = peaks_with(peaks, 620, 5)
-    assert [(one.block, one.per_s) for one in peaks] == [(0, 3), (1, 5)]
-    assert max(one.per_s for one in peaks_with(peaks, 4790, 0)) == 5
-    assert [one.per_s for one in peaks_with(peaks, 4810, 0)] == [0]
+def test_the_rate_before_a_moment_is_an_average_over_its_window() -> None:
+    recent = tuple(arrivals(10.0 * tick, tick) for tick in range(1, 101))
+    assert rate_before_per_s(recent, 500) == pytest.approx(sum(range(36, 51)) / RATE_WINDOW_S)
+    assert rate_before_per_s(recent, 0) == 0
 
 
-def test_a_rate_that_ends_is_forgotten_although_the_memory_is_small() -> None:
-    """Otherwise one message would keep an instance forever: any rate above 0 keeps one."""
-    peaks: tuple[Peak, ...] = ()
-    for tick in range(10 * 360):
-        peaks = peaks_with(peaks, TICK_S * tick, 0.1 if tick == 0 else 0)
-        assert len(peaks) <= 7
-    assert max(one.per_s for one in peaks) == 0
+@pytest.mark.parametrize("before_s", [190.0, 3600.0])
+def test_arrivals_of_a_boot_before_are_kept_in_few_intervals(before_s: float) -> None:
+    recent: tuple[Arrivals, ...] = ()
+    for tick in range(1, 1001):
+        recent = recent_arrivals(recent, arrivals(10.0 * tick, tick), before_s)
+    assert len(recent) <= 2 * INTERVALS_PER_BOOT * (1 + RATE_WINDOW_S / before_s)
+    assert recent[0].since_s <= 10_000 - before_s - RATE_WINDOW_S + before_s / INTERVALS_PER_BOOT
+    first = 1001 - (10_000 - recent[0].since_s) / 10
+    assert sum(one.messages for one in recent) == sum(range(int(first), 1001))

@@ -28,7 +28,7 @@ from sluice.core.deadline.encoding import (
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.memory import Tick
 from sluice.core.deadline.plan import Processing
-from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Peak
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Safety
 from sluice.core.model import Bounds
 from tests.support.builders import (
     backlog,
@@ -64,6 +64,18 @@ def intervals(draw: st.DrawFn, read_s: float) -> tuple[Arrivals, ...]:
 SAMPLES = st.lists(st.builds(BootSamples, boot_s=TENTHS, weight=TENTHS), max_size=8).map(tuple)
 
 
+def safety(read_s: float) -> st.SearchStrategy[Safety]:
+    """Measured for some time: what was never measured is not stored."""
+    messages = st.lists(st.integers(0, 50).map(float), max_size=20).map(tuple)
+    return st.just(Safety()) | st.builds(
+        Safety,
+        seconds=st.integers(1, 864_000).map(lambda tenths: tenths / 10),
+        newest_s=TENTHS.map(lambda ago: read_s - ago),
+        loaded=messages,
+        idle=messages,
+    )
+
+
 @st.composite
 def states(draw: st.DrawFn) -> EngineState:
     read_s = draw(st.integers(17_000_000_000, 18_000_000_000)) / 10
@@ -88,12 +100,7 @@ def states(draw: st.DrawFn) -> EngineState:
         deficit=-draw(TENTHS),
         recent=draw(intervals(read_s)),
         waiting=draw(intervals(read_s)),
-        peaks=tuple(
-            Peak(block=block, per_s=per_s / 1000)
-            for block, per_s in draw(
-                st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 10**9)), max_size=7)
-            )
-        ),
+        safety=draw(safety(read_s)),
         launches=tuple(Launch(at_s=read_s - since, instances=count) for since, count in launches),
         ready=draw(SAMPLES),
         ready_since_s=ago(draw(OPTIONAL)),
@@ -465,7 +472,7 @@ def test_a_bomb_is_refused_in_little_memory_and_with_a_short_error(make: Callabl
 
 def test_only_finite_states_are_stored() -> None:
     with pytest.raises(ValueError):
-        encoded(replace(engine_state(NOW_S), peaks=(Peak(block=1, per_s=float("nan")),)))
+        encoded(replace(engine_state(NOW_S), launches=(Launch(at_s=math.nan, instances=1),)))
 
 
 def test_estimates_beyond_every_bound_are_stored_as_the_largest_number() -> None:
@@ -473,8 +480,9 @@ def test_estimates_beyond_every_bound_are_stored_as_the_largest_number() -> None
     many = (Arrivals(until_s=NOW_S, elapsed_s=10, messages=1e18),)
     found = decoded(encoded(engine_state(NOW_S, waiting=many, recent=many, deficit=-1e18)))
     assert found.waiting[0].messages == found.recent[0].messages == -found.deficit == 1e14
-    peaks = (Peak(block=1, per_s=math.inf),)
-    assert decoded(encoded(engine_state(NOW_S, peaks=peaks))).peaks[0].per_s == 1e12
+    needs = Safety(seconds=1, newest_s=NOW_S, loaded=(1e18,), idle=(1e18,))
+    safety = decoded(encoded(engine_state(NOW_S, safety=needs))).safety
+    assert safety.loaded == pytest.approx((1e15,), rel=0.1)
 
 
 def test_a_state_keeps_which_starts_came_from_the_warm_pool() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sluice.core.deadline.encoding import decoded, encoded
 from sluice.core.deadline.memory import Tick, booting_instances, next_state
 from sluice.core.deadline.plan import Processing
-from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Safety
 from sluice.core.model import Backlog, Capacity, Workload
 from tests.support.builders import (
     backlog,
@@ -57,7 +57,7 @@ def test_without_a_memory_messages_have_arrived_and_instances_were_launched_just
     assert state.waiting == (Arrivals(until_s=100, elapsed_s=0, messages=45),)
     assert state.launches == (Launch(at_s=100, instances=4),)
     assert (state.tick_s, state.read_s, state.desired) == (99, 100, 6)
-    assert (state.recent, state.deficit, [one.per_s for one in state.peaks]) == ((), 0, [0])
+    assert (state.recent, state.deficit, state.safety) == ((), 0, Safety())
 
 
 def test_a_reading_adds_what_arrived_since_the_last_one() -> None:
@@ -66,7 +66,6 @@ def test_a_reading_adds_what_arrived_since_the_last_one() -> None:
     # 16 more, and one in flight on average for 10 s of 5 s each
     assert second.recent == (Arrivals(until_s=110, elapsed_s=10, messages=18),)
     assert [one.messages for one in second.waiting] == [6, 18]
-    assert second.peaks[-1].per_s == 1.8
 
 
 def test_a_size_that_aws_never_took_teaches_no_boot_time() -> None:

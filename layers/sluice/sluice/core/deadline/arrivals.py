@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sluice.core.deadline.state import Arrivals, EngineState, Peak
+from sluice.core.deadline.state import Arrivals, EngineState
 from sluice.core.model import Backlog
 
 RATE_WINDOW_S = 150.0
@@ -20,9 +20,8 @@ LATE_COHORT_S = 60.0
 """Messages that have waited longer than the promise are equally urgent: they form cohorts of this length."""
 MAX_COHORTS = 100
 """Cohorts per promise: arrivals that are closer together form one, as old as its beginning."""
-PEAK_BLOCK_S = 600.0
-PEAK_BLOCKS = 6
-"""A fleet whose promise leaves no time for a boot is kept for the highest rate of the last hour."""
+INTERVALS_PER_BOOT = 8
+"""Where the arrivals of a boot ago are kept, shorter intervals form one."""
 
 
 def arrivals_since(
@@ -75,18 +74,18 @@ def rate_per_s(recent: Sequence[Arrivals]) -> float:
     return sum([one.messages for one in recent]) / elapsed_s if elapsed_s else 0.0
 
 
-def recent_arrivals(earlier: Sequence[Arrivals], newest: Arrivals) -> tuple[Arrivals, ...]:
-    """The arrivals of the last RATE_WINDOW_S seconds, oldest first."""
-    since_s = newest.until_s - RATE_WINDOW_S
-    return (*[one for one in earlier if one.until_s > since_s], newest)
+def rate_before_per_s(recent: Sequence[Arrivals], until_s: float) -> float:
+    """Arrivals per second over the RATE_WINDOW_S before this moment."""
+    return rate_per_s([one for one in recent if until_s - RATE_WINDOW_S < one.until_s <= until_s])
 
 
-def peaks_with(peaks: Sequence[Peak], now_s: float, rate: float) -> tuple[Peak, ...]:
-    """The highest rate of each ten minutes of the last hour, oldest first, with the rate of now."""
-    block = int(now_s // PEAK_BLOCK_S)
-    kept = [one for one in peaks if block - PEAK_BLOCKS <= one.block < block]
-    highest = max([rate, *[one.per_s for one in peaks if one.block == block]])
-    return (*kept, Peak(block=block, per_s=highest))
+def recent_arrivals(earlier: Sequence[Arrivals], newest: Arrivals, before_s: float) -> tuple[Arrivals, ...]:
+    """The arrivals of the last RATE_WINDOW_S and `before_s` seconds, oldest first."""
+    since_s = newest.until_s - RATE_WINDOW_S - before_s
+    ring = [*(one for one in earlier if one.until_s > since_s), newest]
+    while len(ring) > 1 and ring[-1].elapsed_s + ring[-2].elapsed_s <= before_s / INTERVALS_PER_BOOT:
+        ring[-2:] = [_merged(ring[-2], ring[-1])]
+    return tuple(ring)
 
 
 def _merged(older: Arrivals, newer: Arrivals) -> Arrivals:

@@ -66,6 +66,20 @@ class BootTimes:
         return sum(self.of(warm=warm)) / len(self.of(warm=warm))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextBoot:
+    """How long an instance launched now takes on average, and whether it is started from the warm pool."""
+
+    mean_s: float
+    warm: bool = False
+
+
+def next_boot(state: EngineState, times: BootTimes) -> NextBoot:
+    """The next launch is from the warm pool while that has instances; this counts once one was measured."""
+    warm = state.warm > 0 and any(one.warm for one in state.boots)
+    return NextBoot(mean_s=times.mean_s(warm=warm), warm=warm)
+
+
 def boot_times(boots: Sequence[BootSamples], prior_s: float) -> BootTimes:
     """What the samples say of each kind; `prior_s` is the document's, for both kinds."""
     cold, warm = (tuple(one for one in boots if one.warm is kind) for kind in (False, True))

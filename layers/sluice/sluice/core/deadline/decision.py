@@ -13,12 +13,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from sluice.core.bounds import clamp, effective_bounds
-from sluice.core.deadline.arrivals import OVERDUE_MEMORY_S, rate_per_s
-from sluice.core.deadline.boots import LOST_AFTER, BootTimes, boot_times, expected_ready, launches_at
+from sluice.core.deadline.arrivals import OVERDUE_MEMORY_S, rate_before_per_s
+from sluice.core.deadline.boots import (
+    LOST_AFTER,
+    BootTimes,
+    NextBoot,
+    boot_times,
+    expected_ready,
+    launches_at,
+    next_boot,
+)
+from sluice.core.deadline.floor import Floor, floor
 from sluice.core.deadline.groups import max_instances
+from sluice.core.deadline.learning import MAX_MARGIN_SHARE
 from sluice.core.deadline.memory import Tick, booting_instances, next_state
 from sluice.core.deadline.plan import MIN_WORK_SHARE, Cohort, Shortage, Supply, fewest_launches
-from sluice.core.deadline.promise import why_out_of_reach
+from sluice.core.deadline.promise import is_out_of_reach, ways_out_by_cost, why_out_of_reach
 from sluice.core.deadline.state import EngineState
 from sluice.core.holds import blocked_by, both_bounds, why_unserved
 from sluice.core.model import (
@@ -74,8 +84,11 @@ def decide_scale(
         reason, detail = why_unserved(workload, backlog, capacity)
         return Scaling(decision=_decision(workload, observation, reason, detail), state=state)
     if state is not None and tick.now_s - state.read_s > deadline.promise_s + OVERDUE_MEMORY_S:
-        state = None  # nothing of it says when the messages of now have arrived
-    after = next_state(workload, deadline, backlog, capacity, state, tick)
+        # Nothing of it says when the messages of now have arrived.
+        after = next_state(workload, deadline, backlog, capacity, None, tick)
+        after, state = replace(after, boots=state.boots, safety=state.safety), None
+    else:
+        after = next_state(workload, deadline, backlog, capacity, state, tick)
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
         detail = both_bounds(workload, capacity)
@@ -109,7 +122,8 @@ def decide_scale(
 
 @lru_cache
 def _with_margin(deadline: Deadline, margin_s: float) -> Deadline:
-    return replace(deadline, margin_s=margin_s)
+    """A margin learned for a longer promise takes no more of this one than is allowed."""
+    return replace(deadline, margin_s=min(margin_s, MAX_MARGIN_SHARE * deadline.promise_s))
 
 
 def _decision(
@@ -199,14 +213,32 @@ class _Plan:
         return max(self.bounds.min, min(self.bounds.max, usable))
 
     @cached_property
-    def out_of_reach(self) -> str | None:
-        """Why the promise cannot be kept from zero instances.
+    def next_boot(self) -> NextBoot:
+        return next_boot(self.after, self.boots)
 
-        The first launches come from the warm pool while that has instances; it counts once a start from it
-        was measured.
-        """
-        warm = self.after.warm > 0 and any(one.warm for one in self.after.boots)
-        return why_out_of_reach(self.deadline, self.boots.mean_s(warm=warm), warm=warm)
+    @cached_property
+    def floor(self) -> Floor | None:
+        """None where the promise leaves time for a boot."""
+        if not is_out_of_reach(self.deadline, self.next_boot.mean_s):
+            return None
+        return floor(
+            self.after.safety,
+            self.after.recent,
+            self.now_s,
+            self.deadline,
+            boot_s=self.next_boot.mean_s,
+            processing_s=self.tick.processing.mean_s,
+        )
+
+    @cached_property
+    def out_of_reach(self) -> str | None:
+        """Why the promise cannot be kept from zero instances; None if it can, or a floor keeps it."""
+        if self.floor is None or (0 < self.floor.needed == self.floor.held):
+            return None
+        boot = self.next_boot
+        if self.floor.needed > self.floor.held:
+            return ways_out_by_cost(self.floor, self.deadline, boot.mean_s, self.concurrency)
+        return why_out_of_reach(self.deadline, boot.mean_s, warm=boot.warm)
 
 
 Wanted = tuple[int | None, Reason, str]
@@ -214,6 +246,17 @@ Wanted = tuple[int | None, Reason, str]
 
 
 def _wanted(plan: _Plan) -> Wanted:
+    """What the waiting messages want, and at least the floor."""
+    instances, reason, detail = _for_messages(plan)
+    if plan.floor is None:
+        return instances, reason, detail
+    held = min(math.ceil(plan.floor.held / plan.concurrency), plan.max_instances)
+    if held <= max(instances or 0, plan.capacity.desired):
+        return instances, reason, detail
+    return held, Reason.FLOOR, f"{detail}; {plan.floor.held:.3g} messages at a time may arrive within a boot"
+
+
+def _for_messages(plan: _Plan) -> Wanted:
     """More instances if messages would start late; fewer if messages and arrivals need fewer."""
     waiting = plan.backlog.visible + plan.backlog.delayed
     if not waiting:
@@ -296,12 +339,9 @@ def _without_surplus(plan: _Plan, otherwise: Reason, text: str) -> Wanted:
     if plan.expected:
         reason = Reason.BOOTING if otherwise is Reason.ALL_NEEDED else otherwise
         return None, reason, f"{text}, {plan.expected} booting"
-    if plan.out_of_reach is None:
-        rate = rate_per_s(plan.after.recent)
-    else:
-        rate = max((one.per_s for one in plan.after.peaks), default=0.0)
-    busy_slots = rate * plan.tick.processing.mean_s
-    slots = max(busy_slots, plan.backlog.total)
+    busy_slots = rate_before_per_s(plan.after.recent, plan.now_s) * plan.tick.processing.mean_s
+    held_slots = busy_slots if plan.floor is None else plan.floor.held
+    slots = max(held_slots, plan.backlog.total)
     needed, _ = clamp(math.ceil(slots / plan.concurrency), plan.bounds)
     keep = max(needed, plan.occupied)
     if keep == 0 and not _is_empty_twice(plan):

@@ -13,9 +13,10 @@ import struct
 import zlib
 from typing import Any
 
+from sluice.core.deadline.floor import CLASSES
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.plan import Processing
-from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Peak
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Safety
 from sluice.core.model import Backlog
 
 VERSION = 1
@@ -23,7 +24,8 @@ MAX_DECODED_BYTES = 64 * 1024
 MAX_NUMBER = 1e15
 """No time, count or weight of a state is stored as more; with such numbers no arithmetic overflows."""
 TENTHS = 10
-THOUSANDTHS = 1000
+SAFETY_UNITS = 200_000
+"""The messages behind a safety factor are stored in units of so many of them all, or of a tenth message."""
 LEARNED_VERSION = 1
 LEARNED = struct.Struct(">Bdffff")
 """Version; seconds since the epoch; seconds, messages, seconds and a ratio."""
@@ -58,7 +60,6 @@ def encoded(state: EngineState) -> bytes:
         "deficit": _tenths(-state.deficit),
         "recent": arrivals(state.recent),
         "waiting": arrivals(state.waiting),
-        "peaks": [number for one in state.peaks for number in (one.block, _whole(one.per_s, THOUSANDTHS))],
         "launches": launches(warm=False),
         "ready": samples(state.ready, warm=False),
         "ready_since": ago(state.ready_since_s),
@@ -74,6 +75,8 @@ def encoded(state: EngineState) -> bytes:
         "warm_boots": samples(state.boots, warm=True),
     }
     fields |= {name: value for name, value in warm.items() if value}
+    if state.safety.seconds:
+        fields["safety"] = _safety_numbers(state.safety, read_s)
     if state.groups is not None:
         fields["groups"] = [
             state.groups.in_flight,
@@ -167,10 +170,7 @@ def _state(fields: dict[str, Any]) -> EngineState:
         deficit=-_number(fields["deficit"]) / TENTHS,
         recent=_arrivals(fields["recent"], read_s),
         waiting=_arrivals(fields["waiting"], read_s),
-        peaks=tuple(
-            Peak(block=_count(block), per_s=_number(per_s) / THOUSANDTHS)
-            for block, per_s in _pairs(fields["peaks"])
-        ),
+        safety=_safety(fields, read_s),
         launches=tuple(
             sorted(
                 (
@@ -213,6 +213,24 @@ def _by_kind(fields: dict[str, Any], name: str) -> list[tuple[Any, Any, bool]]:
     """The pairs of both kinds of start and whether they are from a warm pool, cold ones first."""
     kinds = ((fields[name], False), (fields.get(f"warm_{name}", []), True))
     return [(one, other, warm) for numbers, warm in kinds for one, other in _pairs(numbers)]
+
+
+def _safety_numbers(safety: Safety, read_s: float) -> list[float]:
+    unit = max(1 / TENTHS, float(f"{(sum(safety.loaded) + sum(safety.idle)) / SAFETY_UNITS:.2g}"))
+    messages = [round(min(one, MAX_NUMBER) / unit) for one in (*safety.loaded, *safety.idle)]
+    return [_tenths(safety.seconds), _tenths(read_s - safety.newest_s), unit, len(safety.loaded), *messages]
+
+
+def _safety(fields: dict[str, Any], read_s: float) -> Safety:
+    if "safety" not in fields:
+        return Safety()
+    seconds, ago, unit, count, *messages = fields["safety"]
+    messages = [_number(one) * _number(unit) for one in messages]
+    loaded, idle = tuple(messages[: _count(count)]), tuple(messages[count:])
+    if max(len(loaded), len(idle)) > CLASSES:
+        raise ValueError(f"{max(len(loaded), len(idle))} classes of safety factors; there are {CLASSES}")
+    newest_s = read_s - _number(ago) / TENTHS
+    return Safety(seconds=_number(seconds) / TENTHS, newest_s=newest_s, loaded=loaded, idle=idle)
 
 
 def _pairs(numbers: list[Any]) -> list[tuple[Any, Any]]:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from sluice.core.deadline.arrivals import (
     arrivals_since,
-    peaks_with,
-    rate_per_s,
     recent_arrivals,
     still_waiting,
 )
-from sluice.core.deadline.boots import booting_launches, warm_lead_s, with_samples
+from sluice.core.deadline.boots import boot_times, booting_launches, next_boot, warm_lead_s, with_samples
+from sluice.core.deadline.floor import with_arrivals
 from sluice.core.deadline.groups import next_groups
 from sluice.core.deadline.plan import Processing
+from sluice.core.deadline.promise import is_out_of_reach
 from sluice.core.deadline.state import Arrivals, EngineState
 from sluice.core.model import Backlog, Capacity, Deadline, Workload
 
@@ -51,10 +51,16 @@ def next_state(
         tick_s=tick.scheduled_s, read_s=now_s, backlog=backlog, desired=capacity.desired
     )
     newest, deficit = Arrivals(until_s=now_s, elapsed_s=0.0, messages=0.0), 0.0
-    recent: tuple[Arrivals, ...] = ()
+    recent, safety = state.recent, state.safety
     if before is not None:
-        newest, deficit = arrivals_since(state, now_s, backlog, tick.processing.mean_s)
-        recent = recent_arrivals(state.recent, newest)
+        processing_s = tick.processing.mean_s
+        newest, deficit = arrivals_since(state, now_s, backlog, processing_s)
+        boot_s = next_boot(state, boot_times(state.boots, deadline.boot_s)).mean_s
+        if is_out_of_reach(deadline, boot_s):
+            recent = recent_arrivals(recent, newest, boot_s + newest.elapsed_s)
+            safety = with_arrivals(safety, recent, newest, deadline, boot_s, processing_s)
+        else:
+            recent = recent_arrivals(recent, newest, 0.0)
     # What AWS has not launched, and what never came into effect as the call to AWS failed.
     refused = max(0, capacity.desired - capacity.running - booting) + max(0, state.desired - capacity.desired)
     # Without a memory nothing is known to have booted.
@@ -77,7 +83,7 @@ def next_state(
         deficit=deficit,
         recent=recent,
         waiting=still_waiting(state.waiting, newest, backlog.visible + backlog.delayed, deadline.promise_s),
-        peaks=peaks_with(state.peaks, now_s, rate_per_s(recent)),
+        safety=safety,
         launches=boots.launches,
         ready=boots.ready,
         ready_since_s=boots.ready_since_s,

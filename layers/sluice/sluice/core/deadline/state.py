@@ -27,12 +27,17 @@ class Arrivals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Peak:
-    """The highest arrival rate of ten minutes, in messages per second."""
+class Safety:
+    """How many messages needed which safety factor, by class of it, over about a day; older ones fade."""
 
-    block: int
-    """The ten minutes, counted from the epoch."""
-    per_s: float
+    seconds: float = 0.0
+    """How long they were counted, fading with them."""
+    newest_s: float = 0.0
+    """When the newest of them had arrived."""
+    loaded: tuple[float, ...] = ()
+    """Messages that arrived while others had arrived shortly before."""
+    idle: tuple[float, ...] = ()
+    """Messages that arrived a boot after none had arrived."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +90,12 @@ class EngineState:
     deficit: float = 0.0
     """Messages by which earlier arrivals were estimated too high, as a number <= 0."""
     recent: tuple[Arrivals, ...] = ()
-    """Arrivals of the last `RATE_WINDOW_S` seconds, oldest first."""
+    """Arrivals of the last `RATE_WINDOW_S` seconds, where a floor is held also those of a boot before, oldest
+    first."""
     waiting: tuple[Arrivals, ...] = ()
     """The arrivals that still wait, oldest first."""
-    peaks: tuple[Peak, ...] = ()
-    """The highest arrival rate of each ten minutes of the last hour, oldest first."""
+    safety: Safety = Safety()
+    """What a floor needs; empty where the promise leaves time for a boot."""
     launches: tuple[Launch, ...] = ()
     """Oldest first, those from the warm pool first."""
     ready: tuple[BootSamples, ...] = ()
