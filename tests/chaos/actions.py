@@ -79,9 +79,17 @@ def resize_violations(event: Event, snapshot: Snapshot, instances: int) -> Itera
 
 
 def scale_violations(
-    document: Workload, backlog: object, capacity: object, before: EngineState | None, instances: int
+    document: Workload,
+    backlog: object,
+    capacity: object,
+    before: EngineState | None,
+    stored: StoredState | None,
+    instances: int,
 ) -> Iterator[str]:
-    """What is wrong with the deadline engine setting this workload's fleet to so many instances."""
+    """What is wrong with the deadline engine setting this workload's fleet to so many instances.
+
+    `stored` is what it has stored for that, `before` the state that was stored until then.
+    """
     name = document.name
     if document.mode is not Mode.ACTIVE or document.deadline is None:
         yield f"scaled {name}, whose document says {document.mode}, {document.deadline}"
@@ -105,8 +113,18 @@ def scale_violations(
         yield f"lowered {name} to {instances} although nothing is remembered"
     if lowers and not instances and (backlog.total or before is None or before.backlog.total):
         yield f"lowered {name} to 0 over {backlog}, and {before} before"
-    if not lowers and not waiting and instances > bounds.min:
+    floor = bool(backlog.in_flight) and _is_shorter_than_a_boot(document, stored)
+    if not lowers and not waiting and not floor and instances > bounds.min:
         yield f"raised {name} to {instances} although none waits: {backlog}"
+
+
+def _is_shorter_than_a_boot(document: Workload, stored: StoredState | None) -> bool:
+    """Whether launches may come too late for the promise, so that the engine may hold a floor."""
+    deadline, margin_s = document.deadline, margin_before(document, stored)
+    assert deadline is not None
+    assert margin_s is not None
+    measured_s = [one.boot_s for one in stored.state.boots] if stored and stored.state else []
+    return 0.9 * deadline.promise_s < max([deadline.boot_s, *measured_s]) + deadline.tick_s + margin_s
 
 
 def _action_violations(event: Event, document: Workload) -> Iterator[str]:

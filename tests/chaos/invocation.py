@@ -186,7 +186,10 @@ class _Fleets:
         backlog, capacity = self.of.first.get(name, (None, None))
         tick_s = self.of.stored.get(name)
         before = self.of.replaced.get(name)
-        self.of.violations += scale_violations(snapshot.document, backlog, capacity, before, instances)
+        stored = self.of.account.states.stored.get(name)
+        self.of.violations += scale_violations(
+            snapshot.document, backlog, capacity, before, stored, instances
+        )
         if tick_s is None or (name, tick_s) in cloud.sized:
             self.of.add_violation(f"scaled {name} for the tick of {tick_s}, whose state it has not stored")
         else:

@@ -483,6 +483,13 @@ def test_where_the_promise_is_shorter_than_a_boot_a_floor_is_held() -> None:
     assert without.desired == 5, "a longer promise needs none"
 
 
+def test_an_empty_queue_raises_no_fleet_to_a_floor() -> None:
+    """The minute's tick shuts a fleet with an empty queue down; the floor would raise it again at once."""
+    served, state = deadline_workload(settings=deadline(promise_s=60)), learned_floor(86_400)
+    assert scale(observe(of=fleet(6)), state, served=served).decision.desired is None
+    assert scale(observe(in_flight=1, of=fleet(6)), state, served=served).decision.desired == 8
+
+
 def test_a_floor_follows_the_concurrency_and_the_bounds() -> None:
     state, promise = learned_floor(86_400), deadline(promise_s=60)
     wide = deadline_workload(settings=promise, target=slots(4))

@@ -246,9 +246,12 @@ Wanted = tuple[int | None, Reason, str]
 
 
 def _wanted(plan: _Plan) -> Wanted:
-    """What the waiting messages want, and at least the floor."""
+    """What the waiting messages want, and at least the floor.
+
+    An empty queue raises nothing: the shutdown, which knows no floor, would end it again every minute.
+    """
     instances, reason, detail = _for_messages(plan)
-    if plan.floor is None:
+    if plan.floor is None or not plan.backlog.total:
         return instances, reason, detail
     held = min(math.ceil(plan.floor.held / plan.concurrency), plan.max_instances)
     if held <= max(instances or 0, plan.capacity.desired):
