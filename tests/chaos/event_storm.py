@@ -23,6 +23,7 @@ from sluice.usecases.retune import retune_targets
 from sluice.usecases.tick import publish_backlog
 from tests.chaos.audit import amount, audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
+from tests.chaos.fallback import Fallback
 from tests.chaos.faults import STEPS, repair, repair_plane
 from tests.chaos.invocation import Invocation
 from tests.chaos.liveness import Liveness
@@ -50,6 +51,7 @@ class EventStorm:
     delays: Delays = field(default_factory=Delays)
     cloud: Cloud = field(init=False)
     liveness: Liveness = field(init=False)
+    fallback: Fallback = field(init=False)
     running: list[Invocation] = field(default_factory=list)
     """The running handlers. The last one is the innermost, which makes the calls."""
     pending_steps: list[tuple[int, Step]] = field(default_factory=list)
@@ -63,6 +65,7 @@ class EventStorm:
     def __post_init__(self) -> None:
         self.cloud = Cloud(self.workloads, self.delays)
         self.liveness = Liveness(self.cloud)
+        self.fallback = Fallback(self.cloud)
         self.cloud.account.calls.between = self._run_pending_step
 
     # --- steps --------------------------------------------------------------------------------------------
@@ -73,6 +76,8 @@ class EventStorm:
         served = self.workloads[step.workload_index % len(self.workloads)]
         if step.what in STEPS:
             STEPS[step.what](self.cloud, served, step.amount)
+            if step.what == "minute without tick":  # AWS's own policies run without it
+                self._run_fallback()
         else:
             self._deliveries()[step.what](step)
 
@@ -142,10 +147,19 @@ class EventStorm:
         """An ordinary minute: its tick starts within it, with the scheduler's delay."""
         self._serve_due_ticks()
         event = self.cloud.next_minute()
+        self._run_fallback()
         if len(self.running) < MAX_DEPTH and event.tick:
             self.cloud.undelivered[PLANE].remove(event)
             self.cloud.account.clock.advance(seconds=self.cloud.lateness_s(event.tick))
             self.invoke(event)
+
+    def _run_fallback(self) -> None:
+        for what, violation in self.fallback.evaluate(minute_of(self.cloud.account.clock())):
+            self.reached[what] += 1
+            if violation and self.running:
+                self.running[-1].violations.append(violation)
+            else:
+                assert violation is None, violation
 
     def _run_pending_step(self) -> None:
         if not self.pending_steps or not self.running:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ import sluice.usecases.retune
 import sluice.usecases.serve_workloads
 import sluice.usecases.tick
 import tests.chaos.event_storm
+import tests.chaos.fallback
 from sluice.core import bootstrap_shutdown, target
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.bounds import clamp
@@ -69,6 +71,8 @@ from sluice.usecases.observe import (
     registered,
 )
 from sluice.usecases.tick_context import TickContext
+from sluice_sim.aws_rules.alarms import Alarm
+from sluice_sim.aws_rules.ec2_target_tracking import TargetTracking
 from tests.chaos.seeds import reached_by
 from tests.chaos.test_chaos import DEFAULT_SHARE
 from tests.support.builders import plenty
@@ -312,6 +316,24 @@ remember = sluice.usecases.deadline_ticks._remember
 scale = sluice.usecases.deadline_ticks._act
 
 
+def alarms_of(change: Callable[[TargetTracking], TargetTracking]) -> object:
+    """The alarms of the fallback, of a policy that is deployed otherwise."""
+
+    @cache
+    def broken(promise_s: int, size: int) -> tuple[Alarm, Alarm | None]:
+        policy = change(tests.chaos.fallback.deployed(promise_s))
+        return policy.high_alarm(), policy.low_alarm(size)
+
+    return broken
+
+
+def blind_to_points(policy: TargetTracking) -> TargetTracking:
+    first, *others = policy.metric["Metrics"]
+    blind = first["Expression"].replace("FILL(own, -1) >= 0", "FILL(own, -1) >= 1e12")
+    assert blind != first["Expression"]
+    return replace(policy, metric={**policy.metric, "Metrics": [{**first, "Expression": blind}, *others]})
+
+
 MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a retry acts on the cached document": [
         (sluice.usecases.missed_alarms, "retry_bootstrap", cached_document(sluice.usecases.resize.bootstrap)),
@@ -462,6 +484,10 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "the margin falls as far as it can at once": [(learning, "STEP_DOWN_S", 1000.0)],
     "the margin rises as far as it can at once": [(learning, "MAX_RAISE_S", 1000.0)],
     "a processing time that cannot be is planned with": [(learning, "MAX_FACTOR", 1e12)],
+    "the fallback scales in": [
+        (tests.chaos.fallback, "alarms", alarms_of(lambda policy: replace(policy, disable_scale_in=False)))
+    ],
+    "the fallback acts beside fresh points": [(tests.chaos.fallback, "alarms", alarms_of(blind_to_points))],
     "a retune knows no bounds": [(target, "_bounded", lambda target_, _: (target_, ()))],
 }
 
