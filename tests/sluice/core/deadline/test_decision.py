@@ -526,7 +526,7 @@ def test_a_floor_that_does_not_pay_is_not_held_and_the_ways_out_are_told_cheapes
     assert scaling.warning is not None
     assert scaling.warning.detail == (
         "At this load 102 instances would have to be held for 99 % of the messages to start in time, and the "
-        "work of a day keeps 0.501 busy; 5 are held. Cheapest first: a promise of 196 s, which needs none of "
+        "work of a day keeps 0.501 busy; 5 are held. Cheapest first: a promise of 212 s, which needs none of "
         "them; a warm pool of 102 that start within 44 s, which costs their volumes while they are stopped; "
         "MinCapacity=102"
     )

@@ -1,6 +1,6 @@
 import pytest
 
-from sluice.core.deadline.promise import why_out_of_reach
+from sluice.core.deadline.promise import longest_boot_s, shortest_promise_s, why_out_of_reach
 from tests.support.builders import deadline
 
 
@@ -42,3 +42,11 @@ def test_a_longer_tick_a_wider_margin_or_a_shorter_promise_may_put_it_out_of_rea
     settings = {"promise_s": 240, "margin_s": 20} | changes
     assert why_out_of_reach(deadline(promise_s=240, margin_s=20), 180) is None
     assert why_out_of_reach(deadline(**settings), 180) is not None
+
+
+def test_the_shortest_promise_and_the_longest_boot_are_just_within_reach() -> None:
+    settings = deadline(promise_s=60, margin_s=15)
+    longer = deadline(promise_s=shortest_promise_s(settings, 180) + 0.01, margin_s=15)
+    assert why_out_of_reach(longer, 180) is None
+    assert why_out_of_reach(settings, longest_boot_s(settings) - 0.01) is None
+    assert why_out_of_reach(settings, longest_boot_s(settings) + 0.01) is not None

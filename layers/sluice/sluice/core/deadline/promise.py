@@ -16,7 +16,8 @@ def why_out_of_reach(deadline: Deadline, boot_s: float, *, warm: bool = False) -
     """
     if not is_out_of_reach(deadline, boot_s):
         return None
-    work_s, needed_s = MIN_WORK_SHARE * deadline.promise_s, shortest_promise_s(deadline, boot_s)
+    work_s = MIN_WORK_SHARE * deadline.promise_s
+    needed_s = boot_s + deadline.tick_s + deadline.margin_s + work_s
     kind, ways_out = (" from the warm pool", "") if warm else ("", ", use a warm pool,")
     return (
         f"a start within {deadline.promise_s:g} s needs {needed_s:.0f} s: a boot of {boot_s:.0f} s{kind}, a "
@@ -27,12 +28,17 @@ def why_out_of_reach(deadline: Deadline, boot_s: float, *, warm: bool = False) -
 
 def is_out_of_reach(deadline: Deadline, boot_s: float) -> bool:
     """Whether a message that arrives while no instance runs starts late."""
-    return deadline.promise_s < shortest_promise_s(deadline, boot_s)
+    return boot_s > longest_boot_s(deadline)
 
 
 def shortest_promise_s(deadline: Deadline, boot_s: float) -> float:
-    """The seconds that a start takes from zero instances."""
-    return boot_s + deadline.tick_s + deadline.margin_s + MIN_WORK_SHARE * deadline.promise_s
+    """The shortest promise that launches keep from zero instances; a share of it is for earlier messages."""
+    return (boot_s + deadline.tick_s + deadline.margin_s) / (1 - MIN_WORK_SHARE)
+
+
+def longest_boot_s(deadline: Deadline) -> float:
+    """The longest boot with which launches keep the promise from zero instances; below 0 for none."""
+    return (1 - MIN_WORK_SHARE) * deadline.promise_s - deadline.tick_s - deadline.margin_s
 
 
 def ways_out_by_cost(floor: Floor, deadline: Deadline, boot_s: float, concurrency: float) -> str:
@@ -40,8 +46,7 @@ def ways_out_by_cost(floor: Floor, deadline: Deadline, boot_s: float, concurrenc
     instances = math.ceil(floor.needed / concurrency)
     mean_instances = floor.mean_load / concurrency
     ways = [f"a promise of {math.ceil(shortest_promise_s(deadline, boot_s))} s, which needs none of them"]
-    start_s = boot_s - (shortest_promise_s(deadline, boot_s) - deadline.promise_s)
-    if start_s > 0:
+    if (start_s := longest_boot_s(deadline)) > 0:
         ways.append(
             f"a warm pool of {instances} that start within {start_s:.0f} s, which costs their volumes while "
             "they are stopped"
