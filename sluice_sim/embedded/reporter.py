@@ -1,13 +1,12 @@
-"""Publishes MsgProcessingDuration as workers do: once a minute, under the fleet's dimensions."""
+"""Publishes MsgProcessingDuration and MsgWaitDuration as workers do: once a minute, by the fleet."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sluice.core.model import MSG_PROCESSING_DURATION
+from sluice.core.model import Metric
 from sluice_sim.clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -22,16 +21,13 @@ DECIMALS = 2
 class DurationReporter:
     """Collects the durations of a minute and publishes them as values and counts."""
 
-    def __init__(
-        self, clock: VirtualClock, cloudwatch: CloudWatchClient, namespace: str, dimensions: Mapping[str, str]
-    ) -> None:
-        self._clock, self._cloudwatch = clock, cloudwatch
-        self._namespace, self._dimensions = namespace, dimensions
+    def __init__(self, clock: VirtualClock, cloudwatch: CloudWatchClient, metric: Metric) -> None:
+        self._clock, self._cloudwatch, self._metric = clock, cloudwatch, metric
         self._counts: Counter[float] = Counter()
         clock.every(MINUTE_S, self._publish)
 
     def record(self, duration_s: float) -> None:
-        """Record that a message was processed in `duration_s` seconds."""
+        """Record the duration of one message, in seconds."""
         self._counts[round(duration_s, DECIMALS)] += 1
 
     def _publish(self) -> None:
@@ -40,12 +36,12 @@ class DurationReporter:
         for first in range(0, len(values), VALUES_PER_DATUM):
             some = values[first : first + VALUES_PER_DATUM]
             self._cloudwatch.put_metric_data(
-                Namespace=self._namespace,
+                Namespace=self._metric.namespace,
                 MetricData=[
                     {
-                        "MetricName": MSG_PROCESSING_DURATION,
+                        "MetricName": self._metric.name,
                         "Dimensions": [
-                            {"Name": key, "Value": text} for key, text in self._dimensions.items()
+                            {"Name": key, "Value": text} for key, text in self._metric.dimensions.items()
                         ],
                         "Timestamp": datetime.fromtimestamp(self._clock.now - MINUTE_S, UTC),
                         "Unit": "Seconds",

@@ -37,6 +37,8 @@ class Assignment:
     namespace: str
     on_processed: Callable[[str, float, float], None]
     """Called for each message: id, seconds it took, seconds it waited from sending to start."""
+    publishes_waits: bool
+    """Whether the workers also publish MsgWaitDuration, as those of the deadline engine do."""
     on_failure: Callable[[str], None]
     """Called with a sentence when a worker fails."""
 
@@ -57,13 +59,12 @@ WorkerFactory = Callable[[EmbeddedAws, Assignment], Workers]
 
 
 class SimulatedWorkers:
-    """Implements `Workers` on the virtual clock, with one duration reporter for all of them."""
+    """Implements `Workers` on the virtual clock, with one reporter of each metric for all of them."""
 
     def __init__(self, aws: EmbeddedAws, assignment: Assignment) -> None:
         self._aws, self._assignment = aws, assignment
-        self._reporter = DurationReporter(
-            aws.clock, aws.cloudwatch, assignment.namespace, assignment.fleet.dimensions
-        )
+        self._processing = self._reporter(model.MSG_PROCESSING_DURATION)
+        self._waits = self._reporter(model.MSG_WAIT_DURATION) if assignment.publishes_waits else None
 
     def start(self) -> SimulatedWorker:
         """Start a simulated worker."""
@@ -81,7 +82,14 @@ class SimulatedWorkers:
 
     def _on_processed(self, message_id: str, duration_s: float, waited_s: float) -> None:
         self._assignment.on_processed(message_id, duration_s, waited_s)
-        self._reporter.record(duration_s)
+        self._processing.record(duration_s)
+        if self._waits is not None:
+            self._waits.record(waited_s)
+
+    def _reporter(self, name: str) -> DurationReporter:
+        assigned = self._assignment
+        metric = model.Metric(namespace=assigned.namespace, name=name, dimensions=assigned.fleet.dimensions)
+        return DurationReporter(self._aws.clock, self._aws.cloudwatch, metric)
 
 
 def _visible(queue_name: str) -> bool:

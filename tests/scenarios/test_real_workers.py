@@ -235,6 +235,7 @@ def worker_processes(tmp_path: Path) -> Iterator[tuple[WorkerProcesses, Embedded
             fleet=AutoScalingGroup(name="work"),
             namespace="Sluice",
             on_processed=lambda *message: exit_report.append(message),
+            publishes_waits=False,
             on_failure=exit_report.append,
         )
         one = WorkerProcesses(aws, assignment, root=ROOT, endpoint="http://127.0.0.1:9", folder=tmp_path)

@@ -1,6 +1,12 @@
 import pytest
 
-from sluice.core.deadline.promise import longest_boot_s, shortest_promise_s, why_out_of_reach
+from sluice.core.deadline.floor import Floor
+from sluice.core.deadline.promise import (
+    longest_boot_s,
+    shortest_promise_s,
+    ways_out_by_cost,
+    why_out_of_reach,
+)
 from tests.support.builders import deadline
 
 
@@ -50,3 +56,9 @@ def test_the_shortest_promise_and_the_longest_boot_are_just_within_reach() -> No
     assert why_out_of_reach(longer, 180) is None
     assert why_out_of_reach(settings, longest_boot_s(settings) - 0.01) is None
     assert why_out_of_reach(settings, longest_boot_s(settings) + 0.01) is not None
+
+
+def test_a_promise_shorter_than_a_tick_and_the_margin_has_no_way_out_by_a_warm_pool() -> None:
+    floor = Floor(held=4, needed=80, mean_load=0.5)
+    assert "a warm pool of 40" in ways_out_by_cost(floor, deadline(promise_s=60), 180, 2)
+    assert "warm pool" not in ways_out_by_cost(floor, deadline(promise_s=10), 180, 2)

@@ -95,9 +95,7 @@ def with_arrivals(
         return faded  # nobody knows the load of a boot ago
     load = rate_before_per_s(recent, known_s) * processing_s
     arrived = needed = 0.0
-    for one in reversed(recent):
-        if one.since_s < known_s:
-            break
+    for one in reversed([one for one in recent if one.since_s >= known_s]):
         arrived += one.messages
         within_s = now_s - one.since_s + deadline.promise_s - deadline.margin_s
         needed = max(needed, arrived / starts(within_s, processing_s))
