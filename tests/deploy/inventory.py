@@ -17,6 +17,11 @@ def _names(service: str, operation: str, key: str, name: str, **parameters: Any)
     return lambda aws: [each[name] for each in aws(service, operation, **parameters)[key]]
 
 
+def _has_warm_pool(aws: Aws, group: str) -> bool:
+    described = aws("autoscaling", "DescribeWarmPool", AutoScalingGroupName=group)
+    return bool(described.get("WarmPoolConfiguration"))
+
+
 LISTINGS: Mapping[str, Listing] = {
     "AWS::ApplicationAutoScaling::ScalableTarget": _names(
         "application-autoscaling",
@@ -38,6 +43,11 @@ LISTINGS: Mapping[str, Listing] = {
     "AWS::AutoScaling::ScalingPolicy": _names(
         "autoscaling", "DescribePolicies", "ScalingPolicies", "PolicyName"
     ),
+    "AWS::AutoScaling::WarmPool": lambda aws: [
+        group["AutoScalingGroupName"]
+        for group in aws("autoscaling", "DescribeAutoScalingGroups")["AutoScalingGroups"]
+        if _has_warm_pool(aws, group["AutoScalingGroupName"])
+    ],
     "AWS::CloudFormation::Export": _names("cloudformation", "ListExports", "Exports", "Name"),
     "AWS::CloudFormation::Stack": _names("cloudformation", "DescribeStacks", "Stacks", "StackName"),
     "AWS::CloudWatch::Alarm": _names("cloudwatch", "DescribeAlarms", "MetricAlarms", "AlarmName"),

@@ -261,3 +261,23 @@ def test_two_message_groups_get_four_instances_until_two_of_them_are_seen_idle()
         ("1", "0"),
     ]
     assert max(row.in_flight for row in timeline.minutes) == 2
+
+
+def test_both_engines_learn_the_same_margin_from_the_same_late_messages() -> None:
+    """A promise of 200 s leaves too little time for a boot of 183 s: most of a burst starts late."""
+    late = replace(
+        BY_DEADLINE,
+        bursts={5: 200},
+        parameters=BY_DEADLINE.parameters | {"AcceptableLatencySeconds": "200"},
+        max_minutes=45,
+        quiet_minutes=45,
+    )
+    with mock.patch.object(scheduler, "MAX_LATENESS_S", PUNCTUAL_S), embedded_aws(ROOT) as aws:
+        demo = Demo(aws, ROOT)
+        demo.add_workload(late)
+        demo.run()
+        learned = [line.record for line in aws.log if line.record.get("reason") == "too_many_late"]
+        run = simulated(late)
+    expected = [one.text for one in run.log if one.text.startswith("margin")]
+    assert [f"{record['message']} (by {record['trigger']})" for record in learned] == expected
+    assert expected[0].startswith("margin 20 -> 30 s: too many messages started late (80.00% of 200 messages")
