@@ -25,6 +25,7 @@ from sluice.core.deadline.encoding import (
     encoded,
     encoded_learned,
 )
+from sluice.core.deadline.floor import CLASSES
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.memory import Tick
 from sluice.core.deadline.plan import Processing
@@ -555,3 +556,11 @@ def test_damaged_learning_is_refused(damage: Callable[[bytes], bytes]) -> None:
     whole = encoded_learned(Learned(at_s=NOW_S, margin_s=15, processing=Processing(mean_s=5, variation=0.5)))
     with pytest.raises(ValueError, match=r"."):
         decoded_learned(damage(whole))
+
+
+def test_more_classes_of_safety_factors_than_there_are_are_refused() -> None:
+    many = [600, 0, 0.1, CLASSES + 1, *(1 for _ in range(CLASSES + 1))]
+    assert f"{CLASSES + 1} classes of safety factors" in rejected(changed(safety=many))
+    assert decoded(changed(safety=[600, 0, 0.1, 2, 10, 20, 30])).safety == Safety(
+        seconds=60, newest_s=NOW_S, loaded=(1, 2), idle=(3,)
+    )
