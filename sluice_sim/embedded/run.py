@@ -89,7 +89,7 @@ class WorkloadRun:
                 fleet=fleet,
                 namespace=namespace,
                 on_processed=self._on_processed,
-                publishes_waits=deployed["Scaling"] == "deadline",
+                publishes_waits=deployed.get("Scaling") == "deadline",
                 on_failure=self._on_failure,
             ),
         )
