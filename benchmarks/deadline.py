@@ -238,7 +238,11 @@ def measured(
         }
         runs = [
             pool.submit(
-                _run, name, experiment, variant, WITHOUT_LEARNING if condition.margin_s is not None else ()
+                simulated,
+                name,
+                experiment,
+                variant,
+                WITHOUT_LEARNING if condition.margin_s is not None else (),
             )
             for name, experiment, condition, variant in cells
         ]
@@ -298,9 +302,10 @@ def experiment_of(
     )
 
 
-def _run(
+def simulated(
     name: str, experiment: Experiment, variant: Variant, more: Sequence[tuple[str, float]] = ()
 ) -> Measured:
+    """One run, with the variant's constants of the engine and `more` of them changed."""
     load, start_s = loaded(name, experiment.load_settings)
     with _patched([*variant.patched, *more]):
         return measure(run_experiment(experiment, load, start_s))

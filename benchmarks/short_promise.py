@@ -21,13 +21,12 @@ import click
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
-from benchmarks.deadline import MIN_ATTAINMENT, aligned, experiment_of, loaded, traces_of  # noqa: E402
+from benchmarks.deadline import DEPLOYED, MIN_ATTAINMENT, aligned, experiment_of, simulated, traces_of  # noqa: E402
 from benchmarks.promise import workers  # noqa: E402
 from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_cli.terminal import Console  # noqa: E402
 from sluice_report.quantities import share as percentage  # noqa: E402
-from sluice_sim.study.experiment import Experiment, Generated, run_experiment  # noqa: E402
-from sluice_sim.study.result import Measured, measure  # noqa: E402
+from sluice_sim.study.experiment import Generated  # noqa: E402
 
 PROMISE_S = 60.0
 DIURNAL = "diurnal"
@@ -53,7 +52,9 @@ def measured(
     """Simulate both fleets on every trace with every seed, spread over the cores."""
     with workers() as pool:
         runs = {
-            (name, policy, seed): pool.submit(_run, name, experiment_of(trace, policy, PROMISE_S, seed))
+            (name, policy, seed): pool.submit(
+                simulated, name, experiment_of(trace, policy, PROMISE_S, seed), DEPLOYED
+            )
             for name, trace in traces.items()
             for policy in (ENGINE, FIXED)
             for seed in range(1, seeds + 1)
@@ -72,11 +73,6 @@ def measured(
         )
         for (name, policy, seed), run in runs.items()
     ]
-
-
-def _run(name: str, experiment: Experiment) -> Measured:
-    load, start_s = loaded(name, experiment.load_settings)
-    return measure(run_experiment(experiment, load, start_s))
 
 
 def missed(figures: Sequence[Figures]) -> list[str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from sluice.core.deadline.arrivals import RATE_WINDOW_S, rate_before_per_s
 from sluice.core.deadline.plan import starts
@@ -105,7 +104,6 @@ def with_arrivals(
     return replace(faded, newest_s=now_s, idle=_added(faded.idle, number, newest.messages))
 
 
-@lru_cache(maxsize=1024)
 def safety_factors(safety: Safety, late_share: float) -> tuple[float, float]:
     """(while messages arrive, after an idle queue): together they leave LATE_ALLOWED x `late_share` late.
 
