@@ -25,6 +25,8 @@ EXIT_TIMEOUT_S = 5.0
 
 _traced: set[tuple[type[BaseException], str, int]] = set()
 """Defects whose stack trace was logged: the exception's type, the file and the line."""
+_tracing = threading.Lock()
+"""Held while `_traced` is read and written: two threads may meet a defect at once."""
 
 
 @contextmanager
@@ -48,8 +50,10 @@ def log_defect(what: str, broken: BaseException) -> None:
     """Log a defect: with its stack trace the first time, in one line when it comes again."""
     frame, line = list(walk_tb(broken.__traceback__))[-1]
     place = (type(broken), frame.f_code.co_filename, line)
-    log.error("a defect in %s; it goes on: %r", what, broken, exc_info=None if place in _traced else broken)
-    _traced.add(place)
+    with _tracing:
+        again = place in _traced
+        _traced.add(place)
+    log.error("a defect in %s; it goes on: %r", what, broken, exc_info=None if again else broken)
 
 
 def start_loop(name: str, step: Callable[[], bool | None]) -> threading.Thread:

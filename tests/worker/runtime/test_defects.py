@@ -267,6 +267,26 @@ def test_a_defect_is_logged_and_work_continues(
     assert len([one for one in logged if one.exc_info]) == 1, "its stack trace is logged once"
 
 
+def test_a_defect_that_two_threads_meet_at_once_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[bool] = []
+
+    def meet() -> None:
+        with loops.defects_logged("a test"):
+            raise RuntimeError("the same defect")
+
+    def log_while_another_meets_it(*_: object, exc_info: BaseException | None) -> None:
+        traced.append(exc_info is not None)
+        if len(traced) == 1:
+            other = threading.Thread(target=meet)
+            other.start()
+            other.join(30)
+
+    monkeypatch.setattr(loops, "_traced", set())
+    monkeypatch.setattr(loops.log, "error", log_while_another_meets_it)
+    meet()
+    assert traced == [True, False]
+
+
 @pytest.mark.parametrize("step", ["succeeded", "failed", "advance"])
 def test_a_defect_in_settling_a_groups_message_does_not_block_the_group(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch, step: str
