@@ -57,7 +57,7 @@ def identity(
         case "AWS::DynamoDB::Table", "Arn":
             return arn("dynamodb", f"table/{name}")
         case "AWS::AutoScaling::ScalingPolicy", "Ref":
-            return _group_policy_arn(properties["AutoScalingGroupName"], name)
+            return group_policy_arn(properties["AutoScalingGroupName"], name)
         case "AWS::ApplicationAutoScaling::ScalableTarget", "Ref":
             return f"{properties['ResourceId']}|{properties['ScalableDimension']}|ecs"
         case "AWS::ApplicationAutoScaling::ScalingPolicy", "Ref":
@@ -68,7 +68,7 @@ def identity(
             return name
 
 
-def _group_policy_arn(group: str, policy_name: str) -> str:
+def group_policy_arn(group: str, policy_name: str) -> str:
     """The ARN as moto builds it: with the same unique part for every policy."""
     unique = "c322761b-3172-4d56-9a21-0ed9d6161d67"
     return arn("autoscaling", f"scalingPolicy:{unique}:autoScalingGroupName/{group}:policyName/{policy_name}")

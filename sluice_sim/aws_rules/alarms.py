@@ -7,7 +7,7 @@ missing data are pure functions; when an alarm is evaluated, and what its action
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -72,6 +72,8 @@ class Alarm:
     ok_actions: tuple[str, ...]
     alarm_actions: tuple[str, ...]
     insufficient_data_actions: tuple[str, ...]
+    properties: Mapping[str, Any] = field(repr=False, compare=False)
+    """What it was built from."""
 
     @classmethod
     def from_properties(cls, logical_id: str, properties: Mapping[str, Any]) -> "Alarm":
@@ -102,6 +104,7 @@ class Alarm:
             ok_actions=read.texts("OKActions"),
             alarm_actions=read.texts("AlarmActions"),
             insufficient_data_actions=read.texts("InsufficientDataActions"),
+            properties=properties,
         )
 
     @property

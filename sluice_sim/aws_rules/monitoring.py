@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from sluice_sim.aws_rules.alarm_states import AlarmChange, AlarmStatus
 from sluice_sim.aws_rules.alarms import (
     Alarm,
     MetricQuery,
@@ -62,25 +63,17 @@ class MetricData(Protocol):
         ...
 
 
+OnAction = Callable[[str, AlarmChange], str | None]
+"""Called with the ARN of each action of an alarm that changed its state; returns why it failed, or None."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlarmChange:
-    """A state change of one alarm."""
+class AlarmAction:
+    """One action that a state change started; `failure` is None if it was executed."""
 
-    alarm: Alarm
-    state: State
-    previous: State
-    reason: str
-    at: float
-
-
-OnAction = Callable[[str, AlarmChange], None]
-"""Called with the ARN of each action of an alarm that changed its state."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _AlarmEntry:
-    alarm: Alarm
-    state: State = State.INSUFFICIENT_DATA
+    arn: str
+    change: AlarmChange
+    failure: str | None
 
 
 class Monitoring:
@@ -98,7 +91,9 @@ class Monitoring:
         self._on_action, self._on_scaled = on_action, on_scaled
         self.missing = ASSUMED
         """How metric math treats missing operands."""
-        self._alarms: dict[str, _AlarmEntry] = {}
+        self.history: list[AlarmChange | AlarmAction] = []
+        """What every alarm did, deleted ones included; oldest first."""
+        self._alarms: dict[str, AlarmStatus] = {}
         self._values: dict[str, dict[int, float | None]] = {}
         """By alarm name: its value in each period of the evaluation range, None for a missing one."""
         self._evaluated_until = 0.0
@@ -111,15 +106,25 @@ class Monitoring:
 
     def add_alarm(self, alarm: Alarm) -> None:
         """Create an alarm, in INSUFFICIENT_DATA."""
-        self._alarms[alarm.name] = _AlarmEntry(alarm=alarm)
+        self._alarms[alarm.name] = AlarmStatus(
+            alarm=alarm, created_at=self._clock.now, actions_enabled=alarm.actions_enabled
+        )
         self._forget_values()
 
     def delete_alarm(self, alarm_name: str) -> None:
-        """Delete an alarm."""
-        del self._alarms[alarm_name]
+        """Delete an alarm, one of a policy too."""
+        if self._alarms.pop(alarm_name, None) is None:
+            for runner in self._runners.values():
+                runner.delete_alarm(alarm_name)
+
+    def alarms(self) -> list[AlarmStatus]:
+        """Every alarm with its state, those of the policies included, by name."""
+        self._refresh_policies()
+        return sorted(self._statuses(), key=lambda status: status.alarm.name)
 
     def add_policy(self, runner: PolicyRunner) -> None:
         """Run a target-tracking policy; it replaces the fleet's previous one."""
+        runner.put_alarms(self._clock.now)
         self._runners[runner.fleet_name] = runner
         self._forget_values()
 
@@ -143,11 +148,22 @@ class Monitoring:
             arrive = partial(self._data.put, minute, list(read()))
             self._clock.at(self._clock.now + NATIVE_METRIC_DELAY_S, arrive)
 
+    def _refresh_policies(self) -> None:
+        """Take over new targets; AWS deletes a policy's alarms together with the policy."""
+        now = self._clock.now
+        self._runners = {
+            fleet: runner for fleet, runner in self._runners.items() if runner.refresh_target(now)
+        }
+
+    def _statuses(self) -> list[AlarmStatus]:
+        return [
+            *self._alarms.values(),
+            *(status for runner in self._runners.values() for status in runner.alarms()),
+        ]
+
     def _evaluate(self) -> None:
-        # AWS deletes a policy's alarms together with the policy.
-        self._runners = {fleet: runner for fleet, runner in self._runners.items() if runner.refresh_target()}
-        alarms = [entry.alarm for entry in self._alarms.values()]
-        alarms += [alarm for runner in self._runners.values() for alarm in runner.alarms()]
+        self._refresh_policies()
+        alarms = [status.alarm for status in self._statuses()]
         end = self._clock.now // MINUTE_S * MINUTE_S
         begin = end - LOOK_BACK_S
         first = max(begin, min(self._evaluated_until, self._data.earliest_change()))
@@ -163,28 +179,26 @@ class Monitoring:
                 self._values[alarm.name] = {at: value for at, value in values.items() if at >= begin}
             return [values.get(at) for at in alarm.evaluation_range(self._clock.now)]
 
-        for entry in list(self._alarms.values()):
-            self._evaluate_alarm(entry, points(entry.alarm))
+        for status in list(self._alarms.values()):
+            if change := status.evaluate(points(status.alarm), self._clock.now):
+                self._record(status, change, self._on_action)
         for runner in self._runners.values():
-            if scaled := runner.run(self._clock.now, points):
+            scaled = runner.run(self._clock.now, points)
+            for status in runner.alarms():
+                if (change := status.change) and change.at == self._clock.now:
+                    self._record(status, change, lambda _, __: None)  # the runner itself has acted
+            if scaled:
                 self._on_scaled(scaled)
 
-    def _evaluate_alarm(self, entry: _AlarmEntry, points: list[float | None]) -> None:
-        alarm, before = entry.alarm, entry.state
-        entry.state = alarm.next_state(points, before)
-        if entry.state is before or not alarm.actions_enabled:
+    def _record(self, status: AlarmStatus, change: AlarmChange, act: OnAction) -> None:
+        """Note the change, and start the actions of its state."""
+        self.history.append(change)
+        if not status.actions_enabled:
             return
         actions = {
-            State.ALARM: alarm.alarm_actions,
-            State.OK: alarm.ok_actions,
-            State.INSUFFICIENT_DATA: alarm.insufficient_data_actions,
-        }[entry.state]
-        change = AlarmChange(
-            alarm=alarm,
-            state=entry.state,
-            previous=before,
-            reason=alarm.reason_text(points, entry.state),
-            at=self._clock.now,
-        )
+            State.ALARM: change.alarm.alarm_actions,
+            State.OK: change.alarm.ok_actions,
+            State.INSUFFICIENT_DATA: change.alarm.insufficient_data_actions,
+        }[change.state]
         for action in actions:
-            self._on_action(action, change)
+            self.history.append(AlarmAction(arn=action, change=change, failure=act(action, change)))

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
-from sluice_sim.aws_rules.alarms import (
-    Alarm,
-    State,
-)
+from sluice_sim.aws_rules.alarm_states import AlarmStatus
+from sluice_sim.aws_rules.alarms import Alarm
 from sluice_sim.aws_rules.ec2_target_tracking import (
     TargetTracking,
     scale_in,
@@ -103,12 +101,20 @@ class PolicyRunner(Protocol):
         """The policy's current target."""
         ...
 
-    def refresh_target(self) -> bool:
+    def put_alarms(self, now: float) -> None:
+        """Create the policy's alarms, as putting the policy does."""
+        ...
+
+    def refresh_target(self, now: float) -> bool:
         """Read the target back; a new one resets the alarms. False once the policy is deleted."""
         ...
 
-    def alarms(self) -> list[Alarm]:
-        """AlarmHigh, and AlarmLow unless scale-in is disabled."""
+    def alarms(self) -> list[AlarmStatus]:
+        """AlarmHigh, and AlarmLow unless scale-in is disabled; none that was deleted by hand."""
+        ...
+
+    def delete_alarm(self, alarm_name: str) -> None:
+        """Delete one of the alarms by hand; the policy then ignores that side until it is put again."""
         ...
 
     def run(self, now: float, points: Points) -> ScalingActivity | None:
@@ -125,30 +131,18 @@ class _Evaluation:
     metric: float | None
 
 
-class _AlarmStates:
-    """The states of AlarmHigh and AlarmLow of one policy."""
-
-    def __init__(self) -> None:
-        self._states = [State.INSUFFICIENT_DATA, State.INSUFFICIENT_DATA]
-
-    def evaluate(self, alarms: list[Alarm], points: Points) -> _Evaluation:
-        """Evaluate AlarmHigh and, if there is one, AlarmLow."""
-        ranges = [points(alarm) for alarm in alarms]
-        for index, (alarm, values) in enumerate(zip(alarms, ranges, strict=True)):
-            self._states[index] = alarm.next_state(values, self._states[index])
-        high, low = (state is State.ALARM for state in self._states)
-        newest = next((value for value in reversed(ranges[0]) if value is not None), None)
-        return _Evaluation(high=high, low=low, metric=newest)
-
-
 class _TargetTrackingRunner(ABC, Generic[AnyPolicy]):
     """What the runners of both kinds of fleet share: the current target and the alarms."""
 
-    def __init__(self, policy: AnyPolicy, fleet: ScalingTarget, read_target: ReadTarget) -> None:
+    def __init__(
+        self, policy: AnyPolicy, fleet: ScalingTarget, read_target: ReadTarget, policy_arn: str = ""
+    ) -> None:
         self._policy: AnyPolicy = policy
-        self._fleet, self._read_target = fleet, read_target
-        self._alarm_states = _AlarmStates()
-        self._alarms: dict[int, list[Alarm]] = {}
+        self._fleet, self._read_target, self._policy_arn = fleet, read_target, policy_arn
+        self._high: AlarmStatus | None = None
+        self._low: AlarmStatus | None = None
+        self._by_size: dict[int, Alarm | None] = {}
+        """AlarmLow by the fleet's desired count."""
 
     @property
     def fleet_name(self) -> str:
@@ -160,21 +154,57 @@ class _TargetTrackingRunner(ABC, Generic[AnyPolicy]):
         """The policy's current target."""
         return self._policy.target
 
-    def refresh_target(self) -> bool:
+    def put_alarms(self, now: float) -> None:
+        """Create AlarmHigh, and AlarmLow unless scale-in is disabled."""
+        self._by_size = {}
+        self._high = AlarmStatus(alarm=self._managed(self._policy.high_alarm()), created_at=now)
+        low = self._sized_low_alarm()
+        self._low = AlarmStatus(alarm=low, created_at=now) if low else None
+
+    def refresh_target(self, now: float) -> bool:
         """Read the target back; AWS creates new alarms when it changes."""
         target = self._read_target()
         if target is not None and target != self._policy.target:
-            self._policy, self._alarm_states = self._policy.with_target(target), _AlarmStates()
-            self._alarms = {}
+            self._policy = self._policy.with_target(target)
+            self.put_alarms(now)
         return target is not None
 
-    def alarms(self) -> list[Alarm]:
-        """AlarmHigh, and AlarmLow unless scale-in is disabled, for the fleet's current size."""
+    def alarms(self) -> list[AlarmStatus]:
+        """Both alarms, AlarmLow with the threshold for the fleet's current size."""
+        if self._low and (low := self._sized_low_alarm()):
+            self._low.alarm = low
+        return [status for status in (self._high, self._low) if status]
+
+    def delete_alarm(self, alarm_name: str) -> None:
+        """Delete one of the alarms by hand."""
+        self._high, self._low = (
+            None if status is None or status.alarm.name == alarm_name else status
+            for status in (self._high, self._low)
+        )
+
+    def _evaluate(self, points: Points, now: float) -> _Evaluation:
+        alarms = self.alarms()
+        ranges = [points(status.alarm) for status in alarms]
+        for status, values in zip(alarms, ranges, strict=True):
+            status.evaluate(values, now)
+        metric = next((value for value in reversed(ranges[0]) if value is not None), None) if ranges else None
+        return _Evaluation(
+            high=bool(self._high and self._high.triggers),
+            low=bool(self._low and self._low.triggers),
+            metric=metric,
+        )
+
+    def _sized_low_alarm(self) -> Alarm | None:
         size = self._fleet.size().desired
-        if size not in self._alarms:
-            both = (self._policy.high_alarm(), self._low_alarm(size))
-            self._alarms[size] = [alarm for alarm in both if alarm]
-        return self._alarms[size]
+        if size not in self._by_size:
+            low = self._low_alarm(size)
+            self._by_size[size] = self._managed(low) if low else None
+        return self._by_size[size]
+
+    def _managed(self, alarm: Alarm) -> Alarm:
+        """The alarm with what AWS writes into one that belongs to a policy."""
+        text = f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {self._policy_arn}."
+        return replace(alarm, description=text, alarm_actions=(self._policy_arn,))
 
     @abstractmethod
     def _low_alarm(self, size: int) -> Alarm | None:
@@ -188,14 +218,14 @@ class GroupPolicyRunner(_TargetTrackingRunner[TargetTracking]):
         """AlarmLow, whose threshold depends on the group's size."""
         return self._policy.low_alarm(size)
 
-    def run(self, now: float, points: Points) -> ScalingActivity | None:  # noqa: ARG002 - a group has no cooldowns
+    def run(self, now: float, points: Points) -> ScalingActivity | None:
         """Scale out from the warmed-up instances only; scale in only while none is warming up."""
         policy, fleet = self._policy, self._fleet
         size, (minimum, maximum) = fleet.size(), fleet.bounds()
         warmed = fleet.warmed(
             DEFAULT_WARMUP_S if policy.instance_warmup_s is None else policy.instance_warmup_s
         )
-        evaluation = self._alarm_states.evaluate(self.alarms(), points)
+        evaluation = self._evaluate(points, now)
         metric = evaluation.metric
         if metric is None or fleet.suspended("AlarmNotification"):
             return None
@@ -218,8 +248,10 @@ class GroupPolicyRunner(_TargetTrackingRunner[TargetTracking]):
 class ServicePolicyRunner(_TargetTrackingRunner[ServiceTracking]):
     """Implements `PolicyRunner` for an ECS service."""
 
-    def __init__(self, policy: ServiceTracking, fleet: ScalingTarget, read_target: ReadTarget) -> None:
-        super().__init__(policy, fleet, read_target)
+    def __init__(
+        self, policy: ServiceTracking, fleet: ScalingTarget, read_target: ReadTarget, policy_arn: str = ""
+    ) -> None:
+        super().__init__(policy, fleet, read_target, policy_arn)
         self._cooldowns = Cooldowns.none()
 
     def _low_alarm(self, size: int) -> Alarm | None:  # noqa: ARG002 - the same at every size
@@ -230,7 +262,7 @@ class ServicePolicyRunner(_TargetTrackingRunner[ServiceTracking]):
         """Scale the service unless a cooldown, a deployment or a suspension prevents it."""
         fleet = self._fleet
         size, (minimum, maximum) = fleet.size(), fleet.bounds()
-        evaluation = self._alarm_states.evaluate(self.alarms(), points)
+        evaluation = self._evaluate(points, now)
         metric = evaluation.metric
         if metric is None:
             return None

@@ -5,6 +5,7 @@ change, differs: see `ec2_target_tracking` and `ecs_target_tracking`.
 """
 
 import math
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,12 +59,12 @@ def checked_target(where: str, target: float) -> float:
 
 def above(what: str, metric: Mapping[str, Any], threshold: float) -> Alarm:
     """AlarmHigh of the policy for `what`: strictly above the threshold in 3 of 3 periods."""
-    return _alarm(f"TargetTracking-{what}-AlarmHigh", metric, "GreaterThanThreshold", threshold, HIGH_PERIODS)
+    return _alarm(_name(what, "AlarmHigh"), metric, "GreaterThanThreshold", threshold, HIGH_PERIODS)
 
 
 def below(what: str, metric: Mapping[str, Any], threshold: float) -> Alarm:
     """AlarmLow of the policy for `what`: strictly below the threshold in 15 of 15 periods."""
-    return _alarm(f"TargetTracking-{what}-AlarmLow", metric, "LessThanThreshold", threshold, LOW_PERIODS)
+    return _alarm(_name(what, "AlarmLow"), metric, "LessThanThreshold", threshold, LOW_PERIODS)
 
 
 def proportional(count: int, metric: float, target: float) -> int:
@@ -73,6 +74,11 @@ def proportional(count: int, metric: float, target: float) -> int:
     if not (math.isfinite(metric) and metric >= 0):
         raise PolicyError(f"the metric is {metric}; give a finite number from 0 on")
     return math.ceil(round(count * metric / target, 9))
+
+
+def _name(what: str, side: str) -> str:
+    """AWS's name, with a unique part that is the same in every run."""
+    return f"TargetTracking-{what}-{side}-{uuid.uuid5(uuid.NAMESPACE_URL, f'{what}/{side}')}"
 
 
 def _alarm(name: str, metric: Mapping[str, Any], comparison: str, threshold: float, periods: int) -> Alarm:

@@ -25,6 +25,7 @@ from moto.sqs.models import sqs_backends
 
 from sluice import wiring
 from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION
+from sluice_sim.aws_rules.alarm_states import AlarmChange
 from sluice_sim.aws_rules.alarms import (
     MetricQuery,
     State,
@@ -32,16 +33,15 @@ from sluice_sim.aws_rules.alarms import (
 from sluice_sim.aws_rules.monitoring import (
     CUSTOM_METRIC_DELAY_S,
     POISON_PILL_RECEIVES,
-    AlarmChange,
     Monitoring,
 )
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.aws_rules.scheduler import Scheduler
 from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded.alarms import Alarms, alarm_arn
 from sluice_sim.embedded.cloudwatch import (
     MotoMetrics,
     action_payload,
-    alarm_arn,
     delayed_custom_metrics,
 )
 from sluice_sim.embedded.fleet import EmbeddedFleet
@@ -220,11 +220,11 @@ class EmbeddedAws:
         self.log.append(line)
         self.on_log(line)
 
-    def _on_alarm_action(self, action: str, change: AlarmChange) -> None:
+    def _on_alarm_action(self, action: str, change: AlarmChange) -> str | None:
         if ":sns:" in action:
             note = Notification(at=self.clock.now, topic=action, alarm=change.alarm.name, state=change.state)
             self.notifications.append(note)
-        self.functions.on_alarm_action(action, alarm_arn(change.alarm.name), action_payload(change))
+        return self.functions.on_alarm_action(action, alarm_arn(change.alarm.name), action_payload(change))
 
     def _scaled(self, scaled: ScalingActivity) -> None:
         self.scaled.append((self.clock.now, scaled))
@@ -254,6 +254,7 @@ def embedded_aws(
         running.enter_context(aws.groups.patched_moto())
         running.enter_context(aws.services.patched_moto())
         running.enter_context(aws.sent.patched_moto())
+        running.enter_context(Alarms(aws.monitoring).patched_moto())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))
         yield aws
 

@@ -17,15 +17,16 @@ from unittest import mock
 
 from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase
 
-from sluice_sim.account import ACCOUNT_ID, REGION, arn
+from sluice_sim.account import ACCOUNT_ID, REGION
+from sluice_sim.aws_rules.alarm_states import AlarmChange
 from sluice_sim.aws_rules.alarms import MetricQuery
 from sluice_sim.aws_rules.metric_math import Series
 from sluice_sim.aws_rules.monitoring import (
     CUSTOM_METRIC_DELAY_S,
-    AlarmChange,
     Values,
 )
 from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded.alarms import alarm_arn, reason_data
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -113,11 +114,6 @@ def delayed_custom_metrics(
         yield partial(release, math.inf)
 
 
-def alarm_arn(name: str) -> str:
-    """The ARN of an alarm of this account."""
-    return arn("cloudwatch", f"alarm:{name}")
-
-
 def action_payload(change: AlarmChange) -> dict[str, Any]:
     """The event that a Lambda alarm action receives."""
     moment = datetime.fromtimestamp(change.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
@@ -132,7 +128,7 @@ def action_payload(change: AlarmChange) -> dict[str, Any]:
             "state": {
                 "value": change.state.value,
                 "reason": change.reason,
-                "reasonData": json.dumps({"version": "1.0"}),
+                "reasonData": json.dumps(reason_data(change)),
                 "timestamp": moment,
             },
             "previousState": {"value": change.previous.value, "timestamp": moment},

@@ -105,13 +105,13 @@ class Lambda:
         """Add an AWS::Lambda::Permission."""
         self.named(function_name).invoked_by.append((principal, source_arn))
 
-    def on_alarm_action(self, function_arn: str, alarm_arn: str, payload: dict[str, Any]) -> None:
+    def on_alarm_action(self, function_arn: str, alarm_arn: str, payload: dict[str, Any]) -> str | None:
         """Invoke the function of an alarm action, if a permission allows this alarm; log an error otherwise.
 
-        Actions with other targets, such as SNS topics, are ignored here.
+        Actions with other targets, such as SNS topics, are ignored here. Returns why it failed, or None.
         """
         if ":lambda:" not in function_arn:
-            return
+            return None
         function = self._by_arn.get(function_arn)
         admitted = function is not None and any(
             principal == "lambda.alarms.cloudwatch.amazonaws.com" and fnmatchcase(alarm_arn, pattern)
@@ -121,8 +121,9 @@ class Lambda:
             self._on_log(
                 function_arn, {"level": "ERROR", "message": f"{alarm_arn} may not invoke this function"}
             )
-            return
+            return "CloudWatch Alarms is not authorized to perform: lambda:InvokeFunction on the resource"
         self.invoke_async(function, payload)
+        return None
 
     def on_event(self, event: dict[str, Any]) -> None:
         """Deliver an event of the default bus: every rule whose pattern matches invokes its function."""

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.aws.ecs import DIMENSION
 from sluice_sim import template
-from sluice_sim.account import ACCOUNT_ID, REGION, identity, resource_name, service_of
+from sluice_sim.account import (
+    ACCOUNT_ID,
+    REGION,
+    group_policy_arn,
+    identity,
+    resource_name,
+    service_of,
+    service_policy_arn,
+)
 from sluice_sim.aws_rules.alarms import Alarm
 from sluice_sim.aws_rules.ec2_target_tracking import TargetTracking
 from sluice_sim.aws_rules.ecs_target_tracking import ServiceTracking
@@ -161,7 +169,9 @@ class Stacks:
             found = answer["ScalingPolicies"]
             return found[0]["TargetTrackingConfiguration"]["TargetValue"] if found else None
 
-        account.monitoring.add_policy(GroupPolicyRunner(policy, fleet, read_target))
+        account.monitoring.add_policy(
+            GroupPolicyRunner(policy, fleet, read_target, group_policy_arn(policy.group, policy_name))
+        )
 
     def _track_service(self, logical_id: str, properties: Mapping[str, Any]) -> None:
         policy = ServiceTracking.from_properties(logical_id, properties)
@@ -189,7 +199,9 @@ class Stacks:
             own = [found for found in answer["ScalingPolicies"] if found["ResourceId"] == resource_id]
             return own[0]["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] if own else None
 
-        account.monitoring.add_policy(ServicePolicyRunner(policy, fleet, read_target))
+        account.monitoring.add_policy(
+            ServicePolicyRunner(policy, fleet, read_target, service_policy_arn(resource_id, name))
+        )
 
 
 def _with_globals(loaded: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sluice.usecases.alarms import (
 from sluice.usecases.retune import retune_targets
 from sluice.usecases.tick import publish_backlog
 from sluice_sim.account import arn
-from sluice_sim.aws_rules.monitoring import AlarmChange
+from sluice_sim.aws_rules.alarm_states import AlarmChange
 from sluice_sim.aws_rules.scheduler import (
     Schedule,
     Scheduler,

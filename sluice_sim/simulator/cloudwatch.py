@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 
 from sluice.core.model import AutoScalingGroup
+from sluice_sim.aws_rules.alarm_states import AlarmChange
 from sluice_sim.aws_rules.alarms import (
     Alarm,
     MetricQuery,
@@ -20,7 +21,6 @@ from sluice_sim.aws_rules.ec2_target_tracking import TargetTracking
 from sluice_sim.aws_rules.ecs_target_tracking import ServiceTracking
 from sluice_sim.aws_rules.metric_math import Series
 from sluice_sim.aws_rules.monitoring import (
-    AlarmChange,
     Monitoring,
     Values,
 )
@@ -48,7 +48,7 @@ class SimulatedAws:
     """CloudWatch and target tracking of one run; a policy creates the alarms and policies it needs."""
 
     context: ScalingContext
-    on_alarm: Callable[[str, AlarmChange], None] = lambda *_: None
+    on_alarm: Callable[[str, AlarmChange], str | None] = lambda *_: None
     target: float | None = None
     """The current target of the scaling policy; None without one."""
     monitoring: Monitoring = field(init=False)

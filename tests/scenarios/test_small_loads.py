@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sluice_sim.aws_rules.alarm_states import AlarmChange
 from sluice_sim.aws_rules.alarms import State
-from sluice_sim.aws_rules.monitoring import AlarmChange
 from sluice_sim.aws_rules.scheduler import MAX_LATENESS_S
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import CONTROL_PLANE, Demo
