@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from sluice_cli.terminal import exit_quietly, replace_unencodable_characters
 
 COMMANDS = {
+    "status": "Show what every workload does now, and what is wrong with it.",
     "demo": "Run example workloads from their minimum to their peak and back.",
     "validate": "Check workloads as a deploy would, and print their documents.",
     "events": "Print a sample event for a function, filled for a workload.",

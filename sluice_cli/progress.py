@@ -28,11 +28,20 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Remove the bar; the next `show` makes a new one."""
         if self._bar is not None:
             self._bar.stop()
+        self._bar = self._task = None
 
-    def show(self, text: str, share: float) -> None:
-        """Show what is being done, and the share of it that is done (0 to 1)."""
+    def step(self, text: str) -> None:
+        """Show what is being done, of which no share is known."""
+        self.show(text, None)
+
+    def show(self, text: str, share: float | None) -> None:
+        """Show what is being done, and the share of it that is done (0 to 1), if that is known."""
         if not self._console.is_terminal or time.monotonic() - self._started_s < SHOW_AFTER_S:
             return
         if self._bar is None:
@@ -49,5 +58,6 @@ class ProgressBar:
         if self._task is None or text != self._text:
             if self._task is not None:
                 self._bar.remove_task(self._task)
-            self._task, self._text = self._bar.add_task(text, total=1.0), text
-        self._bar.update(self._task, completed=share)
+            self._task, self._text = self._bar.add_task(text, total=None if share is None else 1.0), text
+        if share is not None:
+            self._bar.update(self._task, completed=share)

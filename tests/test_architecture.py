@@ -55,6 +55,16 @@ def test_the_core_imports_only_itself_and_pure_standard_library_modules() -> Non
             assert allowed, f"{path.relative_to(ROOT)} imports {module}"
 
 
+def test_the_operators_core_imports_only_itself_the_layers_core_and_pure_parts_of_the_standard_library() -> (
+    None
+):
+    for path in _files(ROOT / "sluice_operator/core"):
+        for module in _imports(path):
+            inward = module.startswith(("sluice_operator.core.", "sluice.core."))
+            allowed = inward or module.split(".")[0] in PURE_LIBRARY | {"re"}
+            assert allowed, f"{path.relative_to(ROOT)} imports {module}"
+
+
 def test_the_workers_core_imports_only_itself_the_layers_model_and_pure_parts_of_the_standard_library() -> (
     None
 ):
@@ -65,7 +75,11 @@ def test_the_workers_core_imports_only_itself_the_layers_model_and_pure_parts_of
             assert allowed, f"{path.relative_to(ROOT)} imports {module}"
 
 
-@pytest.mark.parametrize("core", [LAYER / "core", WORKER / "core"], ids=["layer", "worker"])
+@pytest.mark.parametrize(
+    "core",
+    [LAYER / "core", WORKER / "core", ROOT / "sluice_operator/core"],
+    ids=["layer", "worker", "operator"],
+)
 @pytest.mark.parametrize("module", ["boto3", "logging", "os", "random", "threading", "time"])
 def test_lint_refuses_a_core_that_is_not_pure(core: Path, module: str) -> None:
     lint = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "TID251"]
@@ -107,6 +121,14 @@ def test_the_worker_knows_nothing_of_the_simulator_the_command_or_their_cloud() 
             outward = module.startswith("sluice_") and not module.startswith("sluice_worker")
             assert not outward, f"{path.relative_to(ROOT)} imports {module}"
             assert module.split(".")[0] != "moto", f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_what_reads_a_real_account_knows_nothing_of_the_simulator_or_the_command() -> None:
+    for path in _files(ROOT / "sluice_operator"):
+        outward = [
+            module for module in _imports(path) if module.startswith(("sluice_sim", "sluice_cli", "moto"))
+        ]
+        assert not outward, f"{path.relative_to(ROOT)} imports {outward}"
 
 
 def test_the_workers_parts_reach_aws_through_ports_alone() -> None:
@@ -185,6 +207,8 @@ ARROWS: Mapping[str, str] = {
         sluice_sim.account sluice_sim.aws_rules sluice_sim.simulator sluice_sim.template""",
     "sluice_sim.study": """sluice.core sluice_sim.policies sluice_sim.promise sluice_sim.simulator
         sluice_sim.template sluice_sim.workloads""",
+    "sluice_operator.core": "sluice.core",
+    "sluice_operator.aws": "sluice.aws sluice.core sluice.errors sluice.ports sluice_operator.core",
     "sluice_report.chart": "sluice_report.quantities",
     "sluice_report.demo": """sluice_report.chart sluice_report.quantities sluice_sim.embedded
         sluice_sim.promise""",
@@ -192,10 +216,11 @@ ARROWS: Mapping[str, str] = {
         sluice_sim.promise sluice_sim.simulator sluice_sim.study""",
 }
 """Each folder, and the folders and single files that it imports."""
+OUTSIDE = ("sluice_sim", "sluice_operator", "sluice_report", "sluice_cli", "benchmarks")
 PACKAGES = {
     "sluice": LAYER,
     "sluice_worker": WORKER,
-    **{name: ROOT / name for name in ("sluice_sim", "sluice_report", "sluice_cli", "benchmarks")},
+    **{name: ROOT / name for name in OUTSIDE},
 }
 
 
@@ -244,7 +269,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     TopologicalSorter(_graph()).prepare()  # CycleError names the modules of a circle
 
 
-@pytest.mark.parametrize("package", ["sluice", "sluice_worker", "sluice_sim"])
+@pytest.mark.parametrize("package", ["sluice", "sluice_worker", "sluice_sim", "sluice_operator"])
 def test_few_files_are_outside_the_folders(package: str) -> None:
     modules = [path.name for path in PACKAGES[package].glob("*.py") if path.name != "__init__.py"]
     assert len(modules) <= {"sluice_worker": 10}.get(package, 8), modules

@@ -47,7 +47,7 @@ from sluice_sim.embedded.cloudwatch import (
 from sluice_sim.embedded.fleet import EmbeddedFleet
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import AutoScalingGroups
-from sluice_sim.embedded.messages_sent import SentMessages
+from sluice_sim.embedded.message_counts import DELETED, SENT, MessageCounts
 from sluice_sim.embedded.moto_shortcuts import install_shortcuts
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stacks import Account, Stacks
@@ -95,7 +95,7 @@ class EmbeddedAws:
         self.sqs, self.cloudwatch, self.ecs = _client("sqs"), _client("cloudwatch"), _client("ecs")
         self.autoscaling, self.scaling = _client("autoscaling"), _client("application-autoscaling")
         self.groups, self.services = AutoScalingGroups(clock), EcsServices(clock)
-        self.sent = SentMessages()
+        self.message_counts = MessageCounts()
         self.functions = Lambda(clock, Scheduler(clock, seed=seed), self._on_log_line)
         self.monitoring = Monitoring(
             clock, MotoMetrics(self.cloudwatch), on_action=self._on_alarm_action, on_scaled=self._scaled
@@ -202,10 +202,9 @@ class EmbeddedAws:
         ):
             if int(count) or metric in REPORTED_WHEN_ZERO or self.reports_zero_counts:
                 yield _native("AWS/SQS", metric, {"QueueName": name}), float(count)
-        yield (
-            _native("AWS/SQS", "NumberOfMessagesSent", {"QueueName": name}),
-            float(self.sent.pop_count(name)),
-        )
+        for metric in (SENT, DELETED):
+            counted = float(self.message_counts.pop(metric, name))
+            yield _native("AWS/SQS", metric, {"QueueName": name}), counted
         age_s = _oldest_age_s(name, self.clock.now)
         if age_s is not None or self.reports_zero_counts:
             yield _native("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": name}), age_s or 0.0
@@ -253,7 +252,7 @@ def embedded_aws(
         aws = EmbeddedAws(root, clock, seed=seed)
         running.enter_context(aws.groups.patched_moto())
         running.enter_context(aws.services.patched_moto())
-        running.enter_context(aws.sent.patched_moto())
+        running.enter_context(aws.message_counts.patched_moto())
         running.enter_context(Alarms(aws.monitoring).patched_moto())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))
         yield aws

@@ -6,7 +6,8 @@ handlers, alarms and policies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 from sluice.document import parsing
@@ -101,17 +102,27 @@ class Demo:
 
     def run(self) -> list[Timeline]:
         """Advance minute by minute until every workload's run is over."""
-        start, minute = self.aws.clock.now, 0
         active = list(self.runs)
-        while active:
-            for run in active:
-                run.begin_minute(minute)
-            minute += 1
-            self._run_until(start + minute * MINUTE_S)
-            for run in active:
-                run.end_minute(minute)
+        for minute in count():
+            if not active:
+                break
+            self._play(active, minute)
             active = [run for run in active if not run.over]
         return [run.timeline() for run in self.runs]
+
+    def minutes(self) -> Iterator[int]:
+        """Play a minute of every workload at each step, without an end; yields the minutes played."""
+        for minute in count():
+            self._play(self.runs, minute)
+            yield minute + 1
+
+    def _play(self, runs: Sequence[WorkloadRun], minute: int) -> None:
+        start = self.aws.clock.now
+        for run in runs:
+            run.begin_minute(minute)
+        self._run_until(start + MINUTE_S)
+        for run in runs:
+            run.end_minute(minute + 1)
 
     def _on_log_line(self, line: LogLine) -> None:
         for run in self.runs:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 
 from sluice.aws.asg import AutoScalingGroups
-from sluice.aws.clients import client
+from sluice.aws.clients import Session, client
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
 from sluice.aws.engine_states import DynamoDbEngineStates
@@ -89,7 +89,28 @@ def _ports(
 ) -> Ports:
     import boto3
 
-    session = boto3.Session()
+    return wired(
+        boto3.Session(),
+        registry_prefix,
+        namespace,
+        shard_queue_url=shard_queue_url,
+        tick_queue_url=tick_queue_url,
+        state_table=state_table,
+        limits=limits,
+    )
+
+
+def wired(
+    session: Session,
+    registry_prefix: str,
+    namespace: str,
+    *,
+    shard_queue_url: str | None = None,
+    tick_queue_url: str | None = None,
+    state_table: str | None,
+    limits: TimeLimits,
+) -> Ports:
+    """The ports over this session's clients, each of which is made on first use."""
 
     def make(service: str, read: Mapping[str, Any] | None = None) -> Any:
         return client(

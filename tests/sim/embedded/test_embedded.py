@@ -74,11 +74,15 @@ def test_the_oldest_message_ages_until_it_is_deleted_or_was_received_three_times
 
 
 def sent_by_minute(aws: EmbeddedAws, queue: str, statistic: str = "Sum") -> list[float]:
-    """The readable values of NumberOfMessagesSent of the last ten minutes, oldest first."""
+    return counted_by_minute(aws, queue, "NumberOfMessagesSent", statistic)
+
+
+def counted_by_minute(aws: EmbeddedAws, queue: str, name: str, statistic: str = "Sum") -> list[float]:
+    """The readable values of a metric of the queue of the last ten minutes, oldest first."""
     now = datetime.fromtimestamp(aws.clock.now, UTC)
     metric = {
         "Namespace": "AWS/SQS",
-        "MetricName": "NumberOfMessagesSent",
+        "MetricName": name,
         "Dimensions": [{"Name": "QueueName", "Value": queue}],
     }
     query = {"Id": "sent", "MetricStat": {"Metric": metric, "Period": 60, "Stat": statistic}}
@@ -89,6 +93,23 @@ def sent_by_minute(aws: EmbeddedAws, queue: str, statistic: str = "Sum") -> list
         ScanBy="TimestampAscending",
     )["MetricDataResults"]
     return [float(value) for value in answer["Values"]]
+
+
+def test_what_is_deleted_counts_in_its_minute_alone_or_in_a_batch_and_a_repeated_deletion_too(
+    aws: EmbeddedAws,
+) -> None:
+    url = aws.create_queue("work", visibility_timeout_s=30)
+    entries = [{"Id": str(number), "MessageBody": "one"} for number in range(3)]
+    aws.sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    wait(aws, 5)
+    messages = aws.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    first, *others = (message["ReceiptHandle"] for message in messages)
+    aws.sqs.delete_message(QueueUrl=url, ReceiptHandle=first)
+    wait(aws, 60)
+    batch = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in enumerate([first, *others])]
+    aws.sqs.delete_message_batch(QueueUrl=url, Entries=batch)
+    wait(aws, 125)
+    assert counted_by_minute(aws, "work", "NumberOfMessagesDeleted") == [1, 3]
 
 
 def test_what_is_sent_counts_in_its_minute_delayed_or_not_and_a_minute_without_is_zero(

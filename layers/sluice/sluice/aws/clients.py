@@ -6,16 +6,11 @@ adapter needs stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from sluice.aws import asg, ecs
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    import boto3
 
 UNPARSED: Final[Mapping[str, Any]] = {"*": {}}
 """Stands for the fields of a list's items: they stay as in the JSON, with no base64 or timestamp decoded."""
@@ -23,22 +18,31 @@ RESPONSE_FIELDS: Mapping[str, Any] = {"autoscaling": asg.RESPONSE_FIELDS, "ecs":
 """Service -> operation -> the fields of its response that are parsed; other operations are parsed in full."""
 
 
+class Session(Protocol):
+    """boto3.Session, or the `boto3` module, which stands for the default session."""
+
+    @property
+    def client(self) -> Callable[..., Any]:
+        """Makes a client of the service."""
+        ...
+
+
 def client(
-    session: boto3.Session | ModuleType,
+    session: Session,
     service: str,
     *,
     program: str = "sluice",
     read: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Any:
-    """A client with these settings of botocore's Config; the `boto3` module stands for the default session.
+    """A client with these settings of botocore's Config.
 
     `read` replaces the service's entry in `RESPONSE_FIELDS`; `program` is the user agent in CloudTrail.
     """
     import boto3
     from botocore.config import Config
 
-    made = session.client(  # type: ignore[call-overload]
+    made = session.client(
         service,
         config=Config(
             # A fixed string: botocore builds its own for each call, which takes a sixth of its CPU time.

@@ -1,0 +1,102 @@
+"""The options of every command that reads an AWS account, and the account that they choose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import click
+
+from sluice.errors import SluiceError
+from sluice_cli.progress import ProgressBar
+from sluice_cli.usage_errors import UsageError
+from sluice_cli.workloads import CHECKOUT
+from sluice_operator.account import Account, open_account
+from sluice_operator.core.ways_out import way_out
+from sluice_operator.session import AwsSession
+
+EMBEDDED_PAUSE_S = 2.0
+"""Seconds between two views of the embedded account, for each of which a minute is played."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountOptions:
+    """What the user has chosen."""
+
+    profile: str | None
+    region: str | None
+    endpoint_url: str | None
+    stack: str
+    embedded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedAccount:
+    """The account to read, and how to let time pass between two reads of it."""
+
+    account: Account
+    wait: Callable[[float], None]
+
+
+def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options; the command gets them as one argument `account`."""
+
+    @click.option("--profile", help="Of your AWS configuration. [default: AWS_PROFILE]")
+    @click.option("--region", help="Of the control plane. [default: that of your AWS configuration]")
+    @click.option("--endpoint-url", metavar="URL", help="Another endpoint than AWS's, for every service.")
+    @click.option("--stack", default="sluice", show_default=True, help="The control plane's stack.")
+    @click.option(
+        "--embedded",
+        is_flag=True,
+        help="Read an embedded AWS in the middle of a burst instead: no account is needed.",
+    )
+    @wraps(command)
+    def with_account(
+        profile: str | None,
+        region: str | None,
+        endpoint_url: str | None,
+        stack: str,
+        *,
+        embedded: bool,
+        **rest: Any,
+    ) -> Any:
+        if embedded and (profile or region or endpoint_url):
+            raise UsageError(
+                "--embedded reads no account of yours: leave --profile, --region and --endpoint-url out"
+            )
+        options = AccountOptions(
+            profile=profile, region=region, endpoint_url=endpoint_url, stack=stack, embedded=embedded
+        )
+        return command(account=options, **rest)
+
+    return with_account
+
+
+@contextmanager
+def opened(options: AccountOptions, command: str, bar: ProgressBar) -> Iterator[OpenedAccount]:
+    """The chosen account; failures of AWS within the context become usage errors with a way out."""
+    try:
+        if not options.embedded:
+            session = AwsSession(
+                profile=options.profile, region=options.region, endpoint_url=options.endpoint_url
+            )
+            yield OpenedAccount(account=open_account(session, options.stack), wait=time.sleep)
+            return
+        from sluice_sim.embedded.busy_account import busy_account  # it takes a second or two to import
+
+        def played(minute: int, minutes: int) -> None:
+            bar.show("playing a burst on the embedded AWS", minute / minutes)
+
+        with busy_account(CHECKOUT, on_minute=played) as busy:
+
+            def wait(_: float) -> None:
+                time.sleep(EMBEDDED_PAUSE_S)
+                busy.play_minute()
+
+            yield OpenedAccount(account=open_account(AwsSession(), options.stack), wait=wait)
+    except SluiceError as failure:
+        raise UsageError("; ".join(filter(None, (str(failure), way_out(str(failure), command))))) from failure

@@ -1,0 +1,82 @@
+"""`sluice status`: what every workload does now, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import click
+from rich.console import Group
+from rich.live import Live
+
+from sluice_cli import status_json, status_tables
+from sluice_cli.aws_account import AccountOptions, OpenedAccount, account_options, opened
+from sluice_cli.progress import ProgressBar
+from sluice_cli.terminal import Console
+from sluice_cli.usage_errors import UsageError
+from sluice_operator.status import StatusReader, WorkloadStatus
+
+READ_LIMIT_S = 120.0
+"""A thousand workloads take under 15 s; with every call throttled and retried, a minute or two."""
+WATCH_EVERY_S = 10.0
+WIDTH = 200
+"""Of the output where there is no terminal: nothing is left out."""
+FINDING = 1
+
+Read = Callable[[], tuple[list[WorkloadStatus], datetime]]
+
+
+@click.command()
+@click.argument("workloads", metavar="[WORKLOAD]...", nargs=-1)
+@click.option("--watch", is_flag=True, help="Show it again every ten seconds, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/schemas/status.json).")
+@account_options
+def status(workloads: tuple[str, ...], account: AccountOptions, *, watch: bool, as_json: bool) -> None:
+    """Show what every workload does now, and what is wrong with it.
+
+    WORKLOAD is the name of a registered workload; without one, all are shown. One name shows all that is
+    known of that workload. `?` is a value that could not be read. Takes read permissions alone
+    (docs/policies/status.json). Exits with 1 if a condition is wrong.
+    """
+    if watch and as_json:
+        raise UsageError("--watch redraws a terminal, and --json prints once: leave one of them out")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    with (
+        ProgressBar(Console(stderr=True)) as bar,
+        opened(account, "status", bar) as chosen,
+    ):
+        reader = StatusReader(chosen.account.ports, chosen.account.decisions)
+
+        def read() -> tuple[list[WorkloadStatus], datetime]:
+            end_s = time.monotonic() + READ_LIMIT_S
+            found = reader.read(workloads, lambda: end_s - time.monotonic(), bar.step)
+            return found, chosen.account.ports.now()
+
+        if watch:
+            _watch(read, chosen, console, bar, one=len(workloads) == 1)
+        found, now = read()
+    if as_json:
+        click.echo(json.dumps(status_json.document(found, chosen.account.plane, now)))
+    else:
+        console.print(_view(found, now, console, one=len(workloads) == 1))
+    sys.exit(FINDING if any(each.wrong for each in found) else 0)
+
+
+def _watch(read: Read, chosen: OpenedAccount, console: Console, bar: ProgressBar, *, one: bool) -> None:
+    """Redraw until Ctrl-C; what is read between two views leaves the last one standing."""
+    found, now = read()
+    bar.stop()
+    with Live(_view(found, now, console, one=one), console=console, auto_refresh=False) as live:
+        while True:
+            chosen.wait(WATCH_EVERY_S)
+            found, now = read()
+            live.update(_view(found, now, console, one=one), refresh=True)
+
+
+def _view(found: Sequence[WorkloadStatus], now: datetime, console: Console, *, one: bool) -> Group:
+    if one:
+        return status_tables.detail(found[0], now)
+    return status_tables.overview(found, now, console.width)

@@ -1,0 +1,102 @@
+"""`sluice status --json`; docs/schemas/status.json describes it.
+
+A value that could not be read is an object with the reason: {"unknown": "..."}.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sluice.core.model import Backlog, Capacity, Unknown
+from sluice_operator.aws.control_plane import ControlPlane
+from sluice_operator.core.conditions import Condition, live_backlog_per_instance
+from sluice_operator.core.drain import drain_s
+from sluice_operator.core.readings import LoggedDecision, Point, Readings, Starts, promise_s
+from sluice_operator.status import WorkloadStatus
+
+
+def document(found: Sequence[WorkloadStatus], plane: ControlPlane, now: datetime) -> dict[str, Any]:
+    """The whole answer."""
+    return {
+        "at": _value(now),
+        "stack": plane.stack,
+        "ok": not any(each.wrong for each in found),
+        "workloads": [
+            {
+                "name": each.name,
+                "ok": not each.wrong,
+                **(_readings(each.readings) if each.readings else {}),
+                "conditions": [_condition(condition) for condition in each.conditions],
+            }
+            for each in found
+        ],
+    }
+
+
+def _readings(readings: Readings) -> dict[str, Any]:
+    drain = drain_s(readings)
+    return {
+        "mode": readings.workload.mode.value,
+        "queue_url": readings.workload.queue_url,
+        "fleet": str(readings.workload.fleet),
+        "messages": _value(readings.observation.backlog),
+        "oldest_age_s": _value(readings.oldest_age_s),
+        "instances": _value(readings.observation.capacity),
+        "backlog_per_instance": _value(live_backlog_per_instance(readings)),
+        "tracked": _value(readings.tracked),
+        "target": _value(readings.target),
+        "margin_s": _value(readings.margin_s),
+        "arrivals_per_s": _value(readings.arrivals_per_s),
+        "deletions_per_s": _value(readings.deletions_per_s),
+        # JSON has no infinity: a queue that does not shrink has no time to drain.
+        "drain_s": None if isinstance(drain, float) and math.isinf(drain) else _value(drain),
+        "promise_s": promise_s(readings.workload),
+        "starts": _value(readings.starts),
+        "last_decision": _value(readings.last_decision),
+    }
+
+
+def _value(value: object) -> Any:
+    match value:
+        case Unknown():
+            return {"unknown": value.reason}
+        case Backlog():
+            return {"visible": value.visible, "in_flight": value.in_flight, "delayed": value.delayed}
+        case Capacity():
+            return _capacity(value)
+        case Point():
+            return {"at": _value(value.at), "value": value.value}
+        case Starts():
+            return {"messages": value.messages, "in_time_share": value.in_time_share}
+        case LoggedDecision():
+            return {"at": _value(value.at), "message": value.message, "outcome": value.outcome}
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="seconds")
+        case _:
+            return value
+
+
+def _capacity(capacity: Capacity) -> dict[str, Any]:
+    bounds = capacity.bounds
+    return {
+        "desired": capacity.desired,
+        "running": capacity.running,
+        "pending": capacity.booting
+        if capacity.booting is not None
+        else max(capacity.desired - capacity.running, 0),
+        "min": bounds.min if bounds else None,
+        "max": bounds.max if bounds else None,
+    }
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    return {
+        "kind": condition.kind.value,
+        "status": condition.status.value,
+        "reason": condition.reason,
+        "message": condition.message,
+        "wrong": condition.wrong,
+    }

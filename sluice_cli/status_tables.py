@@ -1,0 +1,328 @@
+"""How `sluice status` is printed: a line a workload, or one workload in detail.
+
+Columns that do not fit are dropped, the least important first. Whatever the width, each wrong condition is a
+sentence below its workload.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich import box
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from sluice.core.model import Backlog, Capacity, Unknown
+from sluice_operator.core.conditions import Condition, Kind, Status, live_backlog_per_instance
+from sluice_operator.core.drain import drain_s
+from sluice_operator.core.readings import LoggedDecision, Point, Readings, Starts, promise_s
+from sluice_operator.status import WorkloadStatus
+from sluice_report.quantities import number, share
+
+UNKNOWN = "?"
+NONE = "-"
+INDENT = 2
+GAP = 2
+MARKS = {Status.TRUE: "yes", Status.FALSE: "no", Status.UNKNOWN: UNKNOWN}
+HEADINGS = {
+    Kind.REGISTERED: "reg",
+    Kind.READING: "read",
+    Kind.PUBLISHING: "publ",
+    Kind.AWAKE: "awake",
+    Kind.SCALING_LIMITED: "limit",
+    Kind.PAUSED: "pause",
+    Kind.KEEPING: "keep",
+}
+WRONG_STYLE, UNKNOWN_STYLE = "bold red", "yellow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """A column of the list; those of the lowest rank are dropped last."""
+
+    heading: str
+    rank: int
+    cell: Callable[[WorkloadStatus], str | Text]
+
+
+def overview(found: Sequence[WorkloadStatus], now: datetime, width: int) -> Group:
+    """All workloads, a line each with its last decision and what is wrong below it."""
+    if not found:
+        return Group(Text("No workload is registered: deploy one with workload.yaml (README.md)."))
+    columns, cells = _fitting(found, width)
+    widths = [
+        max(len(column.heading), *(len(row[index]) for row in cells)) for index, column in enumerate(columns)
+    ]
+    lines: list[Text | Padding] = [_line([column.heading for column in columns], widths, style="bold")]
+    for each, row in zip(found, cells, strict=True):
+        lines.append(_line(row, widths))
+        lines += _notes(each, now, width)
+    return Group(*lines, Text(""), _summary(found))
+
+
+def _fitting(found: Sequence[WorkloadStatus], width: int) -> tuple[list[_Column], list[list[Text]]]:
+    columns = _columns()
+    while True:
+        cells = [[_text(column.cell(each)) for column in columns] for each in found]
+        needed = sum(
+            max(len(column.heading), *(len(row[index]) for row in cells)) + GAP
+            for index, column in enumerate(columns)
+        )
+        if needed - GAP <= width or len(columns) == 1:
+            return columns, cells
+        columns.remove(max(columns, key=lambda column: column.rank))
+
+
+def _text(cell: str | Text) -> Text:
+    if isinstance(cell, Text):
+        return cell
+    return Text(cell, style=UNKNOWN_STYLE if UNKNOWN in cell else "")
+
+
+def _line(cells: Sequence[str | Text], widths: Sequence[int], style: str = "") -> Text:
+    """Names to the left, all other cells to the right."""
+    line = Text(style=style, no_wrap=True, overflow="crop")
+    for index, (cell, cell_width) in enumerate(zip(cells, widths, strict=True)):
+        blank = " " * (cell_width - len(cell))
+        line.append_text(Text.assemble(cell, blank) if index == 0 else Text.assemble(" " * GAP, blank, cell))
+    return line
+
+
+def _columns() -> list[_Column]:
+    """All columns in their order."""
+    plain = [
+        _Column(heading="workload", rank=0, cell=lambda each: each.name),
+        _Column(heading="state", rank=1, cell=_state),
+        _Column(heading="visible", rank=2, cell=_count("visible")),
+        _Column(heading="in flight", rank=8, cell=_count("in_flight")),
+        _Column(heading="delayed", rank=13, cell=_count("delayed")),
+        _Column(heading="oldest", rank=4, cell=_read(lambda read: _duration(read.oldest_age_s))),
+        _Column(heading="desired", rank=5, cell=_size(lambda fleet: str(fleet.desired))),
+        _Column(heading="pending", rank=11, cell=_size(_pending)),
+        _Column(heading="running", rank=3, cell=_size(lambda fleet: str(fleet.running))),
+        _Column(heading="max", rank=9, cell=_read(_maximum)),
+        _Column(heading="backlog/target", rank=10, cell=_read(_against_target)),
+        _Column(heading="drain", rank=7, cell=_read(lambda read: _drain(drain_s(read)))),
+        _Column(heading="in time", rank=6, cell=_read(lambda read: _in_time(read.starts))),
+    ]
+    marks = [
+        _Column(heading=heading, rank=20 + index, cell=_mark(kind))
+        for index, (kind, heading) in enumerate(HEADINGS.items())
+    ]
+    return plain + marks
+
+
+def _read(cell: Callable[[Readings], str]) -> Callable[[WorkloadStatus], str]:
+    return lambda each: UNKNOWN if each.readings is None else cell(each.readings)
+
+
+def _count(name: str) -> Callable[[WorkloadStatus], str]:
+    def cell(readings: Readings) -> str:
+        backlog = readings.observation.backlog
+        return f"{getattr(backlog, name):,}" if isinstance(backlog, Backlog) else UNKNOWN
+
+    return _read(cell)
+
+
+def _size(cell: Callable[[Capacity], str]) -> Callable[[WorkloadStatus], str]:
+    def of(readings: Readings) -> str:
+        capacity = readings.observation.capacity
+        return cell(capacity) if isinstance(capacity, Capacity) else UNKNOWN
+
+    return _read(of)
+
+
+def _pending(capacity: Capacity) -> str:
+    """Instances that boot; where AWS does not say, those that are asked for and do not run yet."""
+    if capacity.booting is not None:
+        return str(capacity.booting)
+    return str(max(capacity.desired - capacity.running, 0))
+
+
+def _maximum(readings: Readings) -> str:
+    capacity = readings.observation.capacity
+    bounds = capacity.bounds if isinstance(capacity, Capacity) else None
+    return str(min(readings.workload.bounds.max, bounds.max if bounds else readings.workload.bounds.max))
+
+
+def _against_target(readings: Readings) -> str:
+    """Messages per instance against the target, or the deadline engine's margin."""
+    if readings.workload.deadline is not None:
+        margin_s = readings.margin_s
+        return (
+            UNKNOWN if isinstance(margin_s, Unknown) or margin_s is None else f"margin {number(margin_s)} s"
+        )
+    tracked: object = readings.tracked
+    if not readings.workload.publishes_effective:
+        tracked = live_backlog_per_instance(readings)
+    value = tracked.value if isinstance(tracked, Point) else tracked
+    shown = number(value) if isinstance(value, float) else UNKNOWN
+    target = readings.target
+    return f"{shown}/{number(target)}" if isinstance(target, int | float) else f"{shown}/{UNKNOWN}"
+
+
+def _drain(seconds: float | Unknown) -> str:
+    if isinstance(seconds, float) and math.isinf(seconds):
+        return "grows"
+    return _duration(seconds)
+
+
+def _in_time(starts: Starts | Unknown | None) -> str:
+    return share(starts.in_time_share) if isinstance(starts, Starts) else UNKNOWN
+
+
+def _duration(seconds: float | Unknown | None) -> str:
+    """Seconds in one or two units, such as 45s, 4m10s or 2h05m; `?` if unknown, `-` if there is none."""
+    if isinstance(seconds, Unknown):
+        return UNKNOWN
+    if not seconds:
+        return NONE
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m" if whole < 100 * 3600 else f"{whole // 86400}d"
+
+
+def _state(each: WorkloadStatus) -> Text:
+    if each.wrong:
+        return Text("wrong", style=WRONG_STYLE)
+    return Text("ok", style="green")
+
+
+def _mark(kind: Kind) -> Callable[[WorkloadStatus], Text]:
+    def cell(each: WorkloadStatus) -> Text:
+        return _marked(next(condition for condition in each.conditions if condition.kind is kind))
+
+    return cell
+
+
+def _marked(condition: Condition) -> Text:
+    style = UNKNOWN_STYLE if condition.status is Status.UNKNOWN else ""
+    return Text(
+        MARKS[condition.status] + ("!" if condition.wrong else ""),
+        style=WRONG_STYLE if condition.wrong else style,
+    )
+
+
+def _notes(each: WorkloadStatus, now: datetime, width: int) -> list[Text | Padding]:
+    """The last decision, shortened to a line, and each wrong condition in full."""
+    notes: list[Text | Padding] = []
+    if each.readings is not None and isinstance(each.readings.last_decision, LoggedDecision):
+        said = Text(" " * INDENT + _said(each.readings.last_decision, now), style="dim", no_wrap=True)
+        said.truncate(width, overflow="ellipsis")
+        notes.append(said)
+    notes += [
+        Padding(Text(f"! {_sentence(condition)}", style=WRONG_STYLE), (0, 0, 0, INDENT))
+        for condition in each.conditions
+        if condition.wrong
+    ]
+    return notes
+
+
+def _said(decision: LoggedDecision, now: datetime) -> str:
+    ago = _duration(max((now - decision.at).total_seconds(), 1.0))
+    return f"{ago} ago: {decision.message}"
+
+
+def _sentence(condition: Condition) -> str:
+    return f"{condition.kind} {condition.status}, {condition.reason}: {condition.message}"
+
+
+def _summary(found: Sequence[WorkloadStatus]) -> Text:
+    wrong = sum(each.wrong for each in found)
+    workloads = f"{len(found):,} workload{'' if len(found) == 1 else 's'}"
+    if not wrong:
+        return Text(f"{workloads}: nothing is wrong.")
+    return Text(f"{workloads}, {wrong:,} with a condition that is wrong.", style=WRONG_STYLE)
+
+
+def detail(each: WorkloadStatus, now: datetime) -> Group:
+    """All that is known of one workload."""
+    parts: list[Text | Table | Padding] = [Text(each.name, style="bold")]
+    if each.readings is not None:
+        parts.append(_facts(each.readings, now))
+    parts.append(_conditions(each.conditions))
+    return Group(*parts)
+
+
+def _facts(readings: Readings, now: datetime) -> Table:
+    table = _grid()
+    promised_s = promise_s(readings.workload)
+    rows: list[tuple[str, object]] = [
+        ("queue", readings.workload.queue_url),
+        ("messages", _messages(readings.observation.backlog)),
+        ("oldest message", readings.oldest_age_s),
+        ("fleet", f"{readings.workload.fleet}"),
+        ("instances", _instances(readings)),
+        ("backlog/target", _against_target(readings)),
+        ("arrivals", _rate(readings.arrivals_per_s)),
+        ("deletions", _rate(readings.deletions_per_s)),
+        ("time to drain", drain_s(readings)),
+        ("promise", _duration(promised_s)),
+        ("in time, last hour", readings.starts),
+        ("last decision", readings.last_decision),
+    ]
+    for name, value in rows:
+        table.add_row(name, _value(value, now))
+    return table
+
+
+def _value(value: object, now: datetime) -> Text:
+    match value:
+        case Unknown():
+            return Text(f"{UNKNOWN} {value.reason}", style=UNKNOWN_STYLE)
+        case float() | None:
+            return Text(_drain(value) if isinstance(value, float) else NONE)
+        case Starts():
+            return Text(f"{share(value.in_time_share)} of {value.messages:,.0f} messages")
+        case LoggedDecision():
+            return Text(_said(value, now))
+        case _:
+            return Text(str(value))
+
+
+def _messages(backlog: Backlog | Unknown) -> Unknown | str:
+    if isinstance(backlog, Unknown):
+        return backlog
+    return f"{backlog.visible:,} visible, {backlog.in_flight:,} in flight, {backlog.delayed:,} delayed"
+
+
+def _instances(readings: Readings) -> Unknown | str:
+    capacity = readings.observation.capacity
+    if isinstance(capacity, Unknown):
+        return capacity
+    return (
+        f"{capacity.desired} desired, {_pending(capacity)} pending, {capacity.running} running, "
+        f"at most {_maximum(readings)}"
+    )
+
+
+def _rate(per_s: float | Unknown | None) -> Unknown | str:
+    if isinstance(per_s, Unknown):
+        return per_s
+    return f"{number(60 * (per_s or 0))} a minute, mean of the last 5"
+
+
+def _conditions(all_: Sequence[Condition]) -> Table:
+    table = _grid()
+    for condition in all_:
+        marked = _marked(condition)
+        table.add_row(
+            condition.kind.value,
+            Text.assemble(marked, " " * (5 - len(marked)), f"{condition.reason}: {condition.message}"),
+        )
+    return table
+
+
+def _grid() -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table

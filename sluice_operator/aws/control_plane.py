@@ -1,0 +1,73 @@
+"""The deployed control plane, by the outputs of its CloudFormation stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import MalformedResponse, field, list_field, optional_list_field
+from sluice.errors import ConfigError
+
+NO_STACK = "ValidationError"
+"""CloudFormation's code for a stack that does not exist, and for a name that no stack can have."""
+LOGGING_FUNCTIONS = ("publish_backlog", "deadline_tick", "retune_target", "bootstrap", "shutdown")
+"""Functions whose log lines are about workloads, by the last part of their log groups' names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlane:
+    """One deployed control plane."""
+
+    stack: str
+    registry_prefix: str
+    """Path in SSM Parameter Store that holds the workload documents."""
+    namespace: str
+    """CloudWatch namespace of BacklogPerInstance."""
+    state_table: str | None
+    """Table of what the deadline engine remembers; None for a release whose stack does not name it."""
+
+    @property
+    def log_groups(self) -> tuple[str, ...]:
+        """The log groups of the functions that log decisions, as template.yaml names them."""
+        return tuple(f"/aws/lambda/{self.stack}/{function}" for function in LOGGING_FUNCTIONS)
+
+
+def find(client: Any, stack: str) -> ControlPlane:
+    """The control plane that this stack deployed; raises ConfigError if it is none."""
+    what, region = f"DescribeStacks of {stack}", client.meta.region_name
+    with aws_errors(what):
+        try:
+            response = client.describe_stacks(StackName=stack)
+        except ClientError as refused:
+            if refused.response.get("Error", {}).get("Code") != NO_STACK:
+                raise
+            raise ConfigError(
+                f"no control plane: CloudFormation finds no stack {stack} in {region}: give --region and "
+                "--profile of its account, or --stack if it was deployed under another name"
+            ) from refused
+        outputs = _outputs(response)
+    if not {"RegistryPrefix", "MetricNamespace"} <= outputs.keys():
+        raise ConfigError(
+            f"the stack {stack} in {region} is no control plane: it lacks the outputs of template.yaml; "
+            "give its name with --stack"
+        )
+    return ControlPlane(
+        stack=stack,
+        registry_prefix=outputs["RegistryPrefix"],
+        namespace=outputs["MetricNamespace"],
+        state_table=outputs.get("EngineStateTable"),
+    )
+
+
+def _outputs(response: Mapping[str, Any]) -> dict[str, str]:
+    stacks = list_field(response, "Stacks")
+    if len(stacks) != 1:
+        raise MalformedResponse(f"{len(stacks)} stacks of one name")
+    return {
+        field(output, "OutputKey"): field(output, "OutputValue")
+        for output in optional_list_field(stacks[0], "Outputs")
+    }

@@ -1,0 +1,93 @@
+"""What the functions have decided, from their logs: one Logs Insights query for all workloads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import MalformedResponse, field, list_field
+from sluice.core.model import Unknown
+from sluice.errors import SluiceError, TransientError
+from sluice.ports import RemainingS
+from sluice_operator.core.readings import LoggedDecision
+
+POLL_S = 0.5
+ENDED_STATES = ("Complete", "Failed", "Cancelled", "Timeout", "Unknown")
+ROWS = 10_000
+"""The most that a query answers."""
+LATEST = (
+    'filter ispresent(decision) and outcome != "held" '
+    "| stats latest(@timestamp) as at, latest(message) as said, latest(outcome) as ended by workload"
+)
+"""The newest decision of each workload that was more than a hold, which is logged every minute."""
+
+
+class LoggedDecisions:
+    """Reads the log groups of one control plane."""
+
+    def __init__(
+        self, client: Any, log_groups: Sequence[str], pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._client, self._log_groups, self._pause = client, log_groups, pause
+
+    def latest(
+        self, workloads: Collection[str], start: datetime, end: datetime, remaining_s: RemainingS
+    ) -> Mapping[str, LoggedDecision | Unknown | None]:
+        """Each workload's newest decision that was not a hold; None if it has made none since `start`."""
+        try:
+            rows = self.query(LATEST, start, end, remaining_s)
+            with aws_errors("GetQueryResults"):
+                found = {field(row, "workload"): _decision(row) for row in rows}
+        except SluiceError as failure:
+            return dict.fromkeys(workloads, Unknown(reason=str(failure)))
+        return {name: found.get(name) for name in workloads}
+
+    def query(
+        self, text: str, start: datetime, end: datetime, remaining_s: RemainingS
+    ) -> list[dict[str, str]]:
+        """The rows of one query, each field by its name; raises SluiceError if it fails or is late."""
+        client = self._client
+        with aws_errors(f"StartQuery on {len(self._log_groups)} log groups of the control plane"):
+            query_id = field(
+                client.start_query(
+                    logGroupNames=list(self._log_groups),
+                    startTime=int(start.timestamp()),
+                    endTime=int(end.timestamp()),
+                    queryString=text,
+                    limit=ROWS,
+                ),
+                "queryId",
+            )
+        while True:
+            with aws_errors("GetQueryResults"):
+                answer = client.get_query_results(queryId=query_id)
+                state = field(answer, "status")
+                if state == "Complete":
+                    return [
+                        {field(cell, "field"): field(cell, "value") for cell in row}
+                        for row in list_field(answer, "results")
+                    ]
+            if state in ENDED_STATES:
+                raise TransientError(f"the query of the functions' logs ended with status {state}")
+            if remaining_s() <= POLL_S:
+                raise TransientError("the query of the functions' logs did not end in time")
+            self._pause(POLL_S)
+
+
+def _decision(row: Mapping[str, str]) -> LoggedDecision:
+    return LoggedDecision(
+        at=_moment(field(row, "at")), message=field(row, "said"), outcome=field(row, "ended")
+    )
+
+
+def _moment(text: str) -> datetime:
+    """Logs Insights writes a time as text, and an aggregated one in milliseconds since the epoch."""
+    try:
+        if text.replace(".", "", 1).isdigit():
+            return datetime.fromtimestamp(float(text) / 1000, UTC)
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError as malformed:
+        raise MalformedResponse(f"{text!r} is not a time") from malformed

@@ -1,0 +1,1 @@
+"""What follows from the readings: pure, `now` is an argument."""

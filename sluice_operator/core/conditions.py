@@ -1,0 +1,260 @@
+"""Typed conditions of a workload, as Kubernetes has them: True, False or Unknown, a reason and a message.
+
+Owns what each condition means, and whether its present value is wrong, so that a person has to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sluice.core.backlog import backlog_per_instance
+from sluice.core.bounds import effective_bounds
+from sluice.core.capacity_units import why_not_served
+from sluice.core.holds import blocked_by, both_bounds
+from sluice.core.model import Backlog, Capacity, Mode, Unknown, Workload
+from sluice_operator.core.readings import Point, Readings, Starts, promise_percent, promise_s
+
+PUBLISHED_WITHIN = timedelta(minutes=4)
+"""A data point bears the minute at whose end or later it is published: one of 12:04 comes by 12:06, and the
+next by 12:07. Three minutes of silence, as the workload's own alarm counts them, are four from its minute."""
+BOOTSTRAPPED_WITHIN_S = 180
+"""Age of the oldest message by which an alarm or a tick has started a fleet at zero."""
+
+
+class Kind(StrEnum):
+    """The conditions, in the order in which they are shown."""
+
+    REGISTERED = "Registered"
+    READING = "Reading"
+    PUBLISHING = "Publishing"
+    AWAKE = "Awake"
+    SCALING_LIMITED = "ScalingLimited"
+    PAUSED = "Paused"
+    KEEPING = "Keeping"
+
+
+class Status(StrEnum):
+    """A condition's value."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition. `reason` is one word for programs, `message` a sentence for people."""
+
+    kind: Kind
+    status: Status
+    reason: str
+    message: str
+    wrong: bool = False
+
+
+def conditions(readings: Readings, now: datetime) -> tuple[Condition, ...]:
+    """Every condition of a workload that is registered."""
+    return (
+        Condition(
+            kind=Kind.REGISTERED,
+            status=Status.TRUE,
+            reason="DocumentServed",
+            message=f"mode {readings.workload.mode}, {readings.workload.fleet}",
+        ),
+        _reading(readings),
+        _publishing(readings.backlog_per_instance, now),
+        _awake(readings),
+        _scaling_limited(readings),
+        _paused(readings),
+        _keeping(readings),
+    )
+
+
+def refused(reason: str) -> tuple[Condition, ...]:
+    """The conditions of a document that is not served: nothing is known of its queue and fleet."""
+    registered = Condition(
+        kind=Kind.REGISTERED, status=Status.FALSE, reason="DocumentRefused", message=reason, wrong=True
+    )
+    return (
+        registered,
+        *(
+            _unknown(kind, "DocumentRefused", "the document is not served")
+            for kind in Kind
+            if kind is not Kind.REGISTERED
+        ),
+    )
+
+
+def _unknown(kind: Kind, reason: str, message: str) -> Condition:
+    return Condition(kind=kind, status=Status.UNKNOWN, reason=reason, message=message)
+
+
+def _reading(readings: Readings) -> Condition:
+    unread = _unread(readings)
+    if unread:
+        return Condition(
+            kind=Kind.READING,
+            status=Status.UNKNOWN,
+            reason="ReadFailed",
+            message="; ".join(unread),
+            wrong=True,
+        )
+    capacity = readings.observation.capacity
+    if isinstance(capacity, Capacity) and capacity.unsupported_units:
+        return Condition(
+            kind=Kind.READING,
+            status=Status.FALSE,
+            reason="InstanceWeights",
+            message=why_not_served(readings.workload, capacity),
+            wrong=True,
+        )
+    return Condition(
+        kind=Kind.READING, status=Status.TRUE, reason="QueueAndFleetRead", message="queue and fleet are read"
+    )
+
+
+def _unread(readings: Readings) -> Sequence[str]:
+    observed = (readings.observation.backlog, readings.observation.capacity)
+    return [reading.reason for reading in observed if isinstance(reading, Unknown)]
+
+
+def _publishing(newest: Point | Unknown | None, now: datetime) -> Condition:
+    kind = Kind.PUBLISHING
+    if isinstance(newest, Unknown):
+        return _unknown(kind, "ReadFailed", newest.reason)
+    if newest is None:
+        return Condition(
+            kind=kind,
+            status=Status.FALSE,
+            reason="Silent",
+            message="CloudWatch has no BacklogPerInstance of the last minutes: look at the publisher's log",
+            wrong=True,
+        )
+    fresh = now - newest.at <= PUBLISHED_WITHIN
+    return Condition(
+        kind=kind,
+        status=Status.TRUE if fresh else Status.FALSE,
+        reason="Fresh" if fresh else "Silent",
+        message=f"newest BacklogPerInstance: {newest.value:.4g} at {newest.at:%H:%M} UTC",
+        wrong=not fresh,
+    )
+
+
+def _awake(readings: Readings) -> Condition:
+    kind, backlog, capacity = Kind.AWAKE, readings.observation.backlog, readings.observation.capacity
+    if isinstance(capacity, Unknown):
+        return _unknown(kind, "ReadFailed", capacity.reason)
+    if capacity.desired:
+        size = f"{capacity.desired} desired, {capacity.running} running"
+        return Condition(kind=kind, status=Status.TRUE, reason="Running", message=size)
+    if isinstance(backlog, Unknown) or not backlog.visible:
+        waits = "" if isinstance(backlog, Unknown) else ", and no visible message waits"
+        return Condition(
+            kind=kind, status=Status.FALSE, reason="AtZero", message=f"the fleet is at zero{waits}"
+        )
+    age_s = readings.oldest_age_s
+    return Condition(
+        kind=kind,
+        status=Status.FALSE,
+        reason="WorkWaits",
+        message=f"{backlog.visible} messages wait, and the fleet is at zero",
+        wrong=isinstance(age_s, int | float) and age_s > BOOTSTRAPPED_WITHIN_S,
+    )
+
+
+def _scaling_limited(readings: Readings) -> Condition:
+    kind, workload, capacity = Kind.SCALING_LIMITED, readings.workload, readings.observation.capacity
+    if isinstance(capacity, Unknown):
+        return _unknown(kind, "ReadFailed", capacity.reason)
+
+    def limited(reason: str, message: str, *, wrong: bool = True) -> Condition:
+        return Condition(kind=kind, status=Status.TRUE, reason=reason, message=message, wrong=wrong)
+
+    bounds, _ = effective_bounds(workload, capacity)
+    if bounds is None:
+        return limited("BoundsDisjoint", f"the bounds do not overlap: {both_bounds(workload, capacity)}")
+    if blocked := blocked_by(workload, capacity.scale_out_blocked_by):
+        return limited("ScaleOutBlocked", blocked)
+    if capacity.desired >= bounds.max and _wants_more(readings):
+        return limited(
+            "AtMaximum", f"the fleet is at its maximum of {bounds.max}, and the backlog is above its target"
+        )
+    if blocked := blocked_by(workload, capacity.scale_in_blocked_by):
+        return limited("ScaleInBlocked", blocked, wrong=False)
+    return Condition(
+        kind=kind,
+        status=Status.FALSE,
+        reason="WithinBounds",
+        message=f"{capacity.desired} desired, within {bounds.min} to {bounds.max}",
+    )
+
+
+def _wants_more(readings: Readings) -> bool:
+    """Whether more messages wait than the fleet is meant to have."""
+    backlog, target = readings.observation.backlog, readings.target
+    if isinstance(backlog, Unknown):
+        return False
+    if readings.workload.deadline is not None:
+        return backlog.visible > 0
+    per_instance = live_backlog_per_instance(readings)
+    known = isinstance(per_instance, float) and isinstance(target, int | float)
+    return known and per_instance > target  # type: ignore[operator]
+
+
+def live_backlog_per_instance(readings: Readings) -> float | Unknown:
+    """BacklogPerInstance of this moment, in messages; Unknown if queue or fleet could not be read."""
+    backlog, capacity = readings.observation.backlog, readings.observation.capacity
+    if isinstance(backlog, Unknown):
+        return backlog
+    if isinstance(capacity, Unknown):
+        return capacity
+    return float(backlog_per_instance(backlog, capacity, count_in_flight=readings.workload.count_in_flight))
+
+
+def _paused(readings: Readings) -> Condition:
+    workload, backlog = readings.workload, readings.observation.backlog
+    messages = {
+        Mode.ACTIVE: "mode active: decisions act",
+        Mode.OBSERVE: "mode observe: decisions are logged, and none acts",
+        Mode.PAUSED: "mode paused: nothing is decided; set Mode of the workload's stack to active",
+    }
+    paused = workload.mode is Mode.PAUSED
+    return Condition(
+        kind=Kind.PAUSED,
+        status=Status.TRUE if paused else Status.FALSE,
+        reason=workload.mode.value.capitalize(),
+        message=messages[workload.mode],
+        wrong=paused and isinstance(backlog, Backlog) and backlog.visible > 0,
+    )
+
+
+def _keeping(readings: Readings) -> Condition:
+    kind, starts, promised_s = Kind.KEEPING, readings.starts, promise_s(readings.workload)
+    if promised_s is None:
+        return _unknown(kind, "NoPromise", "the settings name no promise: set ProcessingSeconds")
+    if isinstance(starts, Unknown):
+        return _unknown(kind, "ReadFailed", starts.reason)
+    if starts is None:
+        return _unknown(
+            kind,
+            "NoWaits",
+            "the workers published no MsgWaitDuration in the last hour, or no message started",
+        )
+    return _kept(readings.workload, starts, promised_s)
+
+
+def _kept(workload: Workload, starts: Starts, promised_s: float) -> Condition:
+    percent = promise_percent(workload)
+    kept = 100 * starts.in_time_share >= percent
+    return Condition(
+        kind=Kind.KEEPING,
+        status=Status.TRUE if kept else Status.FALSE,
+        reason="InTime" if kept else "TooManyLate",
+        # Cut off, not rounded: 98.996 % must not read 99 %.
+        message=f"{int(1000 * starts.in_time_share) / 10:g} % of {starts.messages:,.0f} messages of the last "
+        f"hour started within {promised_s:g} s, and {percent:g} % are promised",
+        wrong=not kept,
+    )

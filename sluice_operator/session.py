@@ -1,0 +1,70 @@
+"""The caller's AWS session: profile, region and endpoint by the usual AWS chain, or as given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, NoRegionError
+
+from sluice.aws.clients import client
+from sluice.errors import ConfigError
+from sluice.wiring import READERS, TimeLimits
+
+LIMITS = TimeLimits(connect_s=5, read_s=20, attempts=3, reserve_s=0)
+
+
+class AwsSession:
+    """Makes clients, and is what `sluice.wiring` takes for a boto3.Session.
+
+    Raises ConfigError if the AWS configuration has no region, names an unknown profile or cannot be read.
+    """
+
+    def __init__(
+        self, *, profile: str | None = None, region: str | None = None, endpoint_url: str | None = None
+    ) -> None:
+        try:
+            # boto3 is the only AWS SDK that ignores AWS_REGION.
+            self._session = boto3.Session(
+                profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None
+            )
+            if not self._session.region_name:  # botocore would take an empty AWS_DEFAULT_REGION as a region
+                raise NoRegionError
+        except (BotoCoreError, ValueError) as error:
+            raise _misconfigured(error) from error
+        self.region: str = self._session.region_name
+        self._endpoint_url = endpoint_url
+
+    def client(self, service: str, **settings: Any) -> Any:
+        """As `boto3.Session.client`, at this session's endpoint."""
+        try:
+            return self._session.client(  # type: ignore[call-overload]
+                service, region_name=self.region, endpoint_url=self._endpoint_url, **settings
+            )
+        except (BotoCoreError, ValueError) as error:  # ValueError: endpoints and numbers in the environment
+            raise _misconfigured(error) from error
+
+    def clients(self) -> Callable[[str], Any]:
+        """Clients that parse every field of AWS's answers, one of each service."""
+
+        def make(service: str) -> Any:
+            return client(
+                self,
+                service,
+                read={},
+                connect_timeout=LIMITS.connect_s,
+                read_timeout=LIMITS.read_s,
+                max_pool_connections=READERS,
+                retries={"mode": "standard", "total_max_attempts": LIMITS.attempts},
+            )
+
+        return cache(make)
+
+
+def _misconfigured(error: Exception) -> ConfigError:
+    return ConfigError(
+        f"your AWS configuration: {str(error).rstrip('.')}; give --region, or set AWS_REGION and AWS_PROFILE"
+    )
