@@ -16,6 +16,7 @@ minimum capacity.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from sluice_sim.aws_rules.alarm_properties import PropertyReader
@@ -111,13 +112,23 @@ class Cooldowns:
         return cls(out_until=-math.inf, out_to=0, in_until=-math.inf)
 
 
+class NotScaled(StrEnum):
+    """AWS's codes for an alarm that changes nothing; it has none for a cooldown or a suspension."""
+
+    AT_MAXIMUM = "AlreadyAtMaxCapacity"
+    AT_MINIMUM = "AlreadyAtMinCapacity"
+    AT_DESIRED = "AlreadyAtDesiredCapacity"
+    DEPLOYING = "TargetServicePutResourceAsUnscalable"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """The new desired count, the cooldowns from now on, and the reason."""
+    """The new desired count, the cooldowns from now on, and the reason; `not_scaled` if AWS has a code."""
 
     desired: int
     cooldowns: Cooldowns
     reason: str
+    not_scaled: NotScaled | None = None
 
 
 def scale(
@@ -163,7 +174,8 @@ def scale(
         return replace(unchanged, reason="neither alarm is in ALARM")
     observed = f"{metric:g} per task against a target of {policy.target:g}, {running} running"
     if blocked_by:
-        return replace(unchanged, reason=f"{observed}: {blocked_by}")
+        code = _not_scaled(desired, wanted, minimum, maximum, high=high_in_alarm, deploying=deploying)
+        return replace(unchanged, reason=f"{observed}: {blocked_by}", not_scaled=code)
     return Scaling(desired=wanted, cooldowns=after, reason=f"{observed}: {desired} -> {wanted}")
 
 
@@ -195,6 +207,17 @@ def _scale_in_blocked_by(
     if now < cooldowns.out_until:
         return f"the scale-out cooldown runs {cooldowns.out_until - now:g} s more"
     return None
+
+
+def _not_scaled(
+    desired: int, wanted: int, minimum: int, maximum: int, *, high: bool, deploying: bool
+) -> NotScaled | None:
+    """AWS's code for an alarm that changes nothing."""
+    if high and wanted <= desired:
+        return NotScaled.AT_MAXIMUM if desired >= maximum else NotScaled.AT_DESIRED
+    if not high and wanted >= desired:
+        return NotScaled.AT_MINIMUM if desired <= minimum else NotScaled.AT_DESIRED
+    return NotScaled.DEPLOYING if deploying and not high else None
 
 
 def _scalable_target(read: PropertyReader) -> tuple[str, str | None]:

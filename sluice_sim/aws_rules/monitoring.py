@@ -122,6 +122,11 @@ class Monitoring:
         self._refresh_policies()
         return sorted(self._statuses(), key=lambda status: status.alarm.name)
 
+    def policy_alarms(self, fleet: str, policy_arn: str) -> list[AlarmStatus]:
+        """The alarms of a fleet's policy; none if another policy, or none, runs there."""
+        runner = self._runners.get(fleet)
+        return runner.alarms() if runner and runner.policy_arn == policy_arn else []
+
     def add_policy(self, runner: PolicyRunner) -> None:
         """Run a target-tracking policy; it replaces the fleet's previous one."""
         runner.put_alarms(self._clock.now)

@@ -21,6 +21,7 @@ from sluice_sim.aws_rules.ec2_target_tracking import (
 )
 from sluice_sim.aws_rules.ecs_target_tracking import (
     Cooldowns,
+    NotScaled,
     ServiceTracking,
     scale,
 )
@@ -83,8 +84,12 @@ class ScalingTarget(Protocol):
         """Whether this process (EC2) or scaling direction (ECS) is suspended."""
         ...
 
-    def set_desired(self, desired: int) -> None:
-        """Set the desired count."""
+    def set_desired(self, desired: int, cause: str) -> None:
+        """Set the desired count; `cause` names the alarm and the policy, as AWS's activities do."""
+        ...
+
+    def not_scaled(self, reason: NotScaled, cause: str) -> None:
+        """Note that an alarm of the policy changed nothing, and why."""
         ...
 
 
@@ -94,6 +99,11 @@ class PolicyRunner(Protocol):
     @property
     def fleet_name(self) -> str:
         """The name of the fleet that the policy scales."""
+        ...
+
+    @property
+    def policy_arn(self) -> str:
+        """The policy's ARN; empty outside an account."""
         ...
 
     @property
@@ -138,7 +148,7 @@ class _TargetTrackingRunner(ABC, Generic[AnyPolicy]):
         self, policy: AnyPolicy, fleet: ScalingTarget, read_target: ReadTarget, policy_arn: str = ""
     ) -> None:
         self._policy: AnyPolicy = policy
-        self._fleet, self._read_target, self._policy_arn = fleet, read_target, policy_arn
+        self._fleet, self._read_target, self.policy_arn = fleet, read_target, policy_arn
         self._high: AlarmStatus | None = None
         self._low: AlarmStatus | None = None
         self._by_size: dict[int, Alarm | None] = {}
@@ -203,8 +213,13 @@ class _TargetTrackingRunner(ABC, Generic[AnyPolicy]):
 
     def _managed(self, alarm: Alarm) -> Alarm:
         """The alarm with what AWS writes into one that belongs to a policy."""
-        text = f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {self._policy_arn}."
-        return replace(alarm, description=text, alarm_actions=(self._policy_arn,))
+        text = f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {self.policy_arn}."
+        return replace(alarm, description=text, alarm_actions=(self.policy_arn,))
+
+    def _cause(self, status: AlarmStatus | None) -> str:
+        """The alarm that acts, in the words of AWS's activities."""
+        alarm, policy = status.alarm.name if status else "", self.policy_arn.split("policyName/")[-1]
+        return f"monitor alarm {alarm} in state ALARM triggered policy {policy}"
 
     @abstractmethod
     def _low_alarm(self, size: int) -> Alarm | None:
@@ -242,7 +257,8 @@ class GroupPolicyRunner(_TargetTrackingRunner[TargetTracking]):
                 target=policy.target,
                 minimum=minimum,
             )
-        return _apply(fleet, size, wanted, metric, policy.target)
+        cause = self._cause(self._high if evaluation.high else self._low)
+        return _apply(fleet, size, wanted, metric, policy.target, f"a {cause}")
 
 
 class ServicePolicyRunner(_TargetTrackingRunner[ServiceTracking]):
@@ -282,14 +298,17 @@ class ServicePolicyRunner(_TargetTrackingRunner[ServiceTracking]):
             cooldowns=self._cooldowns,
         )
         self._cooldowns = scaling.cooldowns
-        return _apply(fleet, size, scaling.desired, metric, self._policy.target)
+        cause = self._cause(self._high if evaluation.high else self._low)
+        if scaling.not_scaled:
+            fleet.not_scaled(scaling.not_scaled, cause)
+        return _apply(fleet, size, scaling.desired, metric, self._policy.target, cause)
 
 
 def _apply(
-    fleet: ScalingTarget, size: Size, wanted: int, metric: float, target: float
+    fleet: ScalingTarget, size: Size, wanted: int, metric: float, target: float, cause: str
 ) -> ScalingActivity | None:
     if wanted == size.desired:
         return None
-    fleet.set_desired(wanted)
+    fleet.set_desired(wanted, cause)
     reason = f"{metric:.3g} per instance against a target of {target:.3g}"
     return ScalingActivity(fleet=fleet.name, before=size.desired, after=wanted, reason=reason)

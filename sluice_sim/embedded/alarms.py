@@ -101,6 +101,12 @@ class Alarms:
                 status.actions_enabled = enabled
 
 
+def named_alarms(statuses: Sequence[AlarmStatus]) -> list[dict[str, str]]:
+    """Alarms as a scaling policy lists them."""
+    names = [status.alarm.name for status in statuses]
+    return [{"AlarmName": name, "AlarmARN": alarm_arn(name)} for name in names]
+
+
 def alarm_arn(name: str) -> str:
     """The ARN of an alarm of this account."""
     return arn("cloudwatch", f"alarm:{name}")

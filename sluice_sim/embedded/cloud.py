@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -148,6 +148,10 @@ class EmbeddedAws:
             DesiredCapacity=0,
             AvailabilityZones=[f"{REGION}a"],
         )
+        metrics = ("GroupDesiredCapacity", "GroupInServiceInstances")
+        self.autoscaling.enable_metrics_collection(
+            AutoScalingGroupName=name, Metrics=list(metrics), Granularity="1Minute"
+        )
         fleet = self.groups.run(name, minimum=minimum, boot_s=boot_s, start=start)
         self.monitoring.add_source(
             partial(
@@ -155,7 +159,8 @@ class EmbeddedAws:
                 fleet,
                 "AWS/AutoScaling",
                 {"AutoScalingGroupName": name},
-                ("GroupDesiredCapacity", "GroupInServiceInstances"),
+                metrics,
+                partial(self.groups.metrics, name),
             )
         )
         return fleet
@@ -170,7 +175,8 @@ class EmbeddedAws:
         controller: str = "ECS",
     ) -> EmbeddedFleet:
         """Create an ECS service without tasks, with Container Insights; `start` starts a worker per task."""
-        self.ecs.create_cluster(clusterName=cluster)
+        insights: Any = [{"name": "containerInsights", "value": "enabled"}]
+        self.ecs.create_cluster(clusterName=cluster, settings=insights)
         self.ecs.register_task_definition(
             family=service, containerDefinitions=[{"name": "worker", "image": "worker", "memory": 512}]
         )
@@ -188,7 +194,8 @@ class EmbeddedAws:
                 fleet,
                 "ECS/ContainerInsights",
                 {"ClusterName": cluster, "ServiceName": service},
-                ("DesiredTaskCount", "RunningTaskCount"),
+                names := ("DesiredTaskCount", "RunningTaskCount"),
+                lambda: names,
             )
         )
         return fleet
@@ -250,8 +257,8 @@ def embedded_aws(
         wiring.cold_start()
         running.callback(wiring.cold_start)
         aws = EmbeddedAws(root, clock, seed=seed)
-        running.enter_context(aws.groups.patched_moto())
-        running.enter_context(aws.services.patched_moto())
+        running.enter_context(aws.groups.patched_moto(aws.monitoring))
+        running.enter_context(aws.services.patched_moto(aws.monitoring))
         running.enter_context(aws.message_counts.patched_moto())
         running.enter_context(Alarms(aws.monitoring).patched_moto())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))
@@ -274,12 +281,17 @@ def _oldest_age_s(queue_name: str, now: float) -> float | None:
 
 
 def _fleet_metrics(
-    fleet: EmbeddedFleet, namespace: str, dimensions: Mapping[str, str], names: tuple[str, str]
+    fleet: EmbeddedFleet,
+    namespace: str,
+    dimensions: Mapping[str, str],
+    names: tuple[str, str],
+    published: Callable[[], Collection[str]],
 ) -> Iterable[tuple[MetricQuery, float]]:
-    """A fleet's desired and running counts, under these metric names."""
-    size = fleet.size()
+    """A fleet's desired and running counts under these metric names, as far as they are published."""
+    size, now = fleet.size(), published()
     for name, value in zip(names, (size.desired, size.running), strict=True):
-        yield _native(namespace, name, dimensions), float(value)
+        if name in now:
+            yield _native(namespace, name, dimensions), float(value)
 
 
 def _native(namespace: str, name: str, dimensions: Mapping[str, str]) -> MetricQuery:

@@ -85,6 +85,11 @@ class EmbeddedFleet:
         """True while a deployment still replaces instances."""
         return bool(self._replaced)
 
+    @property
+    def replacing(self) -> int:
+        """How many instances a deployment has still to replace."""
+        return len(self._replaced)
+
     def set_desired(self, desired: int) -> None:
         """Set the desired count, and launch or stop instances accordingly."""
         self._desired = desired

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sluice_sim.aws_rules.ecs_target_tracking import NotScaled
 from sluice_sim.aws_rules.policy_runner import Size
 from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.services import EcsServices
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EmbeddedScalingTarget:
     """Implements `policy_runner.ScalingTarget`; `name` is a group's name or a service's resource id."""
 
     fleets: AutoScalingGroups | EcsServices
     name: str
+    enabled: bool = True
+    """Whether the policy is enabled; only policies of groups can be disabled."""
 
     def size(self) -> Size:
         """Desired, running and booting counts."""
@@ -34,8 +37,13 @@ class EmbeddedScalingTarget:
 
     def suspended(self, what: str) -> bool:
         """Whether this process of the group, or this direction of the scalable target, is suspended."""
-        return self.fleets.suspended(self.name, what)
+        return not self.enabled or self.fleets.suspended(self.name, what)
 
-    def set_desired(self, desired: int) -> None:
+    def set_desired(self, desired: int, cause: str) -> None:
         """Set the desired count."""
-        self.fleets.set_desired(self.name, desired)
+        self.fleets.set_desired(self.name, desired, cause)
+
+    def not_scaled(self, reason: NotScaled, cause: str) -> None:
+        """Note an activity without effect; EC2 Auto Scaling has none."""
+        if isinstance(self.fleets, EcsServices):
+            self.fleets.not_scaled(self.name, reason, cause)

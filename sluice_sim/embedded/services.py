@@ -8,7 +8,7 @@ its bounds.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,14 +21,22 @@ from moto.applicationautoscaling.models import (
     FakeScalableTarget,
     applicationautoscaling_backends,
 )
+from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse, _build_policy
 from moto.ecs.models import EC2ContainerServiceBackend, Service, TaskSet, ecs_backends
 
 from sluice.aws.ecs import DIMENSION
 from sluice_sim.account import ACCOUNT_ID, REGION, service_policy_arn
+from sluice_sim.aws_rules.ecs_target_tracking import NotScaled
+from sluice_sim.aws_rules.monitoring import Monitoring
 from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded.activities import TargetActivities
+from sluice_sim.embedded.alarms import named_alarms
 from sluice_sim.embedded.fleet import EmbeddedFleet, Instance, Lifecycle
+from sluice_sim.embedded.operations import Parameters, answered, page
 from sluice_sim.embedded.worker_protocol import Worker
 
+MAX_RESULTS = 50
+"""The most policies or activities that one call describes."""
 MAX_EVENTS = 100
 """DescribeServices returns the latest 100 events (documented)."""
 
@@ -39,10 +47,11 @@ class EcsServices:
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self._fleets: dict[str, EmbeddedFleet] = {}
+        self._apis: dict[str, _ServiceApi] = {}
 
     @contextmanager
-    def patched_moto(self) -> Iterator[None]:
-        """Within the context, UpdateService, RegisterScalableTarget and policy ARNs are handled here."""
+    def patched_moto(self, monitoring: Monitoring) -> Iterator[None]:
+        """Within the context, UpdateService, scalable targets, policies and activities are handled here."""
         services, register = self, ApplicationAutoscalingBackend.register_scalable_target
         put_policy = ApplicationAutoscalingBackend.put_scaling_policy
 
@@ -61,30 +70,62 @@ class EcsServices:
             services.pull_into_bounds(target.resource_id)
             return target
 
+        def policies(asked: Parameters) -> object:
+            """By exact resource and by name, with the alarms that they have; moto does otherwise."""
+            backend = applicationautoscaling_backends[ACCOUNT_ID][REGION]
+            found = [
+                _build_policy(policy)
+                | {"Alarms": named_alarms(monitoring.policy_alarms(policy.resource_id, policy.policy_arn))}
+                for policy in backend.policies.values()
+                if asked.get("ResourceId", policy.resource_id) == policy.resource_id
+                and policy.policy_name in asked.get("PolicyNames", [policy.policy_name])
+            ]
+            some, token = page(found, asked.get("MaxResults", MAX_RESULTS), asked.get("NextToken"))
+            return {"ScalingPolicies": some, **token}
+
         def put(
             backend: ApplicationAutoscalingBackend, *args: Any, **named: Any
         ) -> FakeApplicationAutoscalingPolicy:
             policy = put_policy(backend, *args, **named)
             policy.policy_arn = service_policy_arn(policy.resource_id, policy.policy_name)
+            policy.alarms = []
             return policy
 
         with (
             mock.patch.object(EC2ContainerServiceBackend, "update_service", update),
             mock.patch.object(ApplicationAutoscalingBackend, "register_scalable_target", registered),
             mock.patch.object(ApplicationAutoscalingBackend, "put_scaling_policy", put),
+            answered(
+                ApplicationAutoScalingResponse,
+                describe_scaling_policies=policies,
+                describe_scaling_activities=self._describe_activities,
+            ),
         ):
             yield
 
+    def _describe_activities(self, asked: Parameters) -> object:
+        found = [
+            activity
+            for resource_id, api in self._apis.items()
+            if asked.get("ResourceId", resource_id) == resource_id
+            for activity in api.activities.every
+            if asked.get("IncludeNotScaledActivities") or "NotScaledReasons" not in activity
+        ]
+        found.sort(key=lambda activity: activity["StartTime"], reverse=True)
+        some, token = page(found, asked.get("MaxResults", MAX_RESULTS), asked.get("NextToken"))
+        return {"ScalingActivities": some, **token}
+
     def run(self, resource_id: str, *, boot_s: float, start: Callable[[], Worker]) -> EmbeddedFleet:
         """Attach a fleet to a service that was created without tasks."""
-        api = _ServiceApi(service=_service(resource_id))
+        activities = TargetActivities(resource_id=resource_id, dimension=DIMENSION)
+        api = self._apis[resource_id] = _ServiceApi(service=_service(resource_id), activities=activities)
         api.deploy(self._clock.now)
         self._fleets[resource_id] = EmbeddedFleet(self._clock, api, boot_s=boot_s, start=start)
         return self._fleets[resource_id]
 
     def start_deployment(self, resource_id: str) -> None:
         """Start a deployment; for another controller than ECS, as that controller would start it."""
-        _ServiceApi(service=_service(resource_id)).deploy(self._clock.now)
+        self._apis[resource_id].deploy(self._clock.now)
         self._fleets[resource_id].start_deployment()
 
     def fleet(self, resource_id: str) -> EmbeddedFleet:
@@ -95,8 +136,13 @@ class EcsServices:
         """Make every launch fail with this service event; None lets launches succeed again."""
         self._fleets[resource_id].launch_failure = words
 
-    def set_desired(self, resource_id: str, desired: int) -> None:
-        """As UpdateService: sets the desired count without bounds and without a deployment."""
+    def set_desired(self, resource_id: str, desired: int, cause: str | None = None) -> None:
+        """As UpdateService: sets the desired count without bounds and without a deployment.
+
+        With a cause it is Application Auto Scaling that does so, and records an activity.
+        """
+        if cause:
+            self._apis[resource_id].activities.scaling(self._clock.now, desired, cause)
         _service(resource_id).desired_count = desired
         self._fleets[resource_id].set_desired(desired)
 
@@ -105,7 +151,20 @@ class EcsServices:
         minimum, maximum = self.bounds(resource_id)
         desired = self._fleets[resource_id].size().desired
         if not minimum <= desired <= maximum:
-            self.set_desired(resource_id, min(max(desired, minimum), maximum))
+            within = min(max(desired, minimum), maximum)
+            side = "minimum" if within == minimum else "maximum"
+            self.set_desired(resource_id, within, f"{side} capacity was set to {within}")
+
+    def not_scaled(self, resource_id: str, reason: NotScaled, cause: str) -> None:
+        """Record that an alarm of the service's policy changed nothing."""
+        minimum, maximum = self.bounds(resource_id)
+        limits: Mapping[NotScaled, dict[str, int]] = {
+            NotScaled.AT_MAXIMUM: {"MaxCapacity": maximum},
+            NotScaled.AT_MINIMUM: {"MinCapacity": minimum},
+            NotScaled.AT_DESIRED: {"CurrentCapacity": self._fleets[resource_id].size().desired},
+        }
+        code = {"Code": reason.value, **limits.get(reason, {})}
+        self._apis[resource_id].activities.not_scaled(self._clock.now, cause, code)
 
     def bounds(self, resource_id: str) -> tuple[int, int]:
         """The scalable target's minimum and maximum."""
@@ -123,9 +182,12 @@ class _ServiceApi:
     """Implements `fleet.FleetApi`: a service shows counts, events and its deployment's state."""
 
     service: Service
+    activities: TargetActivities
 
     def update(self, fleet: EmbeddedFleet, instance: Instance) -> None:
         size = fleet.size()
+        if size.running == size.desired and not size.booting:
+            self.activities.finished(instance.since)
         if instance.state is Lifecycle.BOOTING:
             self._add_service_event(instance.since, f"has started 1 tasks: (task {uuid.uuid4().hex}).")
         elif instance.state is Lifecycle.RUNNING and size.running == size.desired:

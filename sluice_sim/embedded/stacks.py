@@ -166,8 +166,10 @@ class Stacks:
             answer = account.autoscaling.describe_policies(
                 AutoScalingGroupName=policy.group, PolicyNames=[policy_name]
             )
-            found = answer["ScalingPolicies"]
-            return found[0]["TargetTrackingConfiguration"]["TargetValue"] if found else None
+            for found in answer["ScalingPolicies"]:
+                fleet.enabled = found["Enabled"]
+                return found["TargetTrackingConfiguration"]["TargetValue"]
+            return None
 
         account.monitoring.add_policy(
             GroupPolicyRunner(policy, fleet, read_target, group_policy_arn(policy.group, policy_name))
@@ -195,9 +197,8 @@ class Stacks:
             answer = account.scaling.describe_scaling_policies(
                 ServiceNamespace="ecs", ResourceId=resource_id, PolicyNames=[name]
             )
-            # moto answers with the policies of "service" too where it is asked for those of "service-2".
-            own = [found for found in answer["ScalingPolicies"] if found["ResourceId"] == resource_id]
-            return own[0]["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] if own else None
+            found = answer["ScalingPolicies"]
+            return found[0]["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] if found else None
 
         account.monitoring.add_policy(
             ServicePolicyRunner(policy, fleet, read_target, service_policy_arn(resource_id, name))

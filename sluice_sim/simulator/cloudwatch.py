@@ -18,7 +18,7 @@ from sluice_sim.aws_rules.alarms import (
     MetricQuery,
 )
 from sluice_sim.aws_rules.ec2_target_tracking import TargetTracking
-from sluice_sim.aws_rules.ecs_target_tracking import ServiceTracking
+from sluice_sim.aws_rules.ecs_target_tracking import NotScaled, ServiceTracking
 from sluice_sim.aws_rules.metric_math import Series
 from sluice_sim.aws_rules.monitoring import (
     Monitoring,
@@ -209,9 +209,12 @@ class SimulatedScalingTarget:
         """Always False: nothing is ever suspended in a simulation."""
         return False
 
-    def set_desired(self, desired: int) -> None:
+    def set_desired(self, desired: int, cause: str) -> None:  # noqa: ARG002 - part of the protocol
         """Set the desired capacity; `SimulatedAws._scaled` logs it with its reason."""
         self.context.fleet.set_desired(desired)
+
+    def not_scaled(self, reason: NotScaled, cause: str) -> None:
+        """A simulation keeps no activities."""
 
 
 @cache
