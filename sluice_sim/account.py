@@ -50,6 +50,8 @@ def identity(
     match kind, attribute:
         case "AWS::CloudWatch::Alarm", "Arn":
             return arn("cloudwatch", f"alarm:{properties['AlarmName']}")
+        case "AWS::Logs::LogGroup", "Ref":
+            return str(properties["LogGroupName"])
         case "AWS::Serverless::Function", "Arn":
             return arn("lambda", f"function:{name}")
         case "AWS::SQS::Queue", "Ref":

@@ -45,6 +45,7 @@ from sluice_sim.embedded.cloudwatch import (
     delayed_custom_metrics,
 )
 from sluice_sim.embedded.fleet import EmbeddedFleet
+from sluice_sim.embedded.function_logs import FunctionLogs, LogLine
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.message_counts import DELETED, SENT, MessageCounts
@@ -56,15 +57,6 @@ from sluice_sim.embedded.worker_protocol import Worker
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
 """Message counts that SQS reports when they are 0; it omits the others while there are no such messages."""
 START = datetime(2026, 1, 15, 12, 20, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
-    """One log line of a function, with its virtual time (epoch seconds)."""
-
-    at: float
-    function: str
-    record: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +92,10 @@ class EmbeddedAws:
         self.monitoring = Monitoring(
             clock, MotoMetrics(self.cloudwatch), on_action=self._on_alarm_action, on_scaled=self._scaled
         )
+        self.logs = FunctionLogs(self.log, self.functions)
         account = Account(
             functions=self.functions,
+            logs=self.logs,
             monitoring=self.monitoring,
             groups=self.groups,
             services=self.services,
@@ -260,6 +254,7 @@ def embedded_aws(
         running.enter_context(aws.groups.patched_moto(aws.monitoring))
         running.enter_context(aws.services.patched_moto(aws.monitoring))
         running.enter_context(aws.message_counts.patched_moto())
+        running.enter_context(aws.logs.patched_moto())
         running.enter_context(Alarms(aws.monitoring).patched_moto())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))
         yield aws

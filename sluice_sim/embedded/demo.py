@@ -12,7 +12,8 @@ from pathlib import Path
 
 from sluice.document import parsing
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
-from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
+from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
+from sluice_sim.embedded.function_logs import LogLine
 from sluice_sim.embedded.run import (
     MINUTE_S,
     OnMinute,

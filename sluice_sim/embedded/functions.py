@@ -46,6 +46,7 @@ class Function:
     environment: Mapping[str, str]
     timeout_s: float
     retries: int
+    log_group: str
     enabled: bool = True
     invoked_by: list[tuple[str, str]] = field(default_factory=list)
     """(principal, source ARN pattern) pairs that the function's resource policy allows."""
@@ -90,6 +91,7 @@ class Lambda:
             handler=_load(root / properties["CodeUri"], properties["Handler"], environment),
             environment=environment,
             timeout_s=float(properties["Timeout"]),
+            log_group=properties.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
             retries=int(properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", 2)),
         )
         self._by_arn[function.arn] = function
@@ -100,6 +102,10 @@ class Lambda:
     def named(self, name: str) -> Function:
         """The function with this name; KeyError if there is none."""
         return self._by_arn[arn("lambda", f"function:{name}")]
+
+    def find(self, name: str) -> Function | None:
+        """The function with this name; None if there is none."""
+        return self._by_arn.get(arn("lambda", f"function:{name}"))
 
     def permit(self, function_name: str, principal: str, source_arn: str) -> None:
         """Add an AWS::Lambda::Permission."""

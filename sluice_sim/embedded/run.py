@@ -19,8 +19,9 @@ from moto.sqs.models import sqs_backends
 from sluice.core import model
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
-from sluice_sim.embedded.cloud import EmbeddedAws, LogLine
+from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.fleet import EmbeddedFleet
+from sluice_sim.embedded.function_logs import LogLine
 from sluice_sim.embedded.lateness import causes
 from sluice_sim.embedded.timeline import (
     Event,

@@ -30,6 +30,7 @@ from sluice_sim.aws_rules.policy_runner import (
     GroupPolicyRunner,
     ServicePolicyRunner,
 )
+from sluice_sim.embedded.function_logs import FunctionLogs
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.scaling_target import EmbeddedScalingTarget
@@ -45,7 +46,6 @@ WITHOUT_EFFECT = frozenset(
     {
         "AWS::IAM::ManagedPolicy",  # permissions are tested on the template, not enforced here
         "AWS::IAM::Role",
-        "AWS::Logs::LogGroup",
         "AWS::Serverless::LayerVersion",  # the layer is this checkout's own package
         "AWS::SQS::QueuePolicy",
     }
@@ -57,6 +57,7 @@ class Account:
     """The services of the account in which a stack creates its resources."""
 
     functions: Lambda
+    logs: FunctionLogs
     monitoring: Monitoring
     groups: AutoScalingGroups
     services: EcsServices
@@ -115,7 +116,7 @@ class Stacks:
                 self._account.ssm.put_parameter(
                     Name=properties["Name"], Type="String", Value=properties["Value"], Overwrite=True
                 )
-            case "AWS::SQS::Queue" | "AWS::DynamoDB::Table":
+            case "AWS::SQS::Queue" | "AWS::DynamoDB::Table" | "AWS::Logs::LogGroup":
                 self._store(resource_name(stack_name, logical_id), kind, properties)
             case "AWS::CloudWatch::Alarm":
                 self._account.monitoring.add_alarm(Alarm.from_properties(logical_id, properties))
@@ -136,11 +137,13 @@ class Stacks:
                 raise ValueError(f"{logical_id}: resources of type {kind} are not simulated")
 
     def _store(self, name: str, kind: str, properties: Mapping[str, Any]) -> None:
-        """Create a queue, or a table that forgets nothing; one that exists stays as it is."""
+        """Create a log group, a queue, or a table that forgets nothing; one that exists stays as it is."""
         account = self._account
         if kind == "AWS::SQS::Queue":
             attributes: Any = {key: str(value).lower() for key, value in properties.items()}
             account.sqs.create_queue(QueueName=name, Attributes=attributes)
+        elif kind == "AWS::Logs::LogGroup":
+            account.logs.create_group(properties["LogGroupName"], int(properties["RetentionInDays"]))
         elif name not in account.dynamodb.list_tables()["TableNames"]:
             kept = {key: value for key, value in properties.items() if key != "TimeToLiveSpecification"}
             account.dynamodb.create_table(TableName=name, **kept)

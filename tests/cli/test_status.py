@@ -47,7 +47,11 @@ def test_json_holds_what_the_table_shows(status):
     [one] = found["workloads"]
     assert one["messages"] == {"visible": 21, "in_flight": 1, "delayed": 0}
     assert one["target"] == 8.0
-    assert "ResourceNotFoundException" in one["last_decision"]["unknown"]
+    assert one["last_decision"] == {
+        "at": "2026-01-15T12:24:29+00:00",
+        "message": "bootstrap 0 -> 1: work waits and nothing runs",
+        "outcome": "acted",
+    }
 
 
 def test_an_unknown_workload_is_answered_with_the_nearest_names(status):

@@ -12,8 +12,9 @@ import pytest
 
 from sluice_sim.account import ACCOUNT_ID, REGION, identity
 from sluice_sim.aws_rules.alarms import State
-from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, Notification, embedded_aws
+from sluice_sim.embedded.cloud import EmbeddedAws, Notification, embedded_aws
 from sluice_sim.embedded.demo import CONTROL_PLANE, Demo
+from sluice_sim.embedded.function_logs import LogLine
 from sluice_sim.embedded.scenarios import TRANSCRIPTION
 from sluice_sim.embedded.timeline import (
     Component,

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
+from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import Demo
+from sluice_sim.embedded.function_logs import LogLine
 from sluice_sim.embedded.scenarios import QUEUE_PROC
 from sluice_sim.embedded.services import DIMENSION
 from sluice_sim.embedded.timeline import (
