@@ -16,7 +16,7 @@ from sluice_cli.progress import ProgressBar
 from sluice_cli.usage_errors import UsageError
 from sluice_cli.workloads import CHECKOUT
 from sluice_operator.account import Account, open_account
-from sluice_operator.core.ways_out import way_out
+from sluice_operator.core.ways_out import with_way_out
 from sluice_operator.session import AwsSession
 
 EMBEDDED_PAUSE_S = 2.0
@@ -99,4 +99,4 @@ def opened(options: AccountOptions, command: str, bar: ProgressBar) -> Iterator[
 
             yield OpenedAccount(account=open_account(AwsSession(), options.stack), wait=wait)
     except SluiceError as failure:
-        raise UsageError("; ".join(filter(None, (str(failure), way_out(str(failure), command))))) from failure
+        raise UsageError(with_way_out(str(failure), command)) from failure

@@ -6,7 +6,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import click
 from rich.console import Group
@@ -17,6 +18,8 @@ from sluice_cli.aws_account import AccountOptions, OpenedAccount, account_option
 from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError
+from sluice_operator.account import Account
+from sluice_operator.aws.workload_events import WorkloadEvents, read_events
 from sluice_operator.status import StatusReader, WorkloadStatus
 
 READ_LIMIT_S = 120.0
@@ -26,7 +29,17 @@ WIDTH = 200
 """Of the output where there is no terminal: nothing is left out."""
 FINDING = 1
 
-Read = Callable[[], tuple[list[WorkloadStatus], datetime]]
+EVENTS_SINCE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What one reading of the account has found."""
+
+    at: datetime
+    workloads: Sequence[WorkloadStatus]
+    events: WorkloadEvents | None
+    """Of the one workload that was asked for, if its document is served."""
 
 
 @click.command()
@@ -50,33 +63,41 @@ def status(workloads: tuple[str, ...], account: AccountOptions, *, watch: bool, 
     ):
         reader = StatusReader(chosen.account.ports, chosen.account.decisions)
 
-        def read() -> tuple[list[WorkloadStatus], datetime]:
+        def read() -> View:
             end_s = time.monotonic() + READ_LIMIT_S
             found = reader.read(workloads, lambda: end_s - time.monotonic(), bar.step)
-            return found, chosen.account.ports.now()
+            return _with_events(found, chosen.account, one=len(workloads) == 1)
 
         if watch:
             _watch(read, chosen, console, bar, one=len(workloads) == 1)
-        found, now = read()
+        view = read()
     if as_json:
-        click.echo(json.dumps(status_json.document(found, chosen.account.plane, now)))
+        click.echo(json.dumps(status_json.document(view.workloads, view.events, chosen.account, view.at)))
     else:
-        console.print(_view(found, now, console, one=len(workloads) == 1))
-    sys.exit(FINDING if any(each.wrong for each in found) else 0)
+        console.print(_shown(view, console, one=len(workloads) == 1))
+    sys.exit(FINDING if any(each.wrong for each in view.workloads) else 0)
 
 
-def _watch(read: Read, chosen: OpenedAccount, console: Console, bar: ProgressBar, *, one: bool) -> None:
-    """Redraw until Ctrl-C; what is read between two views leaves the last one standing."""
-    found, now = read()
+def _with_events(found: Sequence[WorkloadStatus], account: Account, *, one: bool) -> View:
+    now, events = account.ports.now(), None
+    if one and (readings := found[0].readings):
+        events = read_events(account.clients, readings.workload, now - EVENTS_SINCE)
+    return View(at=now, workloads=found, events=events)
+
+
+def _watch(
+    read: Callable[[], View], chosen: OpenedAccount, console: Console, bar: ProgressBar, *, one: bool
+) -> None:
+    """Redraw until Ctrl-C; the last view stands while the next one is read."""
+    view = read()
     bar.stop()
-    with Live(_view(found, now, console, one=one), console=console, auto_refresh=False) as live:
+    with Live(_shown(view, console, one=one), console=console, auto_refresh=False) as live:
         while True:
             chosen.wait(WATCH_EVERY_S)
-            found, now = read()
-            live.update(_view(found, now, console, one=one), refresh=True)
+            live.update(_shown(read(), console, one=one), refresh=True)
 
 
-def _view(found: Sequence[WorkloadStatus], now: datetime, console: Console, *, one: bool) -> Group:
+def _shown(view: View, console: Console, *, one: bool) -> Group:
     if one:
-        return status_tables.detail(found[0], now)
-    return status_tables.overview(found, now, console.width)
+        return status_tables.detail(view.workloads[0], view.events, view.at)
+    return status_tables.overview(view.workloads, view.at, console.width)

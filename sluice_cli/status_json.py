@@ -7,28 +7,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from sluice.core.model import Backlog, Capacity, Unknown
-from sluice_operator.aws.control_plane import ControlPlane
+from sluice_operator.account import Account
+from sluice_operator.aws.workload_events import WorkloadEvents
 from sluice_operator.core.conditions import Condition, live_backlog_per_instance
 from sluice_operator.core.drain import drain_s
+from sluice_operator.core.events import Activity, AlarmState, Deployment
 from sluice_operator.core.readings import LoggedDecision, Point, Readings, Starts, promise_s
 from sluice_operator.status import WorkloadStatus
 
 
-def document(found: Sequence[WorkloadStatus], plane: ControlPlane, now: datetime) -> dict[str, Any]:
-    """The whole answer."""
+def document(
+    found: Sequence[WorkloadStatus], events: WorkloadEvents | None, account: Account, now: datetime
+) -> dict[str, Any]:
+    """The whole answer; `events` are those of the one workload that was asked for."""
     return {
         "at": _value(now),
-        "stack": plane.stack,
+        "stack": account.plane.stack,
         "ok": not any(each.wrong for each in found),
         "workloads": [
             {
                 "name": each.name,
                 "ok": not each.wrong,
                 **(_readings(each.readings) if each.readings else {}),
+                **(_events(events) if events else {}),
                 "conditions": [_condition(condition) for condition in each.conditions],
             }
             for each in found
@@ -59,6 +65,10 @@ def _readings(readings: Readings) -> dict[str, Any]:
     }
 
 
+def _events(events: WorkloadEvents) -> dict[str, Any]:
+    return {name: _value(getattr(events, name)) for name in ("alarms", "activities", "deployments")}
+
+
 def _value(value: object) -> Any:
     match value:
         case Unknown():
@@ -73,6 +83,10 @@ def _value(value: object) -> Any:
             return {"messages": value.messages, "in_time_share": value.in_time_share}
         case LoggedDecision():
             return {"at": _value(value.at), "message": value.message, "outcome": value.outcome}
+        case tuple():
+            return [_value(each) for each in value]
+        case AlarmState() | Activity() | Deployment():
+            return {name: _value(each) for name, each in asdict(value).items()}
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="seconds")
         case _:

@@ -7,20 +7,26 @@ sentence below its workload.
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import groupby
+from typing import TypeVar
 
-from rich import box
 from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from sluice.core.model import Backlog, Capacity, Unknown
+from sluice_operator.aws.workload_events import WorkloadEvents
 from sluice_operator.core.conditions import Condition, Kind, Status, live_backlog_per_instance
 from sluice_operator.core.drain import drain_s
+from sluice_operator.core.events import Activity, AlarmState, Deployment
 from sluice_operator.core.readings import LoggedDecision, Point, Readings, Starts, promise_s
+from sluice_operator.core.ways_out import with_way_out
 from sluice_operator.status import WorkloadStatus
 from sluice_report.quantities import number, share
 
@@ -30,14 +36,17 @@ INDENT = 2
 GAP = 2
 MARKS = {Status.TRUE: "yes", Status.FALSE: "no", Status.UNKNOWN: UNKNOWN}
 HEADINGS = {
-    Kind.REGISTERED: "reg",
-    Kind.READING: "read",
-    Kind.PUBLISHING: "publ",
-    Kind.AWAKE: "awake",
-    Kind.SCALING_LIMITED: "limit",
-    Kind.PAUSED: "pause",
-    Kind.KEEPING: "keep",
+    Kind.REGISTERED: ("reg", 19),
+    Kind.READING: ("read", 16),
+    Kind.PUBLISHING: ("publ", 14),
+    Kind.AWAKE: ("awake", 15),
+    Kind.SCALING_LIMITED: ("limit", 13),
+    Kind.PAUSED: ("pause", 17),
+    Kind.KEEPING: ("keep", 12),
 }
+"""Condition -> the heading of its column in the list, and its rank."""
+MAX_REASONS = 5
+"""Reasons of unknown values below the list; the detail of a workload and --json have all."""
 WRONG_STYLE, UNKNOWN_STYLE = "bold red", "yellow"
 
 
@@ -62,7 +71,7 @@ def overview(found: Sequence[WorkloadStatus], now: datetime, width: int) -> Grou
     for each, row in zip(found, cells, strict=True):
         lines.append(_line(row, widths))
         lines += _notes(each, now, width)
-    return Group(*lines, Text(""), _summary(found))
+    return Group(*lines, Text(""), *_unknown_reasons(found), _summary(found))
 
 
 def _fitting(found: Sequence[WorkloadStatus], width: int) -> tuple[list[_Column], list[list[Text]]]:
@@ -99,20 +108,19 @@ def _columns() -> list[_Column]:
         _Column(heading="workload", rank=0, cell=lambda each: each.name),
         _Column(heading="state", rank=1, cell=_state),
         _Column(heading="visible", rank=2, cell=_count("visible")),
-        _Column(heading="in flight", rank=8, cell=_count("in_flight")),
-        _Column(heading="delayed", rank=13, cell=_count("delayed")),
+        _Column(heading="flight", rank=8, cell=_count("in_flight")),
+        _Column(heading="delayed", rank=18, cell=_count("delayed")),
         _Column(heading="oldest", rank=4, cell=_read(lambda read: _duration(read.oldest_age_s))),
         _Column(heading="desired", rank=5, cell=_size(lambda fleet: str(fleet.desired))),
-        _Column(heading="pending", rank=11, cell=_size(_pending)),
-        _Column(heading="running", rank=3, cell=_size(lambda fleet: str(fleet.running))),
+        _Column(heading="pend", rank=11, cell=_size(_pending)),
+        _Column(heading="run", rank=3, cell=_size(lambda fleet: str(fleet.running))),
         _Column(heading="max", rank=9, cell=_read(_maximum)),
-        _Column(heading="backlog/target", rank=10, cell=_read(_against_target)),
+        _Column(heading="of target", rank=10, cell=_read(_against_target)),
         _Column(heading="drain", rank=7, cell=_read(lambda read: _drain(drain_s(read)))),
         _Column(heading="in time", rank=6, cell=_read(lambda read: _in_time(read.starts))),
     ]
     marks = [
-        _Column(heading=heading, rank=20 + index, cell=_mark(kind))
-        for index, (kind, heading) in enumerate(HEADINGS.items())
+        _Column(heading=heading, rank=rank, cell=_mark(kind)) for kind, (heading, rank) in HEADINGS.items()
     ]
     return plain + marks
 
@@ -226,13 +234,28 @@ def _notes(each: WorkloadStatus, now: datetime, width: int) -> list[Text | Paddi
     return notes
 
 
+def _unknown_reasons(found: Sequence[WorkloadStatus]) -> list[Text]:
+    """Why values are shown as `?`, each reason once; a reading of queue or fleet is a condition already."""
+    reasons = Counter(
+        value.reason
+        for each in found
+        if each.readings is not None
+        for value in (getattr(each.readings, name.name) for name in fields(each.readings))
+        if isinstance(value, Unknown)
+    )
+    return [
+        Text(f"{UNKNOWN} {with_way_out(reason, 'status')} ({count:,} values)", style=UNKNOWN_STYLE)
+        for reason, count in reasons.most_common(MAX_REASONS)
+    ]
+
+
 def _said(decision: LoggedDecision, now: datetime) -> str:
-    ago = _duration(max((now - decision.at).total_seconds(), 1.0))
-    return f"{ago} ago: {decision.message}"
+    return f"{_ago(decision.at, now)} ago: {decision.message}"
 
 
 def _sentence(condition: Condition) -> str:
-    return f"{condition.kind} {condition.status}, {condition.reason}: {condition.message}"
+    message = with_way_out(condition.message, "status")
+    return f"{condition.kind} {condition.status}, {condition.reason}: {message}"
 
 
 def _summary(found: Sequence[WorkloadStatus]) -> Text:
@@ -243,13 +266,87 @@ def _summary(found: Sequence[WorkloadStatus]) -> Text:
     return Text(f"{workloads}, {wrong:,} with a condition that is wrong.", style=WRONG_STYLE)
 
 
-def detail(each: WorkloadStatus, now: datetime) -> Group:
+def detail(each: WorkloadStatus, events: WorkloadEvents | None, now: datetime) -> Group:
     """All that is known of one workload."""
-    parts: list[Text | Table | Padding] = [Text(each.name, style="bold")]
+    parts: list[Text | Table | Padding] = [
+        Text.assemble((each.name, "bold"), "  ", _state(each)),
+        _conditions(each.conditions),
+    ]
     if each.readings is not None:
         parts.append(_facts(each.readings, now))
-    parts.append(_conditions(each.conditions))
-    return Group(*parts)
+    if events is not None:
+        parts.append(_section("Alarms", events.alarms, lambda alarm: _alarm(alarm, now), "none"))
+        parts.append(_section("Deployments", events.deployments, _deployment(now), "none under way"))
+        activities = events.activities
+        folded = activities if isinstance(activities, Unknown) else _folded(activities)
+        parts.append(_section("Scaling activities, last hour", folded, _activity(now), "none"))
+    return Group(*(part for each_part in parts for part in (each_part, Text(""))))
+
+
+Item = TypeVar("Item")
+
+
+def _section(
+    title: str,
+    items: Sequence[Item] | Unknown,
+    row: Callable[[Item], tuple[str | Text, str | Text]],
+    none: str,
+) -> Table:
+    """A titled list of pairs, the reason why it could not be read, or that there is none."""
+    table = _grid(title)
+    if isinstance(items, Unknown):
+        table.add_row(UNKNOWN, Text(with_way_out(items.reason, "status"), style=UNKNOWN_STYLE))
+    elif not items:
+        table.add_row(NONE, none)
+    else:
+        for item in items:
+            table.add_row(*row(item))
+    return table
+
+
+def _alarm(alarm: AlarmState, now: datetime) -> tuple[Text, Text]:
+    style = {"ALARM": "bold", "INSUFFICIENT_DATA": UNKNOWN_STYLE}.get(alarm.state, "")
+    muted = "" if alarm.actions_enabled else ", its actions are disabled"
+    # The rest of the name of target tracking's alarms is a unique id.
+    name = re.sub(r"(-Alarm(High|Low))-.*", r"\1", alarm.name)
+    return Text(alarm.state, style=style), Text(f"{name} for {_ago(alarm.since, now)}{muted}")
+
+
+def _deployment(now: datetime) -> Callable[[Deployment], tuple[str, str]]:
+    def row(deployment: Deployment) -> tuple[str, str]:
+        began = deployment.started_at
+        return UNKNOWN if began is None else f"{_ago(began, now)} ago", deployment.description
+
+    return row
+
+
+def _activity(now: datetime) -> Callable[[tuple[Activity, int]], tuple[str, Text]]:
+    def row(folded: tuple[Activity, int]) -> tuple[str, Text]:
+        activity, alike = folded
+        failed = activity.status in ("Failed", "Cancelled")
+        ended = f" {activity.status}: {activity.status_message}".rstrip(": ") if failed else ""
+        often = f"{alike} times: " if alike > 1 else ""
+        said = Text(f"{often}{activity.description}{ended}", style=WRONG_STYLE if failed else "")
+        if activity.cause:
+            said.append(f"\n{activity.cause}", style="dim")
+        return f"{_ago(activity.at, now)} ago", said
+
+    return row
+
+
+def _folded(activities: Sequence[Activity]) -> list[tuple[Activity, int]]:
+    """Neighbours that say the same are one, with how many: AWS lists each instance by itself."""
+
+    def same(activity: Activity) -> tuple[str, ...]:
+        described = activity.description.partition(":")[0]
+        return described, activity.cause, activity.status, activity.status_message
+
+    runs = [list(alike) for _, alike in groupby(activities, key=same)]
+    return [(alike[0], len(alike)) for alike in runs]
+
+
+def _ago(moment: datetime, now: datetime) -> str:
+    return _duration(max((now - moment).total_seconds(), 1.0))
 
 
 def _facts(readings: Readings, now: datetime) -> Table:
@@ -277,7 +374,7 @@ def _facts(readings: Readings, now: datetime) -> Table:
 def _value(value: object, now: datetime) -> Text:
     match value:
         case Unknown():
-            return Text(f"{UNKNOWN} {value.reason}", style=UNKNOWN_STYLE)
+            return Text(f"{UNKNOWN} {with_way_out(value.reason, 'status')}", style=UNKNOWN_STYLE)
         case float() | None:
             return Text(_drain(value) if isinstance(value, float) else NONE)
         case Starts():
@@ -321,8 +418,16 @@ def _conditions(all_: Sequence[Condition]) -> Table:
     return table
 
 
-def _grid() -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False, padding=(0, 1))
+def _grid(title: str | None = None) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        show_header=False,
+        pad_edge=False,
+        padding=(0, 1),
+    )
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     return table

@@ -17,6 +17,11 @@ INVALID = frozenset(
 )
 
 
+def with_way_out(failure: str, command: str) -> str:
+    """The sentence with what to do about it, where that is known."""
+    return "; ".join(filter(None, (failure, way_out(failure, command))))
+
+
 def way_out(failure: str, command: str) -> str | None:
     """What to do, as the end of the sentence; None if the failure is of no known kind."""
     found = _CODE.search(failure)

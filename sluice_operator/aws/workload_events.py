@@ -1,0 +1,134 @@
+"""One workload's alarms, scaling activities and deployments: a call or two each, for the detail view only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sluice.aws.concurrent_reads import unknown_reading
+from sluice.aws.ecs import DIMENSION, ENDED_STATES, resource_id
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import field, list_field, optional_list_field
+from sluice.core.model import AutoScalingGroup, EcsService, Fleet, Unknown, Workload
+from sluice.errors import attempt
+from sluice_operator.core.events import Activity, AlarmState, Deployment
+
+ALARMS = ("bootstrap", "shutdown", "silent", "age")
+"""The ends of the names of a workload's alarms in workload.yaml."""
+REFRESH_ENDED = frozenset({"Successful", "Failed", "Cancelled", "RollbackSuccessful", "RollbackFailed"})
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadEvents:
+    """What happens around one workload; what could not be read is Unknown."""
+
+    alarms: tuple[AlarmState, ...] | Unknown
+    """The workload's own, then those of its target-tracking policy."""
+    activities: tuple[Activity, ...] | Unknown
+    """Newest first."""
+    deployments: tuple[Deployment, ...] | Unknown
+
+
+def read_events(clients: Callable[[str], Any], workload: Workload, since: datetime) -> WorkloadEvents:
+    """The alarms and deployments of now, and the activities since that moment."""
+    fleet = workload.fleet
+    return WorkloadEvents(
+        alarms=_read("DescribeAlarms", lambda: _alarms(clients("cloudwatch"), workload)),
+        activities=_read(
+            f"DescribeScalingActivities of {fleet}", lambda: tuple(_activities(clients, fleet, since))
+        ),
+        deployments=_read(f"the deployments of {fleet}", lambda: tuple(_deployments(clients, fleet))),
+    )
+
+
+def _read(what: str, read: Callable[[], Found]) -> Found | Unknown:
+    def called() -> Found:
+        with aws_errors(what):
+            return read()
+
+    outcome = attempt(called)
+    return unknown_reading(outcome, what) if isinstance(outcome, Exception) else outcome
+
+
+def _alarms(cloudwatch: Any, workload: Workload) -> tuple[AlarmState, ...]:
+    names = [f"sluice-{workload.name}-{kind}" for kind in ALARMS]
+    found = list_field(cloudwatch.describe_alarms(AlarmNames=names), "MetricAlarms")
+    # By position: the call answers in its own order.
+    own = sorted(found, key=lambda alarm: names.index(field(alarm, "AlarmName")))
+    fleet = workload.fleet
+    scaled = fleet.name if isinstance(fleet, AutoScalingGroup) else resource_id(fleet)
+    pages = cloudwatch.get_paginator("describe_alarms").paginate(
+        AlarmNamePrefix=f"TargetTracking-{scaled}-Alarm"
+    )
+    tracking = [alarm for page in pages for alarm in list_field(page, "MetricAlarms")]
+    return tuple(map(_alarm, [*own, *tracking]))
+
+
+def _alarm(described: Mapping[str, Any]) -> AlarmState:
+    return AlarmState(
+        name=field(described, "AlarmName"),
+        state=field(described, "StateValue"),
+        reason=described.get("StateReason", ""),
+        since=field(described, "StateUpdatedTimestamp"),
+        actions_enabled=described.get("ActionsEnabled", True) is True,
+    )
+
+
+def _activities(clients: Callable[[str], Any], fleet: Fleet, since: datetime) -> Iterable[Activity]:
+    if isinstance(fleet, AutoScalingGroup):
+        pages, key = _group_pages(clients("autoscaling"), fleet), "Activities"
+    else:
+        pages, key = _service_pages(clients("application-autoscaling"), fleet), "ScalingActivities"
+    for page in pages:
+        for activity in list_field(page, key):
+            # AWS lists the newest first.
+            if field(activity, "StartTime") < since:
+                return
+            yield Activity(
+                at=field(activity, "StartTime"),
+                description=field(activity, "Description"),
+                cause=activity.get("Cause", ""),
+                status=field(activity, "StatusCode"),
+                status_message=activity.get("StatusMessage", ""),
+            )
+
+
+def _group_pages(client: Any, group: AutoScalingGroup) -> Iterable[Mapping[str, Any]]:
+    pages: Iterable[Mapping[str, Any]] = client.get_paginator("describe_scaling_activities").paginate(
+        AutoScalingGroupName=group.name
+    )
+    return pages
+
+
+def _service_pages(client: Any, service: EcsService) -> Iterable[Mapping[str, Any]]:
+    pages: Iterable[Mapping[str, Any]] = client.get_paginator("describe_scaling_activities").paginate(
+        ServiceNamespace="ecs", ResourceId=resource_id(service), ScalableDimension=DIMENSION
+    )
+    return pages
+
+
+def _deployments(clients: Callable[[str], Any], fleet: Fleet) -> Iterable[Deployment]:
+    if isinstance(fleet, AutoScalingGroup):
+        answer = clients("autoscaling").describe_instance_refreshes(AutoScalingGroupName=fleet.name)
+        for refresh in list_field(answer, "InstanceRefreshes"):
+            if field(refresh, "Status") not in REFRESH_ENDED:
+                yield Deployment(
+                    started_at=refresh.get("StartTime"),
+                    description=f"instance refresh {refresh['Status']}, "
+                    f"{refresh.get('PercentageComplete', 0)} % of the instances",
+                )
+        return
+    answer = clients("ecs").describe_services(cluster=fleet.cluster, services=[fleet.service])
+    for service in list_field(answer, "services"):
+        deployments = optional_list_field(service, "deployments")
+        for deployment in deployments:
+            if len(deployments) > 1 or deployment.get("rolloutState", "COMPLETED") not in ENDED_STATES:
+                yield Deployment(
+                    started_at=deployment.get("createdAt"),
+                    description=f"{deployment.get('status', '?')} deployment "
+                    f"{deployment.get('rolloutState', '')}: {deployment.get('runningCount', 0)} of "
+                    f"{deployment.get('desiredCount', 0)} tasks run",
+                )
