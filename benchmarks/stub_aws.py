@@ -1,4 +1,4 @@
-"""An AWS stub over HTTP for benchmarks of the tick: every request is answered after the same time.
+"""An AWS stub over HTTP for benchmarks of the tick and of `sluice status`: one latency for every request.
 
 It has the workloads' documents, queues and fleets, keeps the data points put, the messages sent and the items
 written on condition, counts what AWS bills by size, and rejects requests beyond AWS's size limits. It is no
@@ -138,7 +138,7 @@ class ConditionFailedError(AwsError):
 
 
 class Aws:
-    """Answers every request of a tick."""
+    """Answers every request of a tick, and of an operator who reads all workloads."""
 
     def __init__(self, workloads: int, scaling: str, waiting: int) -> None:
         self.counts = BilledCounts()
@@ -307,6 +307,40 @@ class Aws:
         self._items[key["workload"]["S"]] = item
         return {}
 
+    def _stacks(self, parameters: Mapping[str, str]) -> str:
+        outputs = {"RegistryPrefix": PREFIX, "MetricNamespace": "Sluice", "EngineStateTable": "states"}
+        members = "".join(
+            f"<member><OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue></member>"
+            for key, value in outputs.items()
+        )
+        return (
+            '<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">'
+            f"<DescribeStacksResult><Stacks><member><StackName>{parameters['StackName']}</StackName>"
+            "<CreationTime>2026-01-15T12:00:00.000Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus>"
+            f"<Outputs>{members}</Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
+        )
+
+    def _policies_of_groups(self, parameters: Mapping[str, str]) -> str:
+        names = [value for key, value in parameters.items() if key.startswith("PolicyNames.member.")]
+        _require_at_most(len(names), 50, "policies a call")
+        return (
+            '<DescribePoliciesResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/">'
+            "<DescribePoliciesResult><ScalingPolicies/></DescribePoliciesResult></DescribePoliciesResponse>"
+        )
+
+    def _policies_of_services(self, parameters: Mapping[str, Any]) -> object:
+        _require_at_most(len(parameters["PolicyNames"]), 50, "policies a call")
+        return {"ScalingPolicies": []}
+
+    def _start_query(self, _: Mapping[str, Any]) -> object:
+        return {"queryId": "12ab3456-12ab-123a-789e-1234567890ab"}
+
+    def _query_results(self, _: Mapping[str, Any]) -> object:
+        said = {"at": "1768478400000", "said": "bootstrap 0 -> 2: work waits", "ended": "acted"}
+        rows = [{"workload": name_of(number), **said} for number in range(len(self._documents))]
+        results = [[{"field": key, "value": value} for key, value in row.items()] for row in rows]
+        return {"status": "Complete", "results": results}
+
     OPERATIONS: ClassVar[Mapping[str, Callable[[Aws, Any], Any]]] = {
         "GetParametersByPath": _parameters,
         "GetParameter": _parameter,
@@ -321,6 +355,11 @@ class Aws:
         "UpdateService": _update_service,
         "BatchGetItem": _items_of,
         "UpdateItem": _update_item,
+        "DescribeStacks": _stacks,
+        "DescribePolicies": _policies_of_groups,
+        "DescribeScalingPolicies": _policies_of_services,
+        "StartQuery": _start_query,
+        "GetQueryResults": _query_results,
     }
 
 

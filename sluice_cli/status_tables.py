@@ -59,32 +59,45 @@ class _Column:
     cell: Callable[[WorkloadStatus], str | Text]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Filled:
+    """A column with a cell for each workload."""
+
+    heading: str
+    rank: int
+    cells: Sequence[Text]
+    width: int
+
+
 def overview(found: Sequence[WorkloadStatus], now: datetime, width: int) -> Group:
     """All workloads, a line each with its last decision and what is wrong below it."""
     if not found:
         return Group(Text("No workload is registered: deploy one with workload.yaml (README.md)."))
-    columns, cells = _fitting(found, width)
-    widths = [
-        max(len(column.heading), *(len(row[index]) for row in cells)) for index, column in enumerate(columns)
-    ]
+    columns = _fitting([_filled(column, found) for column in _columns()], width)
+    widths = [column.width for column in columns]
     lines: list[Text | Padding] = [_line([column.heading for column in columns], widths, style="bold")]
-    for each, row in zip(found, cells, strict=True):
-        lines.append(_line(row, widths))
+    for index, each in enumerate(found):
+        lines.append(_line([column.cells[index] for column in columns], widths))
         lines += _notes(each, now, width)
     return Group(*lines, Text(""), *_unknown_reasons(found), _summary(found))
 
 
-def _fitting(found: Sequence[WorkloadStatus], width: int) -> tuple[list[_Column], list[list[Text]]]:
-    columns = _columns()
-    while True:
-        cells = [[_text(column.cell(each)) for column in columns] for each in found]
-        needed = sum(
-            max(len(column.heading), *(len(row[index]) for row in cells)) + GAP
-            for index, column in enumerate(columns)
-        )
-        if needed - GAP <= width or len(columns) == 1:
-            return columns, cells
-        columns.remove(max(columns, key=lambda column: column.rank))
+def _filled(column: _Column, found: Sequence[WorkloadStatus]) -> _Filled:
+    cells = [_text(column.cell(each)) for each in found]
+    return _Filled(
+        heading=column.heading,
+        rank=column.rank,
+        cells=cells,
+        width=max(len(column.heading), *map(len, cells)),
+    )
+
+
+def _fitting(columns: Sequence[_Filled], width: int) -> list[_Filled]:
+    """The columns that fit, without those of the highest rank."""
+    kept = list(columns)
+    while len(kept) > 1 and sum(column.width + GAP for column in kept) - GAP > width:
+        kept.remove(max(kept, key=lambda column: column.rank))
+    return kept
 
 
 def _text(cell: str | Text) -> Text:
@@ -243,10 +256,13 @@ def _unknown_reasons(found: Sequence[WorkloadStatus]) -> list[Text]:
         for value in (getattr(each.readings, name.name) for name in fields(each.readings))
         if isinstance(value, Unknown)
     )
-    return [
-        Text(f"{UNKNOWN} {with_way_out(reason, 'status')} ({count:,} values)", style=UNKNOWN_STYLE)
+    shown = [
+        f"{with_way_out(reason, 'status')} ({count:,} value{'' if count == 1 else 's'})"
         for reason, count in reasons.most_common(MAX_REASONS)
     ]
+    if len(reasons) > MAX_REASONS:
+        shown.append(f"{len(reasons) - MAX_REASONS:,} further reasons: --json has all of them")
+    return [Text(f"{UNKNOWN} {reason}", style=UNKNOWN_STYLE) for reason in shown]
 
 
 def _said(decision: LoggedDecision, now: datetime) -> str:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
+from pathlib import Path
 
+import boto3
+import jsonschema
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from sluice_cli import workloads
+from sluice_operator.session import AwsSession
 from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
+from tests.privileges.authorization import Call, requests
+from tests.privileges.inventory import EverythingTagged
+from tests.privileges.policies import parse
+from tests.privileges.proof import Use, refused, surplus
 
 pytestmark = pytest.mark.slow
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SCHEMA = json.loads((DOCS / "schemas/status.json").read_text(encoding="utf-8"))
+POLICY = json.loads((DOCS / "policies/status.json").read_text(encoding="utf-8"))
+NAMES = ["photo-import", "queue-proc", "transcription"]
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/transcription"
 
 
 @pytest.fixture(scope="module")
@@ -33,28 +49,243 @@ def status(sluice, busy, monkeypatch):
     return lambda *arguments: sluice("status", "--embedded", *arguments)
 
 
-def test_every_workload_is_a_line_with_its_messages_and_instances(status):
-    answer = status()
-    assert answer.exit_code == 0, answer.stderr
-    lines = {line.split()[0]: line.split() for line in answer.stdout.splitlines() if line}
-    assert {"photo-import", "queue-proc", "transcription"} <= lines.keys()
-    assert lines["transcription"][1:10] == ["ok", "21", "1", "0", "4m00s", "3", "2", "1", "5"]
-    assert "60/30" in lines["queue-proc"]
+@pytest.fixture
+def failing(monkeypatch):
+    """`failing(error, *operations)`: these operations of every client raise the error; all without any."""
+    client = AwsSession.client
+
+    def fail(error, *operations):
+        def made(session, service, **settings):
+            built = client(session, service, **settings)
+
+            def refuse(model, **_):
+                if not operations or model.name in operations:
+                    raise error(model.name) if callable(error) else error
+
+            built.meta.events.register("before-parameter-build", refuse)
+            return built
+
+        monkeypatch.setattr(AwsSession, "client", made)
+
+    return fail
 
 
-def test_json_holds_what_the_table_shows(status):
-    found = json.loads(status("--json", "transcription").stdout)
-    [one] = found["workloads"]
-    assert one["messages"] == {"visible": 21, "in_flight": 1, "delayed": 0}
-    assert one["target"] == 8.0
-    assert one["last_decision"] == {
-        "at": "2026-01-15T12:24:29+00:00",
-        "message": "bootstrap 0 -> 1: work waits and nothing runs",
-        "outcome": "acted",
-    }
+def aws_error(code, message="no"):
+    return lambda operation: ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
-def test_an_unknown_workload_is_answered_with_the_nearest_names(status):
-    answer = status("transcriptoin")
-    assert (answer.exit_code, answer.stdout) == (2, "")
-    assert "transcriptoin: no such workload is registered: did you mean transcription?" in answer.stderr
+def not_authorized(operation):
+    message = f"User: arn:aws:iam::123456789012:user/me is not authorized to perform: x:{operation}"
+    return ClientError({"Error": {"Code": "AccessDenied", "Message": message}}, operation)
+
+
+@contextmanager
+def paused(name):
+    """The workload's document with mode paused."""
+    ssm, path = boto3.client("ssm"), f"/sluice/workloads/{name}"
+    text = ssm.get_parameter(Name=path)["Parameter"]["Value"]
+    ssm.put_parameter(Name=path, Value=text.replace('"active"', '"paused"'), Overwrite=True)
+    yield
+    ssm.put_parameter(Name=path, Value=text, Overwrite=True)
+
+
+class TestTheList:
+    def test_every_workload_is_a_line_with_its_messages_and_instances(self, status):
+        answer = status()
+        assert answer.exit_code == 0, answer.stderr
+        lines = {line.split()[0]: line.split() for line in answer.stdout.splitlines() if line}
+        assert lines.keys() >= {*NAMES}
+        assert lines["transcription"][1:10] == ["ok", "21", "1", "0", "4m00s", "3", "2", "1", "5"]
+        assert "60/30" in lines["queue-proc"]
+        assert "3 workloads: nothing is wrong." in answer.stdout
+
+    def test_only_the_workloads_that_are_named_are_shown(self, status):
+        shown = status("transcription", "queue-proc").stdout
+        assert [name for name in NAMES if name in shown] == ["queue-proc", "transcription"]
+
+    @pytest.mark.parametrize("columns", [60, 80, 140])
+    def test_no_line_of_the_table_is_wider_than_the_terminal(self, status, monkeypatch, columns):
+        monkeypatch.setattr("sluice_cli.status.WIDTH", columns)
+        rows = [
+            line for line in status().stdout.splitlines() if line.split()[:1] in [[name] for name in NAMES]
+        ]
+        assert len(rows) == 3
+        assert max(map(len, rows)) <= columns
+
+    def test_a_wide_terminal_has_every_condition_as_a_column(self, status):
+        head, *_ = status().stdout.splitlines()
+        assert head.split()[-7:] == ["reg", "read", "publ", "awake", "limit", "pause", "keep"]
+
+    def test_a_paused_workload_with_waiting_messages_is_a_finding(self, status):
+        with paused("transcription"):
+            answer = status()
+        assert answer.exit_code == 1
+        assert "! Paused True, Paused: mode paused: nothing is decided" in answer.stdout
+        assert "3 workloads, 1 with a condition that is wrong." in answer.stdout
+
+    def test_a_refused_document_is_a_finding_with_what_is_wrong_with_it(self, status):
+        ssm = boto3.client("ssm")
+        ssm.put_parameter(Name="/sluice/workloads/broken", Value="{}", Type="String")
+        answer = status()
+        ssm.delete_parameter(Name="/sluice/workloads/broken")
+        assert answer.exit_code == 1
+        assert (
+            "! Registered False, DocumentRefused: the document of workload broken is refused" in answer.stdout
+        )
+
+    def test_a_value_that_cannot_be_read_is_a_question_mark_with_the_reason_and_never_zero(
+        self, status, failing
+    ):
+        failing(aws_error("Throttling"), "GetQueueAttributes")
+        answer = status("transcription", "queue-proc")
+        assert answer.exit_code == 1
+        assert re.search(r"^transcription +wrong +\? +\? +\? ", answer.stdout, re.MULTILINE)
+        assert "! Reading Unknown, ReadFailed: GetQueueAttributes of" in answer.stdout
+
+    def test_the_last_decision_stands_below_its_workload(self, status):
+        shown = status().stdout.splitlines()
+        [row] = [number for number, line in enumerate(shown) if line.startswith("transcription")]
+        assert re.fullmatch(r"  \S+ ago: bootstrap 0 -> 1: work waits and nothing runs", shown[row + 1])
+
+
+class TestOneWorkload:
+    def test_its_conditions_alarms_and_activities_are_on_one_screen(self, status):
+        shown = status("transcription").stdout
+        for expected in (
+            r"Registered +yes  DocumentServed: mode active, Auto Scaling group transcription",
+            r"Keeping +\?    NoWaits: ",
+            r"instances +3 desired, 2 pending, 1 running, at most 5",
+            r"OK +sluice-transcription-bootstrap for ",
+            r"ALARM +TargetTracking-transcription-AlarmHigh for 1m30s",
+            r"Deployments\s+- +none under way",
+            r"Scaling activities, last hour\s+1m30s ago",
+        ):
+            assert re.search(expected, shown), expected
+
+    def test_a_deployment_of_its_service_is_shown_while_it_rolls(self, status, busy):
+        busy.aws.services.start_deployment(
+            "service/workers/queue-proc"
+        )  # it lasts as long as time stands still
+        shown = status("queue-proc").stdout
+        assert re.search(r"Deployments\s+\S+ ago +PRIMARY deployment IN_PROGRESS", shown)
+        assert re.search(r"ScalingLimited +yes  ScaleInBlocked: a deployment is rolling", shown)
+
+    def test_alarms_that_may_not_be_read_leave_the_rest(self, status, failing):
+        failing(not_authorized, "DescribeAlarms")
+        answer = status("transcription")
+        assert answer.exit_code == 0
+        shown = " ".join(answer.stdout.split())
+        assert "is not authorized to perform: x:DescribeAlarms; docs/policies/status.json is the" in shown
+        assert "21 visible" in shown
+
+
+class TestJson:
+    @pytest.mark.parametrize("arguments", [[], ["transcription"], ["queue-proc"]], ids=" ".join)
+    def test_it_follows_its_schema(self, status, arguments):
+        jsonschema.validate(json.loads(status("--json", *arguments).stdout), SCHEMA)
+
+    def test_it_follows_its_schema_when_nothing_can_be_read(self, status, failing):
+        failing(
+            aws_error("Throttling"),
+            *("GetQueueAttributes", "DescribeAutoScalingGroups", "DescribeServices", "GetMetricData"),
+            *("DescribePolicies", "DescribeScalingPolicies", "BatchGetItem", "StartQuery", "DescribeAlarms"),
+            *("DescribeScalingActivities", "DescribeInstanceRefreshes"),
+        )
+        answer = status("--json", "transcription")
+        assert answer.exit_code == 1
+        found = json.loads(answer.stdout)
+        jsonschema.validate(found, SCHEMA)
+        [one] = found["workloads"]
+        unread = {name for name, value in one.items() if isinstance(value, dict) and "unknown" in value}
+        assert unread >= {
+            "messages",
+            "instances",
+            "target",
+            "arrivals_per_s",
+            "drain_s",
+            "alarms",
+            "activities",
+        }
+
+    def test_it_holds_what_the_table_shows(self, status):
+        [one] = json.loads(status("--json", "transcription").stdout)["workloads"]
+        assert one["messages"] == {"visible": 21, "in_flight": 1, "delayed": 0}
+        assert one["target"] == 8.0
+        assert one["last_decision"] == {
+            "at": "2026-01-15T12:24:29+00:00",
+            "message": "bootstrap 0 -> 1: work waits and nothing runs",
+            "outcome": "acted",
+        }
+
+
+class TestBadInput:
+    def test_an_unknown_workload_is_answered_with_the_nearest_names(self, status):
+        answer = status("transcriptoin")
+        assert (answer.exit_code, answer.stdout) == (2, "")
+        assert "transcriptoin: no such workload is registered: did you mean transcription?" in answer.stderr
+
+    def test_an_account_without_a_control_plane_is_said(self, status):
+        answer = status("--stack", "elsewhere")
+        assert answer.exit_code == 2
+        assert "no control plane: CloudFormation finds no stack elsewhere in eu-west-1" in answer.stderr
+
+    @pytest.mark.parametrize(
+        ("error", "way_out"),
+        [
+            (not_authorized, "x:DescribeStacks; docs/policies/status.json is the policy that allows all"),
+            (aws_error("ExpiredToken"), "your credentials have expired: renew them"),
+            (aws_error("InvalidClientTokenId"), "check AWS_PROFILE or --profile"),
+            (
+                EndpointConnectionError(endpoint_url="https://cloudformation"),
+                "check the network, the region and --endpoint-url",
+            ),
+        ],
+        ids=["denied", "expired", "unknown credentials", "no network"],
+    )
+    def test_a_refused_call_is_a_sentence_with_a_way_out(self, status, failing, error, way_out):
+        failing(error)
+        answer = status()
+        assert (answer.exit_code, answer.stdout) == (2, "")
+        assert way_out in answer.stderr
+        assert "Traceback" not in answer.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--watch", "--json"], "leave one of them out"),
+            (["--region", "eu-west-1"], "--embedded reads no account of yours"),
+        ],
+    )
+    def test_options_that_contradict_each_other_are_refused(self, status, arguments, said):
+        answer = status(*arguments)
+        assert answer.exit_code == 2
+        assert said in answer.stderr
+
+    def test_a_profile_that_does_not_exist_is_said(self, sluice):
+        answer = sluice("status", "--profile", "nobody")
+        assert answer.exit_code == 2
+        assert "your AWS configuration: The config profile (nobody) could not be found" in answer.stderr
+
+
+def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(status, monkeypatch):
+    uses, client = [], AwsSession.client
+
+    def recording(session, service, **settings):
+        made = client(session, service, **settings)
+
+        def record(params, model, **_):
+            call = Call(
+                signing_name=model.service_model.signing_name, operation=model.name, parameters=dict(params)
+            )
+            uses.extend(Use(role="status", request=each) for each in requests(call, EverythingTagged()))
+
+        made.meta.events.register("before-parameter-build", record)
+        return made
+
+    monkeypatch.setattr(AwsSession, "client", recording)
+    status()
+    status("transcription")
+    status("queue-proc")
+    roles = {"status": parse(POLICY)}
+    assert refused(roles, uses) == []
+    assert surplus(roles, uses) == []

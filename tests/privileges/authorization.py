@@ -1,7 +1,7 @@
 """The authorization request of a call: the action, each resource, the condition keys that AWS sets.
 
-Owns the table of the operations that our functions and workers call. Refuses an operation that is not in it:
-an unreviewed call is an unreviewed permission.
+Owns the table of the operations that our functions, workers and commands call. Refuses an operation that is
+not in it: an unreviewed call is an unreviewed permission.
 """
 
 from __future__ import annotations
@@ -83,6 +83,19 @@ def _tables(parameters: Parameters) -> list[dict[str, str]]:
     return [{"TableName": name} for name in names]
 
 
+def _stack(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"StackName": parameters["StackName"], "Id": opaque_id(parameters["StackName"])}]
+
+
+def _alarms(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"AlarmName": name} for name in parameters.get("AlarmNames") or ["*"]]
+
+
+def _log_groups(parameters: Parameters) -> list[dict[str, str]]:
+    """A query's answer names no group, but takes one as its resource."""
+    return [{"LogGroupName": name} for name in parameters.get("logGroupNames") or ["*"]]
+
+
 RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "application-autoscaling:PutScalingPolicy": _scalable_target,
     "autoscaling:CompleteLifecycleAction": _group,
@@ -90,11 +103,15 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "autoscaling:RecordLifecycleActionHeartbeat": _group,
     "autoscaling:SetDesiredCapacity": _group,
     "autoscaling:SetInstanceProtection": _group,
+    "cloudformation:DescribeStacks": _stack,
+    "cloudwatch:DescribeAlarms": _alarms,
     "dynamodb:BatchGetItem": _tables,
     "dynamodb:UpdateItem": _tables,
     "ecs:DescribeServices": _services,
     "ecs:UpdateService": _services,
     "ecs:UpdateTaskProtection": _tasks,
+    "logs:GetQueryResults": _log_groups,
+    "logs:StartQuery": _log_groups,
     "sqs:ChangeMessageVisibility": _queue,
     "sqs:DeleteMessage": _queue,
     "sqs:GetQueueAttributes": _queue,
