@@ -45,6 +45,8 @@ HEADINGS = {
     Kind.KEEPING: ("keep", 12),
 }
 """Condition -> the heading of its column in the list, and its rank."""
+INSTANCE_ID = re.compile(r"\bi-[0-9a-f]+")
+MAX_ACTIVITIES = 8
 MAX_REASONS = 5
 """Reasons of unknown values below the list; the detail of a workload and --json have all."""
 WRONG_STYLE, UNKNOWN_STYLE = "bold red", "yellow"
@@ -295,7 +297,7 @@ def detail(each: WorkloadStatus, events: WorkloadEvents | None, now: datetime) -
         parts.append(_section("Deployments", events.deployments, _deployment(now), "none under way"))
         activities = events.activities
         folded = activities if isinstance(activities, Unknown) else _folded(activities)
-        parts.append(_section("Scaling activities, last hour", folded, _activity(now), "none"))
+        parts.append(_section("Newest scaling activities of the last hour", folded, _activity(now), "none"))
     return Group(*(part for each_part in parts for part in (each_part, Text(""))))
 
 
@@ -351,14 +353,14 @@ def _activity(now: datetime) -> Callable[[tuple[Activity, int]], tuple[str, Text
 
 
 def _folded(activities: Sequence[Activity]) -> list[tuple[Activity, int]]:
-    """Neighbours that say the same are one, with how many: AWS lists each instance by itself."""
+    """The newest; neighbours that differ by an instance's id are one: AWS lists each instance by itself."""
 
     def same(activity: Activity) -> tuple[str, ...]:
-        described = activity.description.partition(":")[0]
-        return described, activity.cause, activity.status, activity.status_message
+        texts = (activity.description, activity.cause, activity.status, activity.status_message)
+        return tuple(INSTANCE_ID.sub("i-", text) for text in texts)
 
     runs = [list(alike) for _, alike in groupby(activities, key=same)]
-    return [(alike[0], len(alike)) for alike in runs]
+    return [(alike[0], len(alike)) for alike in runs[:MAX_ACTIVITIES]]
 
 
 def _ago(moment: datetime, now: datetime) -> str:

@@ -158,9 +158,14 @@ class TestOneWorkload:
             r"OK +sluice-transcription-bootstrap for ",
             r"ALARM +TargetTracking-transcription-AlarmHigh for 1m30s",
             r"Deployments\s+- +none under way",
-            r"Scaling activities, last hour\s+1m30s ago",
+            r"Newest scaling activities of the last hour\s+1m30s ago",
         ):
             assert re.search(expected, shown), expected
+
+    def test_activities_that_differ_by_an_instances_id_are_one(self, status):
+        shown = status("photo-import").stdout
+        assert re.search(r"20s ago +20 times: Terminating EC2 instance: i-", shown)
+        assert re.search(r"4m50s ago +22 times: Launching a new EC2 instance: i-", shown)
 
     def test_a_deployment_of_its_service_is_shown_while_it_rolls(self, status, busy):
         busy.aws.services.start_deployment(
