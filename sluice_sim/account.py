@@ -19,6 +19,13 @@ ENVIRONMENT = {
 }
 """Invalid credentials: AWS would reject a request that escaped the embedded account."""
 
+NAMED_BY: Mapping[str, str] = {
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::SSM::Parameter": "Name",
+}
+"""The property of a type that holds the name to which Ref resolves."""
+
 
 def arn(service: str, resource: str) -> str:
     """The ARN of a resource of this account."""
@@ -50,8 +57,6 @@ def identity(
     match kind, attribute:
         case "AWS::CloudWatch::Alarm", "Arn":
             return arn("cloudwatch", f"alarm:{properties['AlarmName']}")
-        case "AWS::Logs::LogGroup", "Ref":
-            return str(properties["LogGroupName"])
         case "AWS::Serverless::Function", "Arn":
             return arn("lambda", f"function:{name}")
         case "AWS::SQS::Queue", "Ref":
@@ -67,7 +72,7 @@ def identity(
         case _, "Arn":
             return arn(kind.split("::")[1].lower(), name)
         case _:
-            return name
+            return str(properties.get(NAMED_BY.get(kind, ""), name))
 
 
 def group_policy_arn(group: str, policy_name: str) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import boto3
-
 from sluice_sim.embedded.cloud import embedded_aws
-from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Demo
+from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import PHOTO_IMPORT, QUEUE_PROC, TRANSCRIPTION
 
 SCENARIOS = (PHOTO_IMPORT, QUEUE_PROC, TRANSCRIPTION)
@@ -41,7 +38,6 @@ def busy_account(
     """
     with embedded_aws(root) as aws:
         demo = Demo(aws, root)
-        _describe_stack()
         for scenario in SCENARIOS:
             demo.add_workload(scenario)
         account = BusyAccount(demo)
@@ -49,13 +45,3 @@ def busy_account(
             account.play_minute()
             on_minute(minute + 1, minutes)
         yield account
-
-
-def _describe_stack() -> None:
-    outputs = {
-        "RegistryPrefix": "/sluice/workloads",
-        "MetricNamespace": NAMESPACE,
-        "EngineStateTable": f"{CONTROL_PLANE}-EngineStateTable",
-    }
-    body = {"Resources": {}, "Outputs": {name: {"Value": value} for name, value in outputs.items()}}
-    boto3.client("cloudformation").create_stack(StackName=CONTROL_PLANE, TemplateBody=json.dumps(body))

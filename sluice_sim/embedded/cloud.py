@@ -50,7 +50,9 @@ from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.message_counts import DELETED, SENT, MessageCounts
 from sluice_sim.embedded.moto_shortcuts import install_shortcuts
+from sluice_sim.embedded.redrive import MessageMoveTasks
 from sluice_sim.embedded.services import EcsServices
+from sluice_sim.embedded.stack_records import StackRecords
 from sluice_sim.embedded.stacks import Account, Stacks
 from sluice_sim.embedded.worker_protocol import Worker
 
@@ -105,7 +107,7 @@ class EmbeddedAws:
             autoscaling=self.autoscaling,
             scaling=self.scaling,
         )
-        self.stacks = Stacks(root, account)
+        self.stacks = Stacks(root, account, StackRecords(lambda: clock.now))
 
     def create_queue(self, name: str, *, visibility_timeout_s: int) -> str:
         """Create a queue (FIFO by its name) with a dead-letter queue and native metrics; returns its URL.
@@ -254,6 +256,8 @@ def embedded_aws(
         running.enter_context(aws.groups.patched_moto(aws.monitoring))
         running.enter_context(aws.services.patched_moto(aws.monitoring))
         running.enter_context(aws.message_counts.patched_moto())
+        running.enter_context(MessageMoveTasks(clock).patched_moto())
+        running.enter_context(aws.stacks.records.patched_moto())
         running.enter_context(aws.logs.patched_moto())
         running.enter_context(Alarms(aws.monitoring).patched_moto())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))

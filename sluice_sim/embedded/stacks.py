@@ -35,6 +35,7 @@ from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.scaling_target import EmbeddedScalingTarget
 from sluice_sim.embedded.services import EcsServices
+from sluice_sim.embedded.stack_records import StackRecords
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
@@ -71,8 +72,8 @@ class Account:
 class Stacks:
     """The account's stacks and their exports."""
 
-    def __init__(self, root: Path, account: Account) -> None:
-        self._root, self._account = root, account
+    def __init__(self, root: Path, account: Account, records: StackRecords) -> None:
+        self._root, self._account, self.records = root, account, records
         self._exports: dict[str, str] = {}
 
     def deploy(self, template_file: str, stack_name: str, parameters: Mapping[str, str]) -> None:
@@ -92,6 +93,7 @@ class Stacks:
         ):
             self._put(stack_name, logical_id, resource.type, resource.properties)
         self._exports |= resolved.exports
+        self.records.deployed(stack_name, resolved)
         self._account.functions.on_event(
             {
                 "source": "aws.cloudformation",
