@@ -112,12 +112,15 @@ def test_an_instance_whose_worker_died_fails_its_health_check(group: EmbeddedAws
 
 
 def test_what_is_in_progress_comes_first_then_the_newest_and_in_pages(group: EmbeddedAws) -> None:
-    for desired in (1, 2, 3):
-        group.autoscaling.set_desired_capacity(**GROUP, DesiredCapacity=desired)
-        wait(group, 50)
+    group.autoscaling.set_desired_capacity(**GROUP, DesiredCapacity=1)
+    wait(group, 50)
+    group.autoscaling.set_desired_capacity(**GROUP, DesiredCapacity=2)
+    wait(group, 25)
+    group.groups.fail_launches("work", "no capacity")
+    group.autoscaling.set_desired_capacity(**GROUP, DesiredCapacity=3)
     found = activities(group)
-    assert [activity["StatusCode"] for activity in found] == ["InProgress", "Successful", "Successful"]
-    assert found[1]["StartTime"] > found[2]["StartTime"]
+    assert [activity["StatusCode"] for activity in found] == ["InProgress", "Failed", "Successful"]
+    assert found[1]["StartTime"] > found[0]["StartTime"] > found[2]["StartTime"]
     paginator = group.autoscaling.get_paginator("describe_scaling_activities")
     pages = paginator.paginate(**GROUP, PaginationConfig={"PageSize": 2})
     assert [activity for page in pages for activity in page["Activities"]] == found
