@@ -6,17 +6,13 @@ finest period that covers all days is used. Reads with the caller's credentials,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import boto3
 import click
 import numpy as np
-from botocore.exceptions import BotoCoreError, NoRegionError
 
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import Metric, Unknown
@@ -27,15 +23,13 @@ from sluice_cli.usage_errors import (
     as_usage_errors,
 )
 from sluice_cli.workloads import COMPLETE, config_file, registered
+from sluice_operator.session import AwsSession
 from sluice_sim.workloads import traces
 from sluice_sim.workloads.service_times import (
     COLUMN,
     WEIGHT_COLUMN,
 )
 from sluice_sim.workloads.traces import Trace
-
-if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch import CloudWatchClient
 
 PERIOD_S_BY_RETENTION_DAYS = {15: 60, 63: 300, 455: 3600}
 """Days that CloudWatch keeps values -> the period of these values, in seconds."""
@@ -85,7 +79,7 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
     since = until - timedelta(days=days)
     with as_usage_errors():
         described = registered(workload)
-        client = _client(region)
+        client = AwsSession(region=region).client("cloudwatch")
         metrics = CloudWatchMetrics(lambda: client, ThreadPoolExecutor(CONCURRENT_CALLS))
         sent = described.queue_metric("NumberOfMessagesSent")
         counts = _series(metrics, sent, ["Sum"], period_s, since, until)["Sum"]
@@ -102,21 +96,6 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
             text = "\n".join([f"{COLUMN},{WEIGHT_COLUMN}", *rows]) + "\n"
             _write(durations_out, lambda: durations_out.write_text(text, encoding="utf-8"))
             click.echo(f"{durations_out}: {len(rows):,} durations")
-
-
-def _client(region: str | None) -> CloudWatchClient:
-    try:
-        # boto3 is the only AWS SDK that ignores AWS_REGION.
-        session = boto3.Session()
-        chosen = region or os.environ.get("AWS_REGION") or session.region_name
-        if not chosen:  # botocore would take an empty AWS_DEFAULT_REGION as a region
-            raise NoRegionError
-        return session.client("cloudwatch", region_name=chosen)
-    except (BotoCoreError, ValueError) as error:  # ValueError: endpoints and numbers in the environment
-        raise UsageError(
-            f"your AWS configuration: {str(error).rstrip('.')}; give --region, or set AWS_REGION and "
-            "AWS_PROFILE"
-        ) from error
 
 
 def _series(
