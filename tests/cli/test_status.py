@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
 import jsonschema
 import pytest
+from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from sluice_cli import workloads
+from sluice_cli import aws_account, terminal, workloads
+from sluice_operator.account import open_account
 from sluice_operator.session import AwsSession
+from sluice_operator.status import StatusReader
 from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
 from tests.privileges.authorization import Call, requests
@@ -68,6 +72,17 @@ def failing(monkeypatch):
         monkeypatch.setattr(AwsSession, "client", made)
 
     return fail
+
+
+def record_calls(patch, record):
+    """Call `record` with every operation of any client."""
+    call = BaseClient._make_api_call
+
+    def recorded(self, operation, parameters):
+        record(model=self.meta.service_model.operation_model(operation))
+        return call(self, operation, parameters)
+
+    patch.setattr(BaseClient, "_make_api_call", recorded)
 
 
 def aws_error(code, message="no"):
@@ -182,6 +197,50 @@ class TestOneWorkload:
         shown = " ".join(answer.stdout.split())
         assert "is not authorized to perform: x:DescribeAlarms; docs/policies/status.json is the" in shown
         assert "21 visible" in shown
+
+
+class TestWatching:
+    def test_it_is_shown_again_until_ctrl_c_which_ends_it_as_a_shell_expects(self, status, busy, monkeypatch):
+        played = []
+
+        def pause(seconds):
+            if len(played) == 2:
+                raise KeyboardInterrupt
+            assert seconds == 2.0
+
+        def exit_at_once(status_code):
+            raise SystemExit(status_code)
+
+        monkeypatch.setattr(aws_account.time, "sleep", pause)
+        monkeypatch.setattr(busy, "play_minute", lambda: played.append("a minute"))
+        monkeypatch.setattr(terminal.os, "_exit", exit_at_once)
+        answer = status("--watch", "transcription")
+        assert answer.exit_code == 130
+        assert played == ["a minute"] * 2
+
+    def test_metrics_which_are_billed_are_read_once_a_minute_and_counts_each_time(self, busy):
+        calls = []
+
+        def record(model, **_):
+            calls.append(model.name)
+
+        session = AwsSession()
+        opened = open_account(session, "sluice")
+        reader = StatusReader(opened.ports, opened.decisions)
+        with pytest.MonkeyPatch.context() as patch:
+            record_calls(patch, record)
+            reader.read([], lambda: 60.0)
+            first, calls[:] = Counter(calls), []
+            reader.read([], lambda: 60.0)
+        assert first["GetMetricData"] == 2
+        assert first["StartQuery"] == 1
+        assert Counter(calls) == {
+            "GetParametersByPath": 1,
+            "GetQueueAttributes": 3,
+            "DescribeAutoScalingGroups": 1,
+            "DescribeServices": 1,
+            "DescribeScalableTargets": 1,
+        }
 
 
 class TestJson:
