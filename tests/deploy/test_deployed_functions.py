@@ -111,9 +111,10 @@ def test_the_queue_of_ticks_below_a_minute_delivers_them_to_their_own_function(
     assert (
         function.environment["SLUICE_TICK_QUEUE_URL"] == queue == sender.environment["SLUICE_TICK_QUEUE_URL"]
     )
-    learning = deployed.function("RetuneTargetFunction")
     table = deployed.deployment.physical(PLANE, "EngineStateTable")
-    assert function.environment["SLUICE_STATE_TABLE"] == table == learning.environment["SLUICE_STATE_TABLE"]
+    others = (deployed.function(name) for name in ("RetuneTargetFunction", "ShutdownFunction"))
+    for each in (function, sender, *others):
+        assert each.environment["SLUICE_STATE_TABLE"] == table
     mapping = event_source(server, queue)
     assert mapping["FunctionArn"].rsplit(":", 1)[-1] == function.name
     assert mapping["BatchSize"] == 3

@@ -46,6 +46,8 @@ USED: Mapping[str, tuple[str, ...]] = {
         *RESIZING,
         "cloudwatch:GetMetricData",
         "cloudwatch:PutMetricData",
+        "dynamodb:BatchGetItem",
+        "sqs:SendMessage",
     ),
     "DeadlineTickFunction": (
         # The tick brings the documents.
@@ -62,7 +64,7 @@ USED: Mapping[str, tuple[str, ...]] = {
         "application-autoscaling:PutScalingPolicy",
     ),
     "BootstrapFunction": (*OBSERVING, *RESIZING),
-    "ShutdownFunction": (*OBSERVING, *RESIZING, "cloudwatch:GetMetricData"),
+    "ShutdownFunction": (*OBSERVING, *RESIZING, "cloudwatch:GetMetricData", "dynamodb:BatchGetItem"),
     "SendTestMessagesFunction": (*REGISTRY, "sqs:SendMessage"),
 }
 """The actions that each function's work below uses."""
@@ -88,6 +90,7 @@ def one_at_zero_with_work_and_one_idle(account: Account) -> None:
     proven_empty(account)
     account.set_desired("transcription", 0)
     account.send("transcription", 3)
+    account.scale_by_deadline("queue-proc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,11 @@ def tick_of_now(account: Account) -> Sequence[Mapping[str, Any]]:
     return [deadline_tick(account, datetime.now(UTC))]
 
 
+def proven_empty_by_deadline(account: Account) -> None:
+    proven_empty(account)
+    account.scale_by_deadline()
+
+
 def one_learns_and_the_other_is_retuned(account: Account) -> None:
     messages_took_100_s(account)
     account.scale_by_deadline("transcription")
@@ -129,7 +137,7 @@ WORK = {
         before=work_waits, events=samples("bootstrap-asg-direct", "bootstrap-ecs-direct")
     ),
     "ShutdownFunction": Work(
-        before=proven_empty, events=samples("shutdown-asg-direct", "shutdown-ecs-direct")
+        before=proven_empty_by_deadline, events=samples("shutdown-asg-direct", "shutdown-ecs-direct")
     ),
     "SendTestMessagesFunction": Work(before=nothing, events=samples("send-test-messages")),
 }

@@ -100,6 +100,8 @@ class Situation:
     """The deadline engine scales it, and remembers nothing yet."""
     remembered: bool = False
     """It does remember: it was served ten seconds ago, has learned an hour ago, and messages start late."""
+    floor: int = 0
+    """Instances that it remembers to hold."""
 
 
 BUSY = Situation()
@@ -264,7 +266,11 @@ class Account:
         """Store the item of the deadline engine."""
         served_s = NOON.timestamp() - 10
         state = engine_state(
-            served_s, visible=situation.visible, desired=situation.desired, running=situation.desired
+            served_s,
+            visible=situation.visible,
+            desired=situation.desired,
+            running=situation.desired,
+            floor=situation.floor,
         )
         item = {
             "workload": {"S": name},

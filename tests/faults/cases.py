@@ -40,6 +40,7 @@ OF_THE_BACKLOG = (
     "DescribeScalableTargets",
 )
 BY_DEADLINE = Situation(desired=0, visible=3, by_deadline=True)
+ABOVE_ITS_FLOOR = Situation(desired=3, visible=0, idle=True, by_deadline=True, remembered=True, floor=1)
 LEARNING = Situation(by_deadline=True, remembered=True)
 CACHE_RAN_OUT = timedelta(minutes=6)
 
@@ -206,6 +207,22 @@ def _of_kind(kind: str, name: str) -> list[Case]:
             event=sample(f"shutdown-{kind}-direct"),
             about=name,
             situation=EMPTY,
+        ),
+        Case(
+            name=f"tick shuts down to a floor {kind}",
+            function="publish_backlog",
+            event=tick_at(NOON),
+            about=name,
+            situation=ABOVE_ITS_FLOOR,
+            only=("BatchGetItem",),
+        ),
+        Case(
+            name=f"shutdown alarm with a floor {kind}",
+            function="shutdown",
+            event=sample(f"shutdown-{kind}-direct"),
+            about=name,
+            situation=ABOVE_ITS_FLOOR,
+            only=("BatchGetItem",),
         ),
         Case(
             name=f"retune after stack {kind}",

@@ -114,6 +114,12 @@ class Scenarios:
         tick = {"scheduled_time": self._now.isoformat()}
         ticks, retune = "PublishBacklogFunction", "RetuneTargetFunction"
         yield Scenario(name="tick, proven empty", function=ticks, arrange=self._running_and_empty, event=tick)
+        yield Scenario(
+            name="tick, proven empty, deadline engine",
+            function=ticks,
+            arrange=self._empty_by_deadline,
+            event=tick,
+        )
         yield Scenario(name="hourly round", function=retune, arrange=self._measured, event=tick)
         for name in WORKLOADS:
             yield Scenario(
@@ -126,6 +132,12 @@ class Scenarios:
                 name=f"shutdown of {name}",
                 function="ShutdownFunction",
                 arrange=self._running_and_empty,
+                event=_alarm("shutdown", name),
+            )
+            yield Scenario(
+                name=f"shutdown of {name}, deadline engine",
+                function="ShutdownFunction",
+                arrange=self._empty_by_deadline,
                 event=_alarm("shutdown", name),
             )
             yield Scenario(
@@ -180,7 +192,12 @@ class Scenarios:
         [(self._table, table)] = stacks.of_type(plane, "AWS::DynamoDB::Table").items()
         settings = {key: value for key, value in table.items() if key != "TimeToLiveSpecification"}
         dynamodb.create_table(TableName=self._table, **settings)
-        for name in ("PublishBacklogFunction", "DeadlineTickFunction", "RetuneTargetFunction"):
+        for name in (
+            "PublishBacklogFunction",
+            "DeadlineTickFunction",
+            "RetuneTargetFunction",
+            "ShutdownFunction",
+        ):
             variables = plane.resources[name].properties["Environment"]["Variables"]
             own = {key: value for key, value in variables.items() if key.endswith(("QUEUE_URL", "TABLE"))}
             for url in own.values():
@@ -234,6 +251,11 @@ class Scenarios:
             self._ask_for(deployed, 1)
             self._empty(deployed)
             self._put(deployed, "BacklogPerInstance", 0, [timedelta(minutes=back) for back in range(1, 6)])
+
+    def _empty_by_deadline(self) -> None:
+        """The deadline engine, which remembers nothing, decides the sizes of the idle fleets."""
+        self._running_and_empty()
+        self._register(self._by_deadline)
 
     def _measured(self) -> None:
         """Messages take longer than the templates' targets assume, and the policies hold those again."""

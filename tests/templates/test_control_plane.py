@@ -82,12 +82,14 @@ def test_a_function_gets_the_variables_it_needs_and_no_others(
         "publish_backlog": {
             "SLUICE_SHARD_QUEUE_URL": url("ShardQueue"),
             "SLUICE_TICK_QUEUE_URL": url("TickQueue"),
+            "SLUICE_STATE_TABLE": "EngineStateTable",
         },
         "deadline_tick": {
             "SLUICE_TICK_QUEUE_URL": url("TickQueue"),
             "SLUICE_STATE_TABLE": "EngineStateTable",
         },
         "retune_target": {"SLUICE_STATE_TABLE": "EngineStateTable"},
+        "shutdown": {"SLUICE_STATE_TABLE": "EngineStateTable"},
     }
     assert (properties["Handler"], properties["Runtime"]) == ("app.handler", "python3.13")
     assert properties["Environment"]["Variables"] == {

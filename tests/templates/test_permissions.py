@@ -114,7 +114,7 @@ def test_the_minutes_tick_sends_the_ticks_below_a_minute_and_their_function_rece
     }
 
 
-def test_only_the_ticks_below_a_minute_and_the_hourly_learning_read_and_write_the_table_of_states(
+def test_the_deadline_engine_alone_writes_the_table_of_states_and_a_shutdown_reads_it(
     plane: ResolvedStack,
 ) -> None:
     found = {
@@ -124,10 +124,10 @@ def test_only_the_ticks_below_a_minute_and_the_hourly_learning_read_and_write_th
         if grant.action.startswith("dynamodb:")
     }
     table = arn("dynamodb", "table/EngineStateTable")
+    engine = ("DeadlineTickRole", "RetuneTargetRole")
     assert found == {
-        (role, f"dynamodb:{action}", table)
-        for role in ("DeadlineTickRole", "RetuneTargetRole")
-        for action in ("BatchGetItem", "UpdateItem")
+        *((role, "dynamodb:UpdateItem", table) for role in engine),
+        *((role, "dynamodb:BatchGetItem", table) for role in (*engine, "PublishBacklogRole", "ShutdownRole")),
     }
 
 

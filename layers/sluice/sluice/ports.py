@@ -352,7 +352,7 @@ class Ports:
     queued_ticks: MutableMapping[str, datetime] = field(default_factory=dict)
     """Slice of the registry -> the moment up to which its ticks are queued; lives as long as the process."""
     states: EngineStates | None = None
-    """None for a function that does not serve the deadline engine."""
+    """None for a function that needs no state of the deadline engine."""
     warm_pools: WarmPools | None = None
     """None in a simulation, whose fleet says what its pool holds."""
     launches: Launches | None = None

@@ -70,6 +70,7 @@ WORKLOADS = st.builds(
     st.integers(1, 9) | st.just("backlog"),
     st.sampled_from(Mode),
 )
+FLOORS = st.integers(0, 12) | st.just(UNREAD)
 PUBLISHED = st.one_of(
     st.just(zeros()),
     st.just(UNREAD),
@@ -81,11 +82,15 @@ def bootstrap(served: Workload, observed: Observation, target: float = 8) -> Dec
     return decide_bootstrap(served, observed, Trigger.ALARM, target_per_instance=target)
 
 
-def shutdown(served: Workload, observed: Observation, published: Published | None = None) -> Decision:
+def shutdown(
+    served: Workload,
+    observed: Observation,
+    published: Published | None = None,
+    floor: int | Unknown = 0,
+) -> Decision:
     published = zeros() if published is None else published
-    return decide_shutdown(
-        served, observed, published, Trigger.TICK, proof_end_minutes=tick_proof_end_minutes(MINUTE_NOW)
-    )
+    ends = tick_proof_end_minutes(MINUTE_NOW)
+    return decide_shutdown(served, observed, floor, published, Trigger.TICK, proof_end_minutes=ends)
 
 
 class TestBootstrap:
@@ -280,6 +285,32 @@ class TestShutdown:
         decision = shutdown(workload(), observation(desired=2), published)
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
 
+    def test_a_fleet_above_its_floor_is_set_to_the_floor(self) -> None:
+        decision = shutdown(workload(), observation(desired=4), floor=2)
+        assert (decision.desired, decision.reason) == (2, Reason.PROVEN_EMPTY)
+        assert (
+            decision.detail
+            == "0 for 5 min and now; 2 instances are held for messages that arrive within a boot"
+        )
+
+    def test_a_fleet_at_its_floor_is_held_whatever_is_proven(self) -> None:
+        for published in (zeros(), {}, UNREAD):
+            decision = shutdown(workload(), observation(desired=2), published, floor=2)
+            assert (decision.desired, decision.reason) == (None, Reason.FLOOR_HELD)
+            assert decision.detail == "2 instances are held for messages that arrive within a boot"
+
+    def test_a_floor_that_could_not_be_read_holds_the_shutdown(self) -> None:
+        decision = shutdown(workload(), observation(desired=2), floor=UNREAD)
+        assert (decision.desired, decision.reason, decision.detail) == (
+            None,
+            Reason.UNKNOWN_READING,
+            UNREAD.reason,
+        )
+
+    def test_a_floor_beyond_the_bounds_counts_up_to_the_maximum(self) -> None:
+        wide = capacity(9, bounds=None)
+        assert shutdown(workload(max_instances=5), observation(fleet=wide), floor=8).desired == 5
+
     def test_a_group_with_instance_weights_is_never_shut_down(self) -> None:
         weighted = observation(fleet=capacity(desired=2, unsupported_units=("DesiredCapacityType vcpu",)))
         decision = shutdown(workload(), weighted)
@@ -332,11 +363,11 @@ class TestShutdown:
         decision = shutdown(workload(mode=Mode.PAUSED), observation(desired=2))
         assert (decision.desired, decision.reason) == (None, Reason.PAUSED)
 
-    @given(WORKLOADS, OBSERVATIONS, PUBLISHED)
+    @given(WORKLOADS, OBSERVATIONS, PUBLISHED, FLOORS)
     def test_a_shutdown_never_acts_on_unknown_waiting_held_or_unproven(
-        self, served: Workload, observed: Observation, published: Published
+        self, served: Workload, observed: Observation, published: Published, floor: int | Unknown
     ) -> None:
-        decision = shutdown(served, observed, published)
+        decision = shutdown(served, observed, published, floor)
         if decision.desired is None:
             return
         assert served.mode is not Mode.PAUSED
@@ -345,7 +376,8 @@ class TestShutdown:
         assert not observed.capacity.scale_in_blocked_by
         assert isinstance(published, dict)
         assert all(published[minute] == 0 for minute in zeros())
-        assert decision.desired < observed.capacity.desired
+        assert not isinstance(floor, Unknown)
+        assert min(floor, served.bounds.max) <= decision.desired < observed.capacity.desired
         for bounds in filter(None, (served.bounds, observed.capacity.bounds)):
             assert bounds.min <= decision.desired <= bounds.max
 
@@ -355,14 +387,13 @@ class TestShutdown:
     ) -> None:
         assert shutdown(served, observed, published) == shutdown(served, observed, published)
 
-    @given(WORKLOADS, OBSERVATIONS)
-    def test_the_proof_is_read_whenever_it_could_lead_to_a_shutdown(
-        self, served: Workload, observed: Observation
+    @given(WORKLOADS, OBSERVATIONS, FLOORS)
+    def test_floor_and_proof_are_read_whenever_they_could_lead_to_a_shutdown(
+        self, served: Workload, observed: Observation, floor: int | Unknown
     ) -> None:
-        if shutdown(served, observed).desired is not None:
+        if shutdown(served, observed, floor=floor).desired is not None:
             assert reads_empty_above_min(served, observed)
-        if not reads_empty_above_min(served, observed):
-            assert shutdown(served, observed).desired is None
+            assert reads_empty_above_min(served, observed, floor)
 
     @pytest.mark.parametrize(
         ("observed", "worth_it"),
@@ -382,6 +413,10 @@ class TestShutdown:
         self, observed: Observation, worth_it: bool
     ) -> None:
         assert reads_empty_above_min(workload(), observed) is worth_it
+
+    @pytest.mark.parametrize(("floor", "worth_it"), [(1, True), (2, False), (3, False), (UNREAD, False)])
+    def test_a_fleet_at_its_floor_or_below_needs_no_proof(self, floor: int | Unknown, worth_it: bool) -> None:
+        assert reads_empty_above_min(workload(), observation(desired=2), floor) is worth_it
 
 
 @given(WORKLOADS, OBSERVATIONS, PUBLISHED)

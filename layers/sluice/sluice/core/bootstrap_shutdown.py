@@ -1,7 +1,8 @@
 """Bootstrap (0 -> 1 or more) and shutdown (-> 0 or min).
 
 Owns the two decisions that AWS's target tracking does not make. A bootstrap only raises the desired count. A
-shutdown needs the proof of emptiness; anything unknown, in flight or blocked prevents it.
+shutdown needs the proof of emptiness; anything unknown, in flight or blocked prevents it, and it ends no
+instance of a floor.
 """
 
 from __future__ import annotations
@@ -81,16 +82,17 @@ def decide_bootstrap(
 def decide_shutdown(
     workload: Workload,
     observation: Observation,
+    floor: int | Unknown,
     published: Mapping[datetime, float] | Unknown,
     trigger: Trigger,
     *,
     proof_end_minutes: Sequence[datetime],
 ) -> Decision:
-    """Set a fleet to its minimum once its queue is proven empty.
+    """Set a fleet to its minimum, or to its floor, once its queue is proven empty.
 
-    `published` is BacklogPerInstance by scheduled minute; with the live reading in `observation` it is the
-    whole proof. `proof_end_minutes` are the minutes with which the proof may end, newest first
-    (`core/emptiness.py`).
+    `floor` is how many instances the deadline engine holds. `published` is BacklogPerInstance by scheduled
+    minute; with the live reading in `observation` it is the whole proof. `proof_end_minutes` are the minutes
+    with which the proof may end, newest first (`core/emptiness.py`).
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
@@ -108,35 +110,58 @@ def decide_shutdown(
         return hold(Reason.AT_MINIMUM)
     if backlog.total > 0:
         return hold(Reason.NOT_EMPTY)
-    if blocked := blocked_by(workload, capacity.scale_in_blocked_by):
-        return hold(*_held_scale_in(blocked, capacity, proof_end_minutes[0]))
-    if isinstance(published, Unknown):
-        return hold(Reason.UNKNOWN_READING, published.reason)
-    if detail := why_not_proven_empty(published, proof_end_minutes, workload.idle_minutes):
-        return hold(Reason.NOT_PROVEN, detail)
+    if isinstance(floor, Unknown):
+        return hold(Reason.UNKNOWN_READING, floor.reason)
+    lowest, _ = clamp(floor, bounds)
+    if capacity.desired <= lowest:
+        return hold(Reason.FLOOR_HELD, _held(lowest))
+    if held := _blocked_or_unproven(workload, capacity, published, proof_end_minutes):
+        return hold(*held)
+    detail = f"0 for {workload.idle_minutes} min and now"
     return Decision(
         workload=workload.name,
         kind=Kind.SHUTDOWN,
         trigger=trigger,
         reason=Reason.PROVEN_EMPTY,
         observation=observation,
-        desired=bounds.min,
+        desired=lowest,
         limits=differences,
-        detail=f"0 for {workload.idle_minutes} min and now",
+        detail=f"{detail}; {_held(lowest)}" if lowest > bounds.min else detail,
     )
 
 
-def reads_empty_above_min(workload: Workload, observation: Observation) -> bool:
-    """Whether the proof is worth a call: the live readings alone would allow a shutdown."""
+def reads_empty_above_min(workload: Workload, observation: Observation, floor: int | Unknown = 0) -> bool:
+    """Whether the floor, or with it the proof, is worth a call: what is read would allow a shutdown."""
     if (
-        isinstance(observation.backlog, Unknown)
+        isinstance(floor, Unknown)
+        or isinstance(observation.backlog, Unknown)
         or isinstance(observation.capacity, Unknown)
         or observation.capacity.unsupported_units
     ):
         return False
     bounds, _ = effective_bounds(workload, observation.capacity)
     # Disjoint bounds pass, so that the decision reports them.
-    return observation.backlog.total == 0 and (bounds is None or observation.capacity.desired > bounds.min)
+    return observation.backlog.total == 0 and (
+        bounds is None or observation.capacity.desired > clamp(floor, bounds)[0]
+    )
+
+
+def _blocked_or_unproven(
+    workload: Workload,
+    capacity: Capacity,
+    published: Mapping[datetime, float] | Unknown,
+    proof_end_minutes: Sequence[datetime],
+) -> tuple[Reason, str] | None:
+    if blocked := blocked_by(workload, capacity.scale_in_blocked_by):
+        return _held_scale_in(blocked, capacity, proof_end_minutes[0])
+    if isinstance(published, Unknown):
+        return Reason.UNKNOWN_READING, published.reason
+    gap = why_not_proven_empty(published, proof_end_minutes, workload.idle_minutes)
+    return (Reason.NOT_PROVEN, gap) if gap else None
+
+
+def _held(instances: int) -> str:
+    return f"{instances} instances are held for messages that arrive within a boot"
 
 
 def _planned(deadline: Deadline, backlog: Backlog, messages_per_instance: float) -> str:

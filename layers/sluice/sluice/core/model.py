@@ -402,6 +402,7 @@ class Reason(StrEnum):
     NOT_EMPTY = "the queue still holds messages"
     NOT_PROVEN = "emptiness is not proven for every idle minute"
     AT_MINIMUM = "the fleet is at its minimum"
+    FLOOR_HELD = "the deadline engine holds a floor"
     HELD = "scaling in this direction is held"
     DEPLOYMENT_STUCK = "a deployment over an hour old holds the shutdown"
     UNKNOWN_READING = "a reading is missing, and unknown is not zero"

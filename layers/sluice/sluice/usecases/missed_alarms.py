@@ -17,6 +17,7 @@ from sluice.core.model import Mode, Reason, Trigger, Unknown, Workload
 from sluice.core.rotation import rotated
 from sluice.core.target import initial_target
 from sluice.ports import Counter, Outcome, first_half
+from sluice.usecases.held_floors import held_floors
 from sluice.usecases.isolation import each_isolated, isolated
 from sluice.usecases.observe import report_unknown
 from sluice.usecases.published_backlog import published_backlog
@@ -110,7 +111,7 @@ def _missed_bootstraps(served: Workloads, tick: TickContext) -> list[str]:
 def _missed_shutdowns(
     served: Workloads, proof_end_minutes: Sequence[datetime], tick: TickContext
 ) -> list[str]:
-    """Workloads that may be shut down; the proof is read only if the live reads alone would allow a shutdown.
+    """Workloads that may be shut down; floor and proof are read only if what was read would allow a shutdown.
 
     In mode observe the tick's own observation decides, without a further read: nothing is acted on.
     """
@@ -125,14 +126,22 @@ def _missed_shutdowns(
         for name in idle:
             tick.report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
         return []
-    # A CloudWatch that hangs may use up half of the time; the other half is left for acting.
-    published = published_backlog(tick.ports, idle, proof_end_minutes, first_half(tick.remaining_s))
+    # A DynamoDB or a CloudWatch that hangs may use up half of the time; the other half is left for acting.
+    time_s = first_half(tick.remaining_s)
+    floors = held_floors(tick.ports, idle, first_half(time_s))
+    above = {
+        name: workload
+        for name, workload in idle.items()
+        if reads_empty_above_min(workload, tick.observed[name], floors[name])
+    }
+    published = published_backlog(tick.ports, above, proof_end_minutes, time_s)
     missed = []
 
     def decide(workload: Workload) -> None:
-        observation, proof = tick.observed[workload.name], published[workload.name]
+        observation, floor = tick.observed[workload.name], floors[workload.name]
+        proof = published.get(workload.name, {})
         decision = decide_shutdown(
-            workload, observation, proof, Trigger.TICK, proof_end_minutes=proof_end_minutes
+            workload, observation, floor, proof, Trigger.TICK, proof_end_minutes=proof_end_minutes
         )
         if decision.desired is not None and workload.mode is Mode.OBSERVE:
             tick.report.decided(decision, Outcome.OBSERVED)
@@ -141,8 +150,8 @@ def _missed_shutdowns(
         else:
             tick.report.decided(decision, Outcome.HELD)
             report_stuck_deployment(decision, tick.report)
-            if isinstance(proof, Unknown):
-                report_unknown(workload.name, [proof], tick.report)
+            if unknown := [one for one in (floor, proof) if isinstance(one, Unknown)]:
+                report_unknown(workload.name, unknown, tick.report)
 
     each_isolated(idle, Counter.ACTION_FAILED, tick.report, decide)
     return missed

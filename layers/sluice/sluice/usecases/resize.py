@@ -13,7 +13,8 @@ from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, re
 from sluice.core.model import Decision, Mode, Observation, Reason, Trigger, Unknown, Workload
 from sluice.core.target import initial_target
 from sluice.errors import TransientError
-from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, Series
+from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, Series, first_half
+from sluice.usecases.held_floors import held_floors
 from sluice.usecases.isolation import report_if_refused
 from sluice.usecases.observe import observe
 from sluice.usecases.published_backlog import published_backlog
@@ -36,17 +37,22 @@ def shutdown(
     report: Report,
     remaining_s: RemainingS,
 ) -> None:
-    """Set the fleet to its minimum if the queue is proven empty; start it again if work arrived meanwhile.
+    """Set the fleet to its minimum or floor if the queue is proven empty; start it if work arrived meanwhile.
 
     `proof_end_minutes` are the minutes with which the proof may end, newest first.
     """
     observation = observe(ports, [workload], remaining_s)[workload.name]
+    own = {workload.name: workload}
+    floor: int | Unknown = 0
     published: Series | Unknown = {}
     if reads_empty_above_min(workload, observation):
-        series = published_backlog(ports, {workload.name: workload}, proof_end_minutes, remaining_s)
-        published = series[workload.name]
-    decision = decide_shutdown(workload, observation, published, trigger, proof_end_minutes=proof_end_minutes)
-    outcome = act(decision, workload, ports, report, published)
+        floor = held_floors(ports, own, first_half(remaining_s))[workload.name]
+    if reads_empty_above_min(workload, observation, floor):
+        published = published_backlog(ports, own, proof_end_minutes, remaining_s)[workload.name]
+    decision = decide_shutdown(
+        workload, observation, floor, published, trigger, proof_end_minutes=proof_end_minutes
+    )
+    outcome = act(decision, workload, ports, report, floor, published)
     # A message may have arrived between the proof and the act. The bootstrap that its alarm started then
     # found the desired count still above 0 and held, and the alarm does not fire again. If this
     # second reading fails, Lambda's retry finds the fleet at its minimum, so it has to observe again too.
@@ -66,7 +72,7 @@ def _bootstrap_if_work_waits(
 
 
 def act(
-    decision: Decision, workload: Workload, ports: Ports, report: Report, *proof: Series | Unknown
+    decision: Decision, workload: Workload, ports: Ports, report: Report, *proof: int | Series | Unknown
 ) -> Outcome:
     """Set the desired count if the decision and the mode allow it, and log the outcome.
 

@@ -483,11 +483,25 @@ def test_where_the_promise_is_shorter_than_a_boot_a_floor_is_held() -> None:
     assert without.desired == 5, "a longer promise needs none"
 
 
-def test_an_empty_queue_raises_no_fleet_to_a_floor() -> None:
-    """The minute's tick shuts a fleet with an empty queue down; the floor would raise it again at once."""
+def test_an_empty_queue_raises_its_fleet_to_the_floor_too() -> None:
     served, state = deadline_workload(settings=deadline(promise_s=60)), learned_floor(86_400)
-    assert scale(observe(of=fleet(6)), state, served=served).decision.desired is None
-    assert scale(observe(in_flight=1, of=fleet(6)), state, served=served).decision.desired == 8
+    raised = scale(observe(of=fleet(6)), state, served=served).decision
+    assert (raised.desired, raised.reason) == (8, Reason.FLOOR)
+
+
+def test_the_floor_is_remembered_in_instances_for_the_shutdown() -> None:
+    state, promise = learned_floor(86_400), deadline(promise_s=60)
+
+    def remembered(**changes: Any) -> int:
+        served = deadline_workload(**({"settings": promise} | changes))
+        after = scale(observe(in_flight=5, of=fleet(9)), state, served=served).state
+        assert after is not None
+        return after.floor
+
+    assert remembered() == 8
+    assert remembered(target=slots(4)) == 2
+    assert remembered(max_instances=7) == 7
+    assert remembered(settings=deadline()) == 0, "a longer promise needs none"
 
 
 def test_a_floor_follows_the_concurrency_and_the_bounds() -> None:

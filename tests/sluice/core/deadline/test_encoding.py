@@ -96,6 +96,7 @@ def states(draw: st.DrawFn) -> EngineState:
         read_s=read_s,
         backlog=backlog(draw(COUNT), draw(COUNT), draw(COUNT)),
         desired=draw(COUNT),
+        floor=draw(COUNT),
         running=draw(COUNT),
         warm=draw(COUNT),
         deficit=-draw(TENTHS),

@@ -106,8 +106,9 @@ def decide_scale(
         boots=boot_times(after.boots, deadline.boot_s),
     )
     wanted = _wanted(plan)
-    if (since_s := _surplus_since_s(plan, wanted)) != after.surplus_since_s:
-        after = replace(after, surplus_since_s=since_s)
+    since_s, held = _surplus_since_s(plan, wanted), plan.floor_instances
+    if (since_s, held) != (after.surplus_since_s, after.floor):
+        after = replace(after, surplus_since_s=since_s, floor=held)
     after, warning = _with_warning(plan, after)
     desired, reason, detail, limits = _allowed(plan, wanted)
     decision = _decision(workload, observation, reason, detail, desired, differences + limits)
@@ -231,6 +232,13 @@ class _Plan:
         )
 
     @cached_property
+    def floor_instances(self) -> int:
+        """Instances to hold, at most as many as may run; 0 without a floor."""
+        if self.floor is None:
+            return 0
+        return min(math.ceil(self.floor.held / self.concurrency), self.max_instances)
+
+    @cached_property
     def out_of_reach(self) -> str | None:
         """Why the promise cannot be kept from zero instances; None if it can, or a floor keeps it."""
         if self.floor is None or (0 < self.floor.needed == self.floor.held):
@@ -246,15 +254,10 @@ Wanted = tuple[int | None, Reason, str]
 
 
 def _wanted(plan: _Plan) -> Wanted:
-    """What the waiting messages want, and at least the floor.
-
-    An empty queue raises nothing: the shutdown, which knows no floor, would end it again every minute.
-    """
+    """What the waiting messages want, and at least the floor."""
     instances, reason, detail = _for_messages(plan)
-    if plan.floor is None or not plan.backlog.total:
-        return instances, reason, detail
-    held = min(math.ceil(plan.floor.held / plan.concurrency), plan.max_instances)
-    if held <= max(instances or 0, plan.capacity.desired):
+    held = plan.floor_instances
+    if plan.floor is None or held <= max(instances or 0, plan.capacity.desired):
         return instances, reason, detail
     return held, Reason.FLOOR, f"{detail}; {plan.floor.held:.3g} messages at a time may arrive within a boot"
 

@@ -75,6 +75,8 @@ def encoded(state: EngineState) -> bytes:
         "warm_boots": samples(state.boots, warm=True),
     }
     fields |= {name: value for name, value in warm.items() if value}
+    if state.floor:
+        fields["floor"] = state.floor
     if state.safety.seconds:
         fields["safety"] = _safety_numbers(state.safety, read_s)
     if state.groups is not None:
@@ -165,6 +167,7 @@ def _state(fields: dict[str, Any]) -> EngineState:
         read_s=read_s,
         backlog=Backlog(visible=visible, in_flight=in_flight, delayed=delayed),
         desired=_count(fields["desired"]),
+        floor=_count(fields.get("floor", 0)),
         running=_count(fields["running"]),
         warm=_count(fields.get("warm", 0)),
         deficit=-_number(fields["deficit"]) / TENTHS,

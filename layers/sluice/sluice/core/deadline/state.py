@@ -83,6 +83,8 @@ class EngineState:
     backlog: Backlog
     desired: int
     """The desired count that this tick asked for."""
+    floor: int = 0
+    """Instances that it holds for messages that arrive within a boot."""
     running: int = 0
     """Instances that ran at the reading."""
     warm: int = 0
