@@ -1,22 +1,17 @@
-"""The deadline engine as it is deployed: its own use case at every tick, and the hourly retune.
+"""The deadline engine as it is deployed: its use case at every tick, beside the rest of the control plane.
 
-Left out: the stack's bootstrap and shutdown alarms, which act only where the ticks have failed.
+Left out: the policy that scales out while Sluice is silent, which a simulated one never is.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sluice.core.model import Trigger
-from sluice.events import RetuneRequest
 from sluice.usecases.deadline_ticks import scale_by_deadline
-from sluice.usecases.retune import retune_targets
-from sluice_sim.aws_rules.scheduler import Schedule, Scheduler
-from sluice_sim.policies.sluice import FUNCTION_S, HOUR_S, RETUNE, RETUNE_S
-from sluice_sim.simulator.cloudwatch import SimulatedAws
+from sluice.usecases.serve_workloads import serve_workloads
 from sluice_sim.simulator.context import ScalingContext, every
+from sluice_sim.simulator.control_plane import FUNCTION_S, ControlPlane
 from sluice_sim.simulator.fleet import ScaleIn
-from sluice_sim.simulator.ports import RunReport, simulated_ports
 from sluice_sim.template.deployment import parameter_text
 
 
@@ -37,17 +32,15 @@ class Policy:
             BootSeconds=parameter_text(max(1.0, round(context.boot_s))),
             TickSeconds=parameter_text(self.tick_s),
         )
-        self._context = context
-        self._ports = simulated_ports(SimulatedAws(context))
-        self.report = RunReport(context)
+        self._workloads = (context.deployed.workload,)
+        self._plane = ControlPlane(context, self._minute)
+        self._context, self.report = context, self._plane.report
         every(context, self.tick_s, self._tick)
-        Scheduler(context.clock, seed=context.seed).start(RETUNE, Schedule(period_s=HOUR_S), self._retune)
 
-    def _retune(self, scheduled: datetime) -> None:  # noqa: ARG002 - a retune reads the current values
-        request = RetuneRequest(trigger=Trigger.SCHEDULE)
-        retune_targets(request, self._ports, self.report, lambda: RETUNE_S)
+    def _minute(self, scheduled: datetime) -> None:
+        # Not `publish_backlog`, which would also queue the ticks below a minute: they are on the clock.
+        serve_workloads(scheduled, self._workloads, self._plane.ports, self.report, lambda: FUNCTION_S)
 
     def _tick(self) -> None:
         moment = datetime.fromtimestamp(self._context.clock.now, UTC)
-        workloads = (self._context.deployed.workload,)
-        scale_by_deadline(moment, workloads, self._ports, self.report, lambda: FUNCTION_S)
+        scale_by_deadline(moment, self._workloads, self._plane.ports, self.report, lambda: FUNCTION_S)

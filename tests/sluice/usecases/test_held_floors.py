@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import Safety
 from sluice.core.model import Decision, Kind, Mode, Reason, Workload
 from sluice.errors import TransientError
-from sluice.ports import Counter, Outcome, StoredState
+from sluice.ports import NO_TICK_S, Counter, Outcome, StoredState
 from sluice.usecases.alarms import on_shutdown_alarm
 from sluice.usecases.deadline_ticks import scale_by_deadline
 from sluice.usecases.held_floors import HELD_FOR
@@ -86,8 +87,14 @@ def test_a_floor_ends_ten_minutes_after_the_last_tick_of_its_engine(
 
 
 @pytest.mark.parametrize("shutdown", [on_alarm, on_tick])
-def test_an_engine_that_remembers_nothing_holds_no_floor(account: FakeAccount, shutdown: Any) -> None:
+@pytest.mark.parametrize("learned", [None, Learned(at_s=0, margin_s=20)])
+def test_an_engine_that_remembers_nothing_holds_no_floor(
+    account: FakeAccount, shutdown: Any, learned: Learned | None
+) -> None:
+    """What the hourly round has learned is no tick's memory."""
     served = idle(account)
+    if learned:
+        account.states.learn(served.name, learned)
     shutdown(account)
     assert account.desired(served) == 0
 
@@ -113,17 +120,13 @@ def test_a_tick_that_cannot_read_a_floor_holds_the_shutdown_and_counts_it(accoun
     assert account.report.failures == [failure]
 
 
-@pytest.mark.parametrize(("ago_s", "left"), [(10, 5), (HELD_FOR.total_seconds() + 1, 0)])
-def test_a_damaged_state_holds_the_shutdown_until_the_next_tick_or_until_it_is_old(
-    account: FakeAccount, ago_s: float, left: int
-) -> None:
+def test_a_damaged_state_holds_the_shutdown_because_its_age_is_not_known(account: FakeAccount) -> None:
     served = idle(account)
-    tick_s = account.clock().timestamp() - ago_s
-    account.states.stored[served.name] = StoredState(tick_s=tick_s, state=None, problem="damaged (cut off)")
+    damaged = StoredState(tick_s=NO_TICK_S, state=None, problem="damaged (cut off)")
+    account.states.stored[served.name] = damaged
     on_tick(account)
-    assert account.desired(served) == left
-    if left:
-        assert "damaged (cut off)" in shutdowns(account)[-1].detail
+    assert account.desired(served) == 5
+    assert "damaged (cut off)" in shutdowns(account)[-1].detail
 
 
 def test_without_a_table_of_states_no_fleet_of_the_engine_is_shut_down(account: FakeAccount) -> None:

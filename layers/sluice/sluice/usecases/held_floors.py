@@ -32,8 +32,8 @@ def _floor(stored: StoredState | Unknown | None, now_s: float) -> int | Unknown:
     """A floor exists in the engine's memory alone: where none is remembered, none is held."""
     if isinstance(stored, Unknown):
         return stored
-    if stored is None or abs(now_s - stored.tick_s) > HELD_FOR.total_seconds():
-        return 0
-    if stored.state is None:
+    if stored is not None and stored.problem:
         return Unknown(reason=f"the engine's state is {stored.problem}; its next tick replaces it")
+    if stored is None or stored.state is None or abs(now_s - stored.tick_s) > HELD_FOR.total_seconds():
+        return 0
     return stored.state.floor
