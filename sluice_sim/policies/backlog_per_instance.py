@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from sluice_sim.policies import sluice
 from sluice_sim.simulator.context import ScalingContext
-from sluice_sim.simulator.control_plane import MINUTE_S
 from sluice_sim.simulator.fleet import ScaleIn
 
 
@@ -17,7 +16,7 @@ class Policy:
 
     name = "backlog-per-instance"
     scale_in: ScaleIn | None = None
-    tick_s: float = MINUTE_S
+    tick_s: float = sluice.MINUTE_S
     """Whole minutes: EventBridge Scheduler has no finer resolution."""
 
     def attach(self, context: ScalingContext) -> None:

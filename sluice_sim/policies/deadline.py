@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from sluice.usecases.deadline_ticks import scale_by_deadline
 from sluice.usecases.serve_workloads import serve_workloads
+from sluice_sim.policies.sluice import FUNCTION_S, ControlPlane
 from sluice_sim.simulator.context import ScalingContext, every
-from sluice_sim.simulator.control_plane import FUNCTION_S, ControlPlane
 from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.template.deployment import parameter_text
 

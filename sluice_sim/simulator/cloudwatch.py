@@ -36,6 +36,7 @@ from sluice_sim.simulator.context import (
 )
 from sluice_sim.simulator.fleet import Snapshot
 from sluice_sim.simulator.metrics import MetricId, metric_id
+from sluice_sim.template.deployment import BOOTSTRAP, SHUTDOWN
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 SENT = "NumberOfMessagesSent"
@@ -69,10 +70,12 @@ class SimulatedAws:
     # ---- Resources of the stack
 
     def create_alarms(self) -> None:
-        """Create the alarms of the workload's stack."""
+        """Create the alarms of the workload's stack that start a function: the others only notify."""
         for logical_id, resource in self.context.deployed.stack.resources.items():
             if resource.type == "AWS::CloudWatch::Alarm":
-                self.monitoring.add_alarm(Alarm.from_properties(logical_id, resource.properties))
+                alarm = Alarm.from_properties(logical_id, resource.properties)
+                if {BOOTSTRAP, SHUTDOWN} & set(alarm.alarm_actions):
+                    self.monitoring.add_alarm(alarm)
 
     def create_policy(self) -> None:
         """Create the target-tracking policy of the workload's stack."""

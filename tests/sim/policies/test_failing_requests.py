@@ -19,7 +19,7 @@ import pytest
 from sluice.core.model import Backlog, Capacity, Fleet, Unknown
 from sluice.errors import SluiceError, TransientError
 from sluice.ports import Ports, StoredState
-from sluice_sim.policies import deadline
+from sluice_sim.policies import deadline, sluice
 from sluice_sim.simulator.cloudwatch import SimulatedAws
 from sluice_sim.simulator.ports import simulated_ports
 from sluice_sim.simulator.run import Load, Run
@@ -103,6 +103,9 @@ class _Port:
             else self._port.write(writes, *more)
         )
 
+    def publish(self, points: Mapping[str, Any]) -> Mapping[str, str]:
+        return dict.fromkeys(points, FAILED) if self._of.fails() else self._port.publish(points)
+
     def set_desired(self, fleet: Fleet, instances: int) -> None:
         self._of.check(instances)
         self._or_raise(self._port.set_desired, fleet, instances)
@@ -122,16 +125,14 @@ class _Port:
         return call(*asked, **how)
 
 
-class Engine(deadline.Policy):
-    """The deployed engine; an invocation that fails changes nothing for the next."""
+def failing_alone(invoke: Callable[..., None]) -> Callable[..., None]:
+    """An invocation that fails changes nothing for the next."""
 
-    def _retune(self, *scheduled: Any) -> None:
+    def invoked(*event: Any) -> None:
         with suppress(SluiceError):
-            super()._retune(*scheduled)
+            invoke(*event)
 
-    def _tick(self) -> None:
-        with suppress(SluiceError):
-            super()._tick()
+    return invoked
 
 
 @cache
@@ -142,8 +143,14 @@ def day(share: float) -> tuple[Run, Unreliable]:
     what = Load(arrival_s=arrival_s, service_s=np.full(arrival_s.size, SERVICE_S), horizon_s=trace.horizon_s)
     requests = Unreliable(share)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deadline, "simulated_ports", requests.over)
-        return run_policy(Engine(), what, deployed(maximum=2000)), requests
+        patch.setattr(sluice, "simulated_ports", requests.over)
+        for of, function in (
+            (deadline.Policy, "_tick"),
+            (deadline.Policy, "_minute"),
+            (sluice.ControlPlane, "_retune"),
+        ):
+            patch.setattr(of, function, failing_alone(getattr(of, function)))
+        return run_policy(deadline.Policy(), what, deployed(maximum=2000)), requests
 
 
 def test_95_percent_start_in_time_on_a_day_on_which_three_in_ten_requests_fail() -> None:

@@ -69,6 +69,8 @@ def publish_metrics(tick: TickContext) -> Mapping[str, str]:
 
 def _demands(tracking: Workloads, tick: TickContext) -> Mapping[str, Demand | Unknown]:
     """What keeps arriving at each; Unknown for all of them if a defect breaks the whole step."""
+    if not tracking:
+        return {}
     found = read_isolated(partial(demands, tracking, tick))
     if not isinstance(found, Unknown):
         return found
