@@ -39,6 +39,10 @@ class Snapshot:
     proof: list[float | None] | Unknown | None = None
     """CloudWatch's value for each idle minute, or None if it has none."""
     policy: Policy | None = None
+    remembered: StoredState | Unknown | None = None
+    """The deadline engine's item, None if there is none."""
+    remembered_at: datetime | None = None
+    """When that was read; None if it was not."""
     after_shutdown: bool = False
 
     @property
@@ -113,7 +117,7 @@ def scale_violations(
         yield f"lowered {name} to {instances} although nothing is remembered"
     if lowers and not instances and (backlog.total or before is None or before.backlog.total):
         yield f"lowered {name} to 0 over {backlog}, and {before} before"
-    floor = bool(backlog.in_flight) and _is_shorter_than_a_boot(document, stored)
+    floor = _is_shorter_than_a_boot(document, stored)
     if not lowers and not waiting and not floor and instances > bounds.min:
         yield f"raised {name} to {instances} although none waits: {backlog}"
 
@@ -163,14 +167,31 @@ def _shutdown_violations(
     instances: int, snapshot: Snapshot, backlog: Backlog, capacity: Capacity
 ) -> Iterator[str]:
     name, bounds = snapshot.document.name, common(snapshot.document, capacity)
-    if bounds is None or instances != bounds.min:
-        yield f"set {name} to {instances}, not to the minimum of {bounds}"
+    read_at = snapshot.remembered_at or snapshot.read_at
+    floor = floor_of(snapshot.document, snapshot.remembered, read_at)
+    if snapshot.document.deadline and snapshot.remembered_at is None:
+        yield f"shut {name} down without reading its floor"
+    elif floor is None:
+        yield f"shut {name} down although its floor is unknown: {snapshot.remembered}"
+    elif bounds is None or instances != min(max(bounds.min, floor), bounds.max):
+        yield f"set {name} to {instances}, not to the minimum of {bounds} or its floor of {floor}"
     if backlog.visible or backlog.in_flight or backlog.delayed:
         yield f"shut {name} down over {backlog}"
     if capacity.scale_in_blocked_by:
         yield f"shut {name} down although {capacity.scale_in_blocked_by}"
     if snapshot.proof != [0.0] * snapshot.document.idle_minutes:
         yield f"shut {name} down on the proof {snapshot.proof}"
+
+
+def floor_of(document: Workload, remembered: StoredState | Unknown | None, now: datetime) -> int | None:
+    """The instances that the deadline engine holds, by its item; None if the item does not say."""
+    if document.deadline is None or remembered is None:
+        return 0
+    if isinstance(remembered, Unknown) or remembered.problem:
+        return None
+    if remembered.state is None or abs(now.timestamp() - remembered.tick_s) > 600:
+        return 0
+    return remembered.state.floor
 
 
 def retune_violations(event: Event, snapshot: Snapshot, policy: Policy, target: float) -> Iterator[str]:

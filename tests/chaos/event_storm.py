@@ -21,6 +21,7 @@ from sluice.usecases.alarms import (
 from sluice.usecases.deadline_ticks import serve_deadline_ticks
 from sluice.usecases.retune import retune_targets
 from sluice.usecases.tick import publish_backlog
+from tests.chaos.actions import floor_of
 from tests.chaos.audit import amount, audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
 from tests.chaos.fallback import Fallback
@@ -269,8 +270,11 @@ class EventStorm:
         for _ in range(idle_minutes + 2 + self.delays.unreadable_in_a_row):
             self.minute()
         for served in self.workloads:
-            capacity = self.cloud.capacity(served)
-            assert capacity.desired == served.bounds.min, f"{served.name} is still at {capacity}"
+            capacity, stored = self.cloud.capacity(served), self.cloud.account.states.stored.get(served.name)
+            floor = floor_of(served, stored, self.cloud.account.clock())
+            assert floor is not None
+            lowest = max(served.bounds.min, floor)
+            assert capacity.desired == lowest, f"{served.name} is still at {capacity}, its floor is {floor}"
         failures = [logged for logged in self.timeline[recorded_before:] if isinstance(logged[2], Counter)]
         assert not failures, f"failures although every fault is repaired: {failures}"
         self.reached["interleavings"] += 1

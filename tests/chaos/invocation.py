@@ -326,6 +326,8 @@ class _States:
         self.of.remembered |= found
         for name, reading in found.items():
             self.of.unknown(name, reading)
+            if snapshot := self.of.snapshots.get(name):
+                snapshot.remembered, snapshot.remembered_at = reading, self.of.account.clock()
         return found
 
     def write(

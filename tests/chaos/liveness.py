@@ -1,8 +1,8 @@
 """What must happen in time, checked against the true state of AWS: the liveness rules.
 
 After a healthy tick no fleet stays at zero while messages wait, and a fleet with an empty queue is set to its
-minimum, which its shutdown alarm does as well. An invocation is not checked if the workload was unhealthy
-meanwhile, or if anything changed that the rule depends on.
+minimum or its floor, which its shutdown alarm does as well. An invocation is not checked if the workload was
+unhealthy meanwhile, or if anything changed that the rule depends on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sluice.core.model import Bounds, Mode, Workload
 from sluice.ports import Series, SeriesQuery
+from tests.chaos.actions import floor_of
 from tests.chaos.cloud import Cloud, Event, common, metric_key
 from tests.chaos.invocation import Invocation
 
@@ -81,7 +82,14 @@ class Liveness:
         own = metric_key(self.cloud.account.backlog_metric(served))
         if self.cloud.account.metrics.refusing or own in self.cloud.unreadable:
             return None
-        return bounds, self.cloud.document(served)
+        states, name = self.cloud.account.states, served.name
+        if name in states.failing:
+            return None
+        document = self.cloud.document(served)
+        floor = floor_of(document, states.stored.get(name), self.cloud.account.clock())
+        if floor is None or capacity.desired <= floor:
+            return None
+        return bounds, document, floor
 
     def _allowed_bounds(self, served: Workload) -> Bounds | None:
         """The common bounds, or None if anything prevents Sluice from acting on the workload."""

@@ -66,6 +66,7 @@ from sluice.ports import (
     StateWrite,
     StoredState,
 )
+from sluice.usecases.held_floors import held_floors
 from sluice.usecases.observe import (
     observe,
     registered,
@@ -113,7 +114,9 @@ def blind_shutdown(**facts: object) -> list[tuple[object, str, object]]:
             ("decide_shutdown", blind_to(decide_shutdown, **facts)),
             (
                 "reads_empty_above_min",
-                lambda workload, observed: reads_empty_above_min(workload, _put(observed, facts)),
+                lambda workload, observed, *floor: reads_empty_above_min(
+                    workload, _put(observed, facts), *floor
+                ),
             ),
         )
     ]
@@ -163,6 +166,7 @@ def counted_back_from_the_clock(tick: TickContext) -> None:
 def unread_proof_is_zero(
     workload: Workload,
     observed: Observation,
+    floor: int | Unknown,
     published: Series | Unknown,
     trigger: Trigger,
     *,
@@ -170,7 +174,12 @@ def unread_proof_is_zero(
 ) -> Decision:
     if isinstance(published, Unknown):
         published = dict.fromkeys(minutes_to_prove(proof_end_minutes[0], workload.idle_minutes), 0.0)
-    return decide_shutdown(workload, observed, published, trigger, proof_end_minutes=proof_end_minutes)
+    return decide_shutdown(workload, observed, floor, published, trigger, proof_end_minutes=proof_end_minutes)
+
+
+def unread_floors_are_none(*args: Any) -> dict[str, int]:
+    floors = held_floors(*args)
+    return {name: 0 if isinstance(floor, Unknown) else floor for name, floor in floors.items()}
 
 
 def does_nothing(name: str, *rest: Any) -> None:
@@ -362,6 +371,14 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     ],
     "a proof that cannot be read proves emptiness": [
         (sluice.usecases.resize, "decide_shutdown", unread_proof_is_zero)
+    ],
+    "a floor that cannot be read is none": [
+        (module, "held_floors", unread_floors_are_none)
+        for module in (sluice.usecases.missed_alarms, sluice.usecases.resize)
+    ],
+    "a shutdown knows no floor": [
+        (module, "held_floors", lambda _, workloads, __: dict.fromkeys(workloads, 0))
+        for module in (sluice.usecases.missed_alarms, sluice.usecases.resize)
     ],
     "one idle minute is enough": [
         (sluice.usecases.alarms, "shutdown", proven_by_the_cached_minutes),
