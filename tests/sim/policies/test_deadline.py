@@ -295,6 +295,15 @@ class TestLimits:
         assert moves(run)[0] == (70.0, "Sluice", 0, 1)
         assert moves(run)[-1][3] == 0
 
+    def test_without_its_ticks_the_rest_of_the_control_plane_starts_the_fleet_and_shuts_it_down(self) -> None:
+        class Silent(deadline.Policy):
+            def _tick(self) -> None:
+                """No tick below a minute is served."""
+
+        run = run_policy(Silent(), load([65.0]))
+        assert [after for _, _, _, after in moves(run)] == [1, 0]
+        assert [one.text.split()[0] for one in run.log] == ["bootstrap", "shutdown"]
+
     def test_each_decision_names_its_observation(self) -> None:
         log = [one.text for one in run_policy("deadline", load(dump(600, at_s=61.0))).log]
         assert log[0] == (
