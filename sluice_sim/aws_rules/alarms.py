@@ -9,6 +9,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from sluice_sim.aws_rules.alarm_properties import (
@@ -150,7 +151,7 @@ class Alarm:
         """The state that follows from `points` (the evaluation range, newest last); see `next_state`."""
         crosses, threshold = _OPERATORS[self.comparison][0], self.threshold
         return next_state(
-            [None if point is None else crosses(point, threshold) for point in points],
+            tuple([None if point is None else crosses(point, threshold) for point in points]),
             previous,
             evaluation_periods=self.evaluation_periods,
             datapoints_to_alarm=self.datapoints_to_alarm,
@@ -172,8 +173,9 @@ class Alarm:
         return f"Threshold Crossed: {counts} {real} {verb} {bound} ({needed}{filled})."
 
 
+@lru_cache(maxsize=1024)
 def next_state(
-    breaching: Sequence[bool | None],
+    breaching: tuple[bool | None, ...],
     previous: State,
     *,
     evaluation_periods: int,
@@ -200,5 +202,5 @@ def next_state(
         return previous
     if not real:
         return State.INSUFFICIENT_DATA
-    oldest_age = len(breaching) - list(breaching).index(True)  # 1 is the newest period
+    oldest_age = len(breaching) - breaching.index(True)  # 1 is the newest period
     return State.ALARM if oldest_age >= datapoints_to_alarm else State.OK

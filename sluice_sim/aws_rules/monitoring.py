@@ -7,7 +7,7 @@ published.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -19,6 +19,8 @@ from sluice_sim.aws_rules.alarms import (
 )
 from sluice_sim.aws_rules.metric_math import (
     ASSUMED,
+    Expression,
+    MissingOperand,
     Series,
 )
 from sluice_sim.aws_rules.policy_runner import (
@@ -76,6 +78,27 @@ class AlarmAction:
     failure: str | None
 
 
+@dataclass(slots=True)
+class _EvaluatedMetric:
+    """What alarms compare with their thresholds; both alarms of a policy share one."""
+
+    alarm: Alarm
+    """The first alarm on it."""
+    values: dict[int, float | None] = field(default_factory=dict)
+    """By the start of the period, None for a missing value."""
+
+    def evaluate(
+        self, series: Mapping[MetricQuery, Series], first: float, end: float, missing: MissingOperand
+    ) -> None:
+        """Compute the values of the periods in first <= period < end."""
+        alarm = self.alarm
+        by_id = {query.id: series.get(query, {}) for query in alarm.metric_queries()}
+        self.values.update(alarm.values(by_id, alarm.periods(first, end), missing))
+        if len(self.values) > MAX_VALUES:
+            begin = end - LOOK_BACK_S
+            self.values = {at: value for at, value in self.values.items() if at >= begin}
+
+
 class Monitoring:
     """All alarms and target-tracking policies of the account."""
 
@@ -94,10 +117,11 @@ class Monitoring:
         self.history: list[AlarmChange | AlarmAction] = []
         """What every alarm did, deleted ones included; oldest first."""
         self._alarms: dict[str, AlarmStatus] = {}
-        self._values: dict[str, dict[int, float | None]] = {}
-        """By alarm name: its value in each period of the evaluation range, None for a missing one."""
+        self._metrics: dict[tuple[tuple[MetricQuery, ...], Expression], _EvaluatedMetric] = {}
+        self._metric_of: dict[str, _EvaluatedMetric] = {}
+        """By alarm name."""
         self._evaluated_until = 0.0
-        """Earlier periods are in `_values`, except for what was stored since."""
+        """Earlier periods are in `_metrics`, except for what was stored since."""
         self._runners: dict[str, PolicyRunner] = {}
         self._sources: list[Callable[[], Iterable[tuple[MetricQuery, float]]]] = []
         first = (clock.now // MINUTE_S + 1) * MINUTE_S
@@ -144,7 +168,8 @@ class Monitoring:
 
     def _forget_values(self) -> None:
         """Read everything again: a new alarm may have the name of an earlier one."""
-        self._values.clear()
+        self._metrics.clear()
+        self._metric_of.clear()
         self._evaluated_until = 0.0
 
     def _sample(self) -> None:
@@ -169,19 +194,18 @@ class Monitoring:
     def _evaluate(self) -> None:
         self._refresh_policies()
         alarms = [status.alarm for status in self._statuses()]
+        self._add_metrics(alarms)
         end = self._clock.now // MINUTE_S * MINUTE_S
-        begin = end - LOOK_BACK_S
-        first = max(begin, min(self._evaluated_until, self._data.earliest_change()))
+        first = max(end - LOOK_BACK_S, min(self._evaluated_until, self._data.earliest_change()))
         self._evaluated_until = end
-        queries = {query for alarm in alarms for query in alarm.metric_queries()}
+        metrics = self._metrics.values()
+        queries = {query for metric in metrics for query in metric.alarm.metric_queries()}
         series = self._data.read(queries, first, end)
+        for metric in metrics:
+            metric.evaluate(series, first, end, self.missing)
 
         def points(alarm: Alarm) -> list[float | None]:
-            by_id = {query.id: series.get(query, {}) for query in alarm.metric_queries()}
-            values = self._values.setdefault(alarm.name, {})
-            values.update(alarm.values(by_id, alarm.periods(first, end), self.missing))
-            if len(values) > MAX_VALUES:
-                self._values[alarm.name] = {at: value for at, value in values.items() if at >= begin}
+            values = self._metric_of[alarm.name].values
             return [values.get(at) for at in alarm.evaluation_range(self._clock.now)]
 
         for status in list(self._alarms.values()):
@@ -194,6 +218,12 @@ class Monitoring:
                     self._record(status, change, lambda _, __: None)  # the runner itself has acted
             if scaled:
                 self._on_scaled(scaled)
+
+    def _add_metrics(self, alarms: Iterable[Alarm]) -> None:
+        for alarm in alarms:
+            if alarm.name not in self._metric_of:
+                key = alarm.metric_queries(), alarm.expression
+                self._metric_of[alarm.name] = self._metrics.setdefault(key, _EvaluatedMetric(alarm))
 
     def _record(self, status: AlarmStatus, change: AlarmChange, act: OnAction) -> None:
         """Note the change, and start the actions of its state."""
