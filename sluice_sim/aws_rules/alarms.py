@@ -151,7 +151,7 @@ class Alarm:
         """The state that follows from `points` (the evaluation range, newest last); see `next_state`."""
         crosses, threshold = _OPERATORS[self.comparison][0], self.threshold
         return next_state(
-            tuple([None if point is None else crosses(point, threshold) for point in points]),
+            [None if point is None else crosses(point, threshold) for point in points],
             previous,
             evaluation_periods=self.evaluation_periods,
             datapoints_to_alarm=self.datapoints_to_alarm,
@@ -173,9 +173,8 @@ class Alarm:
         return f"Threshold Crossed: {counts} {real} {verb} {bound} ({needed}{filled})."
 
 
-@lru_cache(maxsize=1024)
 def next_state(
-    breaching: tuple[bool | None, ...],
+    breaching: Sequence[bool | None],
     previous: State,
     *,
     evaluation_periods: int,
@@ -191,6 +190,17 @@ def next_state(
     threshold prevents the premature alarm, and under `missing` breaching datapoints that are too recent lead
     to OK.
     """
+    return _next_state(tuple(breaching), previous, evaluation_periods, datapoints_to_alarm, treatment)
+
+
+@lru_cache(maxsize=1024)
+def _next_state(
+    breaching: tuple[bool | None, ...],
+    previous: State,
+    evaluation_periods: int,
+    datapoints_to_alarm: int,
+    treatment: Treatment,
+) -> State:
     real = [point for point in breaching if point is not None][-evaluation_periods:]
     gaps = evaluation_periods - len(real)
     crossings = sum(real) + (gaps if treatment is Treatment.BREACHING else 0)

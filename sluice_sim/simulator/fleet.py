@@ -35,6 +35,8 @@ from sluice_sim.simulator.warm_pool import WarmPool, WarmPoolSettings
 
 RETRY_S = 10.0
 """How long after a launch failed for lack of capacity the next attempt is made."""
+NO_MAX_RECEIVES = 2**16
+"""More than the kernel counts: a message of a FIFO queue always counts as the oldest."""
 MAX_INITIAL_BLOCKS = 1000
 MAX_LIFETIME_H = 100_000.0
 """Longer than any run: a longer lifetime means that the instance is never interrupted."""
@@ -228,14 +230,16 @@ class SimulatedFleet:
         A message that was deleted, or received too often, never counts again. The scan therefore starts where
         the last one ended, and looks at each message once per run.
         """
-        state, receives = self.messages.state, self.messages.receives
-        oldest = self._oldest
-        counts = state[oldest:arrived] == queue_kernel.WAITING
-        if not self.messages.next_in_group.size:
-            counts &= receives[oldest:arrived] < POISON_PILL_RECEIVES
-        first = int(counts.argmax()) if counts.size else 0
-        self._oldest += first if counts.size and counts[first] else counts.size
-        return now - float(self.messages.arrival_s[self._oldest]) if self._oldest < arrived else 0.0
+        messages = self.messages
+        ordered = messages.next_in_group.size > 0
+        self._oldest = queue_kernel.oldest_counted(
+            messages.state,
+            messages.receives,
+            self._oldest,
+            arrived,
+            NO_MAX_RECEIVES if ordered else POISON_PILL_RECEIVES,
+        )
+        return now - float(messages.arrival_s[self._oldest]) if self._oldest < arrived else 0.0
 
     def warmed(self, warmup_s: float) -> int:
         """Number of running instances that have been ready for at least `warmup_s`."""

@@ -273,6 +273,18 @@ def open_groups(messages: Messages, first: Ints, delay_s: float, kernel: KernelS
 
 
 @njit(cache=True)
+def oldest_counted(state: UInt8s, receives: UInt16s, first: int, arrived: int, max_receives: int) -> int:
+    """The first message from `first` on that waits and was received less than `max_receives` times.
+
+    `arrived` if there is none.
+    """
+    oldest = first
+    while oldest < arrived and (state[oldest] != WAITING or receives[oldest] >= max_receives):
+        oldest += 1
+    return oldest
+
+
+@njit(cache=True)
 def _release_next_in_group(
     done: int, now: float, delay_s: float, messages: Messages, kernel: KernelState
 ) -> None:

@@ -48,8 +48,7 @@ def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unkno
     arriving = {name: workloads[name] for name, last in arrivals.items() if _is_positive(last.value)}
     retuned = {name: workload for name, workload in arriving.items() if _is_retuned(workload)}
     before = earlier_readings(TARGET, retuned, tick.ports)
-    # Half of that again: a slow DescribePolicies must leave time to read the processing time.
-    targets = last_known(TARGET, retuned, replace(tick, remaining_s=first_half(tick.remaining_s)))
+    targets = _current_targets(retuned, tick)
     measured = {name: workload for name, workload in arriving.items() if not _is_processing_given(workload)}
     # A moved target means that a retune has measured another processing time: with the old one, target x load
     # would be wrong by as much as the target has moved.
@@ -59,6 +58,13 @@ def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unkno
         name: _demand(workload, arrivals[name], processing.get(name), targets.get(name))
         for name, workload in workloads.items()
     }
+
+
+def _current_targets(retuned: Workloads, tick: TickContext) -> Mapping[str, LastKnown]:
+    """Takes half of the time at most: a slow DescribePolicies must leave time to read the processing time."""
+    if not retuned:
+        return {}
+    return last_known(TARGET, retuned, replace(tick, remaining_s=first_half(tick.remaining_s)))
 
 
 def _demand(
