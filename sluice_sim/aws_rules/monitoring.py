@@ -168,8 +168,8 @@ class Monitoring:
 
     def _forget_values(self) -> None:
         """Read everything again: a new alarm may have the name of an earlier one."""
-        self._metrics.clear()
-        self._metric_of.clear()
+        # New ones, as an action of the alarms that are evaluated now may be what adds an alarm.
+        self._metrics, self._metric_of = {}, {}
         self._evaluated_until = 0.0
 
     def _sample(self) -> None:
@@ -198,14 +198,14 @@ class Monitoring:
         end = self._clock.now // MINUTE_S * MINUTE_S
         first = max(end - LOOK_BACK_S, min(self._evaluated_until, self._data.earliest_change()))
         self._evaluated_until = end
-        metrics = self._metrics.values()
+        metrics, metric_of = self._metrics.values(), self._metric_of
         queries = {query for metric in metrics for query in metric.alarm.metric_queries()}
         series = self._data.read(queries, first, end)
         for metric in metrics:
             metric.evaluate(series, first, end, self.missing)
 
         def points(alarm: Alarm) -> list[float | None]:
-            values = self._metric_of[alarm.name].values
+            values = metric_of[alarm.name].values
             return [values.get(at) for at in alarm.evaluation_range(self._clock.now)]
 
         for status in list(self._alarms.values()):
