@@ -117,12 +117,12 @@ def scale_violations(
         yield f"lowered {name} to {instances} although nothing is remembered"
     if lowers and not instances and (backlog.total or before is None or before.backlog.total):
         yield f"lowered {name} to 0 over {backlog}, and {before} before"
-    floor = _is_shorter_than_a_boot(document, stored)
+    floor = is_shorter_than_a_boot(document, stored)
     if not lowers and not waiting and not floor and instances > bounds.min:
         yield f"raised {name} to {instances} although none waits: {backlog}"
 
 
-def _is_shorter_than_a_boot(document: Workload, stored: StoredState | None) -> bool:
+def is_shorter_than_a_boot(document: Workload, stored: StoredState | None) -> bool:
     """Whether launches may come too late for the promise, so that the engine may hold a floor."""
     deadline, margin_s = document.deadline, margin_before(document, stored)
     assert deadline is not None

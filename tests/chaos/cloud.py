@@ -172,7 +172,7 @@ class Cloud:
         for served in self.workloads:
             self._evaluate(served)
             self._publish_sent(served, minute - MINUTE)
-            if served.is_fifo:
+            if served.is_fifo or served.deadline:
                 self._publish_native(served, minute - MINUTE)
         tick = Event(tick=minute)
         self.post(PLANE, tick)
@@ -204,7 +204,7 @@ class Cloud:
             self._set_alarm(served, kind, breaches)
 
     def _publish_native(self, served: Workload, minute: datetime) -> None:
-        """AWS's own metrics of a FIFO queue and its fleet; up to four messages in flight are of one group."""
+        """AWS's own metrics of a queue and its fleet; up to four messages in flight are of one group."""
         put, backlog = self.account.metrics.put, self.backlog(served)
         put(served.queue_metric(VISIBLE), minute, backlog.visible)
         put(served.queue_metric(GROUPS_IN_FLIGHT), minute, -(-backlog.in_flight // 4))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sluice.core.minutes import MINUTE, minute_of
-from sluice.core.model import Kind, Published, Unknown, Workload
+from sluice.core.model import Backlog, BusyInstances, Kind, Published, Unknown, Workload
 from sluice.ports import Counter
 from sluice.usecases.alarms import (
     on_bootstrap_alarm,
@@ -21,7 +21,7 @@ from sluice.usecases.alarms import (
 from sluice.usecases.deadline_ticks import serve_deadline_ticks
 from sluice.usecases.retune import retune_targets
 from sluice.usecases.tick import publish_backlog
-from tests.chaos.actions import floor_of
+from tests.chaos.actions import floor_of, is_shorter_than_a_boot
 from tests.chaos.audit import amount, audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
 from tests.chaos.fallback import Fallback
@@ -34,12 +34,15 @@ MAX_DEPTH = 3
 """Nested handlers: one running, one inside its calls, one inside those."""
 TOO_SOON = "a tick that cannot read the point before its own yet"
 LATE_SHUTDOWN = "a shutdown by a tick that came after its minute"
+TAKEN_OVER = "a fleet that the engine scales after the fallback raised it"
 COUNTED, UNCOUNTED, NONE_ARRIVE, NOT_RENEWED = (
     "arrivals that are counted",
     "arrivals that are unknown",
     "arrivals of nothing",
     "arrivals, processing times or targets that an earlier tick read",
 )
+MINUTES_TO_LOWER = 5
+"""After which the arrivals before them keep no instance."""
 CACHE_MINUTES = 6
 """After which the cached registry, at most five minutes old, equals the documents."""
 
@@ -224,6 +227,9 @@ class EventStorm:
             self.timeline.append(
                 (action.workload, now, f"{action.kind} asked", (action.amount, action.taken))
             )
+            if action.kind is Kind.SCALE and action.taken and action.workload in self.fallback.raised:
+                self.fallback.raised.remove(action.workload)
+                self.reached[TAKEN_OVER] += 1
         for name, points in (run.published or {}).items():
             what = {point.metric.name: point.value for point in points}
             self.timeline.append((name, now, "published", (points[0].at, what)))
@@ -264,6 +270,8 @@ class EventStorm:
             assert self.cloud.capacity(served).desired > 0, (
                 f"{served.name} is still at zero after two healthy ticks"
             )
+        self._check_engine_takes_over()
+        for served in self.workloads:
             drain(self.cloud, served, 1)
         self.cloud.account.fleets.settle()
         idle_minutes = max(self.cloud.document(served).idle_minutes for served in self.workloads)
@@ -278,6 +286,26 @@ class EventStorm:
         failures = [logged for logged in self.timeline[recorded_before:] if isinstance(logged[2], Counter)]
         assert not failures, f"failures although every fault is repaired: {failures}"
         self.reached["interleavings"] += 1
+
+    def _check_engine_takes_over(self) -> None:
+        """The engine lowers a fleet that something else has raised, while a message is in flight."""
+        lowered = [served for served in self.workloads if self._lowers_at_once(served)]
+        for served in lowered:
+            self.cloud.change(served, desired=served.bounds.max, running=served.bounds.max)
+            self.cloud.account.queues.backlogs[served.queue_url] = Backlog(visible=0, in_flight=1, delayed=0)
+        for _ in range(MINUTES_TO_LOWER if lowered else 0):
+            self.minute()
+        for served in lowered:
+            capacity = self.cloud.capacity(served)
+            needed = max(2, served.bounds.min)  # the message, and one for the rate at which such end
+            assert capacity.desired <= needed, f"the engine left {served.name} at {capacity} for one message"
+
+    def _lowers_at_once(self, served: Workload) -> bool:
+        """Whether the engine holds no floor, and may end idle instances without waiting."""
+        deadline, stored = served.deadline, self.cloud.account.states.stored.get(served.name)
+        if deadline is None or deadline.busy_instances is BusyInstances.UNPROTECTED:
+            return False
+        return not is_shorter_than_a_boot(served, stored)
 
 
 def _use_case(event: Event, run: Invocation) -> None:

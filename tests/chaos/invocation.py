@@ -345,6 +345,8 @@ class _States:
             readings = self.of.first.get(name, (None, None))
             if any(isinstance(reading, Unknown) for reading in readings):
                 self.of.add_violation(f"stored a state of {name} after reading {readings}")
+            elif (write.state.backlog, write.state.running) != (readings[0], readings[1].running):
+                self.of.add_violation(f"stored {write.state} of {name} after reading {readings}")
             is_usable = before is not None and before.problem is None
             if before and is_usable and before.tick_s >= write.state.tick_s:
                 self.of.add_violation(f"the state of {before.tick_s} was overwritten by {write.state.tick_s}")

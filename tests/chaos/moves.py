@@ -82,6 +82,25 @@ def _learned_by(index: int) -> Move:
     )
 
 
+def _silence(index: int, size: int, trouble: str, minutes: int) -> Move:
+    """Messages come to a small fleet while nobody publishes its points; minutes later all is well again."""
+    quiet = "minute without tick" if trouble == "minute without tick" else "minute"
+    return (
+        *(Step(what, index, size) for what in ("set desired", "boot", "stop")),
+        Step("minute"),
+        Step(trouble, index),
+        Step("arrive", index, 8),
+        *(Step(quiet),) * minutes,
+        Step("boot", index, 8),
+        Step("receive", index, 1),
+        Step("repair plane"),
+        Step("repair", index),
+        *(Step("minute"),) * 2,
+        Step("drain", index),
+        *(Step("minute"),) * 2,
+    )
+
+
 MOVES: Mapping[str, list[Move]] = {
     "ordinary_minutes": [(Step("minute"),) * count for count in (1, 2, 3, 4)],
     "an_event_under_way": alone(each(["deliver", "deliver", "deliver again", "tick again", "lose", "swap"])),
@@ -159,6 +178,13 @@ MOVES: Mapping[str, list[Move]] = {
         for first in range(1, 9)
         for then in range(1, 9)
         for trouble in (None, None, None, *TROUBLES_OF_LEARNING)
+    ],
+    "a_silent_plane": [
+        _silence(index, size, trouble, minutes)
+        for index in range(3)
+        for size in (2, 3)
+        for trouble in ("minute without tick", "queue fails", "fleet fails", "points are refused")
+        for minutes in (3, 4, 6)
     ],
     "a_stack_change": [
         (Step("measure", index, measured), Step("update stack", index, mode), Step("deliver", index, -1))
@@ -259,7 +285,7 @@ def _workload(name: str, choose: Choose) -> Workload:
             bounds=Bounds(min=choose((0, 0, 0, 1, 2)), max=5),
             idle_minutes=choose((1, 2, 3)),
             count_in_flight=True,
-            policy_arn=None,
+            policy_arn=choose((None, plain.policy_arn, plain.policy_arn)),
             tracking=Tracking(processing_s=30),
             deadline=by_deadline,
         )

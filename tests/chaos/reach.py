@@ -6,7 +6,16 @@ import collections
 
 from sluice.core.model import Kind, Limit, Reason, Trigger
 from sluice.ports import Counter, Outcome
-from tests.chaos.event_storm import COUNTED, LATE_SHUTDOWN, NONE_ARRIVE, NOT_RENEWED, TOO_SOON, UNCOUNTED
+from tests.chaos.event_storm import (
+    COUNTED,
+    LATE_SHUTDOWN,
+    NONE_ARRIVE,
+    NOT_RENEWED,
+    TAKEN_OVER,
+    TOO_SOON,
+    UNCOUNTED,
+)
+from tests.chaos.fallback import RAISED
 from tests.chaos.faults import STEPS
 from tests.chaos.moves import MOVES
 from tests.chaos.steps import Step
@@ -59,6 +68,8 @@ def not_reached(reached: collections.Counter[str]) -> list[str]:
                 TOO_SOON,
                 LATE_SHUTDOWN,
                 *(COUNTED, UNCOUNTED, NONE_ARRIVE, NOT_RENEWED),
+                *RAISED.values(),
+                TAKEN_OVER,
             )
             if not reached[what]
         ),

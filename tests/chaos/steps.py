@@ -137,6 +137,8 @@ def protect(cloud: Cloud, served: Workload, amount: int) -> None:
 def track(cloud: Cloud, served: Workload, amount: int) -> None:
     """AWS's own target tracking: never from 0, never below 1, within the fleet's bounds, not while held."""
     capacity, arn = cloud.capacity(served), cloud.document(served).policy_arn
+    if cloud.document(served).deadline:
+        return  # its policy is the fallback
     if capacity.desired == 0 or capacity.bounds is None or arn not in cloud.account.policies.by_arn:
         return
     desired = min(max(amount, capacity.bounds.min, 1), capacity.bounds.max)
