@@ -7,12 +7,12 @@ function yields every violation as a sentence.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from sluice.core.deadline.learning import Learned
-from sluice.core.deadline.state import EngineState
+from sluice.core.deadline.state import BootSamples, EngineState, Launch
 from sluice.core.model import (
     Backlog,
     Capacity,
@@ -111,15 +111,87 @@ def scale_violations(
     blocked = capacity.scale_in_blocked_by if lowers else capacity.scale_out_blocked_by
     if blocked:
         yield f"scaled {name} from {capacity.desired} to {instances} although {blocked}"
-    if lowers and instances < max(backlog.in_flight, capacity.protected or 0):
-        yield f"lowered {name} to {instances} where {capacity.protected} are protected, over {backlog}"
-    if lowers and before is None:
-        yield f"lowered {name} to {instances} although nothing is remembered"
-    if lowers and not instances and (backlog.total or before is None or before.backlog.total):
-        yield f"lowered {name} to 0 over {backlog}, and {before} before"
+    if lowers:
+        yield from _lowering_violations(name, backlog, capacity, before, instances)
+        if capacity.booting and _booted_s(before, stored) < 2 * _shortest_boot_s(document, stored):
+            yield f"lowered {name} to {instances} while instances boot: {capacity}, after {before}"
     floor = is_shorter_than_a_boot(document, stored)
     if not lowers and not waiting and not floor and instances > bounds.min:
         yield f"raised {name} to {instances} although none waits: {backlog}"
+
+
+def _lowering_violations(
+    name: str, backlog: Backlog, capacity: Capacity, before: EngineState | None, instances: int
+) -> Iterator[str]:
+    if instances < max(backlog.in_flight, capacity.protected or 0):
+        yield f"lowered {name} to {instances} where {capacity.protected} are protected, over {backlog}"
+    if before is None:
+        yield f"lowered {name} to {instances} although nothing is remembered"
+    elif not instances and (backlog.total or before.backlog.total):
+        yield f"lowered {name} to 0 over {backlog}, and {before} before"
+
+
+def _booted_s(before: EngineState | None, stored: StoredState | None) -> float:
+    """The longest that an instance can have booted by now."""
+    launches = before.launches if before else ()
+    now_s = stored.state.read_s if stored and stored.state else math.inf
+    return max((now_s - launch.at_s for launch in launches), default=0.0)
+
+
+def _shortest_boot_s(document: Workload, stored: StoredState | None) -> float:
+    assert document.deadline is not None
+    return min([document.deadline.boot_s, *_measured_boots_s(stored)])
+
+
+def _measured_boots_s(stored: StoredState | None) -> list[float]:
+    return [one.boot_s for one in stored.state.boots] if stored and stored.state else []
+
+
+def memory_violations(
+    name: str,
+    backlog: object,
+    capacity: object,
+    before: EngineState | None,
+    state: EngineState,
+) -> Iterator[str]:
+    """What is wrong with the deadline engine remembering this state after these readings."""
+    wrong = list(_memory_problems(backlog, capacity, before, state))
+    if wrong:
+        yield f"remembers {state} of {name} after {before}, {backlog} and {capacity}: {wrong}"
+
+
+def _memory_problems(
+    backlog: object, capacity: object, before: EngineState | None, state: EngineState
+) -> Iterator[str]:
+    if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
+        yield "an unknown reading"
+        return
+    warm = capacity.warm or 0
+    if (state.backlog, state.running, state.warm) != (backlog, capacity.running, warm):
+        yield "not what was read"
+    launches, samples = state.launches, (*state.boots, *state.ready)
+    launched = before.launches if before else ()
+    measured = (*before.boots, *before.ready) if before else ()
+    pooled = warm + (before.warm if before else 0)
+    if _of_kind(launches, warm=True) - _of_kind(launched, warm=True) > pooled:
+        yield "more starts from the warm pool than it held instances"
+    added = {kind: _of_kind(samples, warm=kind) - _of_kind(measured, warm=kind) for kind in (False, True)}
+    if any(added[kind] > _of_kind(launched, warm=kind) + 1e-9 for kind in added):
+        yield "boots of instances that were not launched so"
+    if sum(max(more, 0.0) for more in added.values()) > _newly_running(capacity, before) + 1e-9:
+        yield "boots of instances that do not run"
+
+
+def _newly_running(capacity: Capacity, before: EngineState | None) -> int:
+    """By how many more instances run than are remembered."""
+    return max(capacity.running - before.running, 0) if before else 0
+
+
+def _of_kind(counted: Iterable[Launch | BootSamples], *, warm: bool) -> float:
+    """Launched instances, or measured boots, that are from a warm pool or cold."""
+    return sum(
+        one.instances if isinstance(one, Launch) else one.weight for one in counted if one.warm is warm
+    )
 
 
 def is_shorter_than_a_boot(document: Workload, stored: StoredState | None) -> bool:
@@ -127,8 +199,8 @@ def is_shorter_than_a_boot(document: Workload, stored: StoredState | None) -> bo
     deadline, margin_s = document.deadline, margin_before(document, stored)
     assert deadline is not None
     assert margin_s is not None
-    measured_s = [one.boot_s for one in stored.state.boots] if stored and stored.state else []
-    return 0.9 * deadline.promise_s < max([deadline.boot_s, *measured_s]) + deadline.tick_s + margin_s
+    longest_s = max([deadline.boot_s, *_measured_boots_s(stored)])
+    return 0.9 * deadline.promise_s < longest_s + deadline.tick_s + margin_s
 
 
 def _action_violations(event: Event, document: Workload) -> Iterator[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sluice.core.minutes import MINUTE, minute_of
-from sluice.core.model import Backlog, Bounds, Capacity, Fleet, Metric, Workload
+from sluice.core.model import AutoScalingGroup, Backlog, Bounds, Capacity, Fleet, Metric, Workload
 from sluice.errors import SluiceError
 from sluice.events import Alarm, RetuneRequest
 from sluice.ports import LastKnown, Policy
@@ -125,6 +125,8 @@ class Cloud:
         self.account.metrics.readable_after = seconds(self.delays.points_s)
         for served in self.workloads:
             self.account.add_workload(served)
+            if isinstance(served.fleet, AutoScalingGroup):  # ECS does not say how many tasks boot
+                self.change(served, booting=0)
             self.install_policy(served)
 
     # --- the true state -----------------------------------------------------------------------------------

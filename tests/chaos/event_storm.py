@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sluice.core.minutes import MINUTE, minute_of
-from sluice.core.model import Backlog, BusyInstances, Kind, Published, Unknown, Workload
+from sluice.core.model import Backlog, BusyInstances, Kind, LearningDecision, Published, Unknown, Workload
 from sluice.ports import Counter
 from sluice.usecases.alarms import (
     on_bootstrap_alarm,
@@ -35,6 +35,7 @@ MAX_DEPTH = 3
 TOO_SOON = "a tick that cannot read the point before its own yet"
 LATE_SHUTDOWN = "a shutdown by a tick that came after its minute"
 TAKEN_OVER = "a fleet that the engine scales after the fallback raised it"
+COLD, WARM = "cold boots measured and reported", "boots from a warm pool measured and reported"
 COUNTED, UNCOUNTED, NONE_ARRIVE, NOT_RENEWED = (
     "arrivals that are counted",
     "arrivals that are unknown",
@@ -219,6 +220,8 @@ class EventStorm:
             self.reached.update(f"limit: {limit.name}" for limit in decision.limits)
             self.reached[f"{decision.kind} {outcome} by {decision.trigger}"] += 1
             asked = (decision.trigger, decision.reason, amount(decision))
+            boots = decision.boots if isinstance(decision, LearningDecision) else ()
+            self.reached.update(WARM if boot.warm else COLD for boot in boots)
             self.timeline.append((decision.workload, now, f"{decision.kind} {outcome}", asked))
         for name, counter, reason in run.report.failures:
             self.reached[f"failure: {counter}"] += 1

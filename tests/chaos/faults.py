@@ -19,6 +19,7 @@ from sluice.core.model import (
     Metric,
     Mode,
     Trigger,
+    Unknown,
     Workload,
 )
 from sluice.core.sustained_arrivals import READ_MINUTES
@@ -133,6 +134,12 @@ def weights_are_set(cloud: Cloud, served: Workload, _: int) -> None:
         cloud.change(served, unsupported_units=("WeightedCapacity 2",))
 
 
+def warm_pool_fails(cloud: Cloud, served: Workload, _: int) -> None:
+    found = cloud.account.warm_pools.found
+    if isinstance(fleet := served.fleet, AutoScalingGroup) and fleet in found:
+        found[fleet] = Unknown(reason=f"DescribeWarmPool of {served.name} was throttled")
+
+
 def policy_vanishes(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.account.policies.by_arn.pop(str(served.policy_arn), None)
 
@@ -172,6 +179,7 @@ def repair(cloud: Cloud, served: Workload, _: int) -> None:
         deploying_since=None,
         unsupported_units=(),
         protected=None,
+        has_warm_pool=False,
     )
 
 
@@ -253,6 +261,7 @@ FAULTS: Mapping[str, StepFunction] = {
     "running count fails": running_count_fails,
     "acts are refused": acts_are_refused,
     "document spoils": document_spoils,
+    "warm pool fails": warm_pool_fails,
     "policy vanishes": policy_vanishes,
     "launches fail": launches_fail,
     "weights are given": weights_are_set,

@@ -16,6 +16,7 @@ from sluice.core.deadline.state import EngineState
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     EFFECTIVE_BACKLOG_PER_INSTANCE,
+    AutoScalingGroup,
     Backlog,
     Capacity,
     DataPoint,
@@ -44,6 +45,7 @@ from tests.chaos.actions import (
     Snapshot,
     learning_violations,
     margin_before,
+    memory_violations,
     resize_violations,
     retune_violations,
     scale_violations,
@@ -93,6 +95,7 @@ class Invocation:
             tick_queue=_TickQueue(self),
             queued_ticks=self.account.queued_ticks,
             states=_States(self),
+            warm_pools=_WarmPools(self),
             launches=self.account.launches,
         )
 
@@ -212,6 +215,23 @@ class _Fleets:
             fleets.capacities[fleet] = replace(fleets.capacities[fleet], bounds=bounds)
         else:
             fleets.set_desired(fleet, instances)
+
+
+class _WarmPools:
+    def __init__(self, invocation: Invocation) -> None:
+        self.of = invocation
+
+    def ready(
+        self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
+    ) -> Mapping[AutoScalingGroup, int | Unknown]:
+        found = self.of.account.warm_pools.ready(groups, remaining_s)
+        for served in self.of.cloud.workloads:
+            warm = found.get(served.fleet)
+            backlog, capacity = self.of.first.get(served.name, (None, None))
+            if isinstance(warm, int) and isinstance(capacity, Capacity):
+                self.of.first[served.name] = backlog, replace(capacity, warm=warm)
+            self.of.unknown(served.name, warm)
+        return found
 
 
 class _Metrics:
@@ -343,10 +363,7 @@ class _States:
             self.of.stored[name] = write.state.tick_s
             self.of.replaced[name] = before and before.state
             readings = self.of.first.get(name, (None, None))
-            if any(isinstance(reading, Unknown) for reading in readings):
-                self.of.add_violation(f"stored a state of {name} after reading {readings}")
-            elif (write.state.backlog, write.state.running) != (readings[0], readings[1].running):
-                self.of.add_violation(f"stored {write.state} of {name} after reading {readings}")
+            self.of.violations += memory_violations(name, *readings, self.of.replaced[name], write.state)
             is_usable = before is not None and before.problem is None
             if before and is_usable and before.tick_s >= write.state.tick_s:
                 self.of.add_violation(f"the state of {before.tick_s} was overwritten by {write.state.tick_s}")

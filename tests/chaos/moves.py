@@ -82,6 +82,19 @@ def _learned_by(index: int) -> Move:
     )
 
 
+def _launch(index: int, pool: int, end: str) -> Move:
+    """A group launches what the engine asks for, from a warm pool of `pool` - 1 first if it has one."""
+    return (
+        *(Step("fill warm pool", index, pool) for _ in range(min(pool, 1))),
+        Step("arrive", index, 8),
+        Step("minute"),
+        Step("launch", index, 8),
+        Step("minute"),
+        Step(end, index, 8),
+        *_learned_by(index),
+    )
+
+
 def _silence(index: int, size: int, trouble: str, minutes: int) -> Move:
     """Messages come to a small fleet while nobody publishes its points; minutes later all is well again."""
     quiet = "minute without tick" if trouble == "minute without tick" else "minute"
@@ -179,6 +192,12 @@ MOVES: Mapping[str, list[Move]] = {
         for then in range(1, 9)
         for trouble in (None, None, None, *TROUBLES_OF_LEARNING)
     ],
+    "launches": [
+        _launch(index, pool, end)
+        for index in range(3)
+        for pool in (0, 3, 8)
+        for end in ("boot", "boot", "abandon", "drain", "warm pool fails")
+    ],
     "a_silent_plane": [
         _silence(index, size, trouble, minutes)
         for index in range(3)
@@ -196,7 +215,7 @@ MOVES: Mapping[str, list[Move]] = {
 }
 
 DEADLINES = (
-    *(None,) * 11,
+    *(None,) * 8,
     deadline(tick_s=30, boot_s=60, margin_s=-10),
     deadline(tick_s=60, boot_s=60, busy_instances=BusyInstances.UNPROTECTED),
     deadline(tick_s=60, boot_s=60, promise_s=60, margin_s=25),

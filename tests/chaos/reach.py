@@ -7,6 +7,7 @@ import collections
 from sluice.core.model import Kind, Limit, Reason, Trigger
 from sluice.ports import Counter, Outcome
 from tests.chaos.event_storm import (
+    COLD,
     COUNTED,
     LATE_SHUTDOWN,
     NONE_ARRIVE,
@@ -14,6 +15,7 @@ from tests.chaos.event_storm import (
     TAKEN_OVER,
     TOO_SOON,
     UNCOUNTED,
+    WARM,
 )
 from tests.chaos.fallback import RAISED
 from tests.chaos.faults import STEPS
@@ -69,7 +71,7 @@ def not_reached(reached: collections.Counter[str]) -> list[str]:
                 LATE_SHUTDOWN,
                 *(COUNTED, UNCOUNTED, NONE_ARRIVE, NOT_RENEWED),
                 *RAISED.values(),
-                TAKEN_OVER,
+                *(TAKEN_OVER, COLD, WARM),
             )
             if not reached[what]
         ),

@@ -111,17 +111,43 @@ def drain(cloud: Cloud, served: Workload, _: int) -> None:
 # --- instances --------------------------------------------------------------------------------------------
 
 
+def fill_warm_pool(cloud: Cloud, served: Workload, amount: int) -> None:
+    """The group has a warm pool, which holds some instances or, once they are started, none."""
+    if isinstance(served.fleet, AutoScalingGroup):
+        cloud.account.warm_pools.found[served.fleet] = amount - 1
+        cloud.change(served, has_warm_pool=True)
+
+
+def launch(cloud: Cloud, served: Workload, amount: int) -> None:
+    """AWS launches some of the instances that a group lacks; they boot until a launch hook is completed."""
+    capacity, fleet, pools = cloud.capacity(served), served.fleet, cloud.account.warm_pools.found
+    if capacity.booting is None or not isinstance(fleet, AutoScalingGroup):
+        return
+    launched = min(amount, max(capacity.desired - capacity.running - capacity.booting, 0))
+    cloud.change(served, booting=capacity.booting + launched)
+    if isinstance(warm := pools.get(fleet), int):
+        pools[fleet] = max(warm - launched, 0)
+
+
 def boot(cloud: Cloud, served: Workload, amount: int) -> None:
     """Some of the desired instances start to run; the others stay pending."""
     capacity = cloud.capacity(served)
-    if capacity.running < capacity.desired:
-        cloud.change(served, running=min(capacity.running + amount, capacity.desired))
+    ready = min(amount, capacity.desired - capacity.running)
+    if ready > 0:
+        booting = None if capacity.booting is None else max(capacity.booting - ready, 0)
+        cloud.change(served, running=capacity.running + ready, booting=booting)
 
 
 def stop(cloud: Cloud, served: Workload, amount: int) -> None:
     capacity = cloud.capacity(served)
     if capacity.running > capacity.desired:
         cloud.change(served, running=max(capacity.running - amount, capacity.desired))
+
+
+def abandon(cloud: Cloud, served: Workload, amount: int) -> None:
+    """A launch hook ends without a worker that receives: AWS terminates the instance."""
+    if booting := cloud.capacity(served).booting:
+        cloud.change(served, booting=max(booting - amount, 0))
 
 
 def lose_instance(cloud: Cloud, served: Workload, _: int) -> None:
@@ -277,7 +303,10 @@ MESSAGES: Mapping[str, StepFunction] = {
     "drain": drain,
 }
 INSTANCES: Mapping[str, StepFunction] = {
+    "fill warm pool": fill_warm_pool,
+    "launch": launch,
     "boot": boot,
+    "abandon": abandon,
     "stop": stop,
     "lose instance": lose_instance,
     "protect": protect,

@@ -10,7 +10,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -27,7 +27,8 @@ import tests.chaos.fallback
 from sluice.core import bootstrap_shutdown, target
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.bounds import clamp
-from sluice.core.deadline import decision, learning
+from sluice.core.deadline import boots, decision, learning, memory
+from sluice.core.deadline.boots import booting_launches, launches_at
 from sluice.core.deadline.decision import Scaling, decide_scale
 from sluice.core.deadline.learning import Learned, Measured, Waits
 from sluice.core.deadline.memory import Tick
@@ -72,8 +73,8 @@ from sluice.usecases.observe import (
     registered,
 )
 from sluice.usecases.tick_context import TickContext
-from sluice_sim.aws_rules.alarms import Alarm
 from sluice_sim.aws_rules.ec2_target_tracking import TargetTracking
+from sluice_sim.aws_rules.ecs_target_tracking import ServiceTracking
 from tests.chaos.seeds import reached_by
 from tests.chaos.test_chaos import DEFAULT_SHARE
 from tests.support.builders import plenty
@@ -86,6 +87,7 @@ NOTHING = Capacity(desired=0, running=0, bounds=None)
 
 
 Decide = Callable[..., Decision]
+Fallback = TypeVar("Fallback", TargetTracking, ServiceTracking)
 
 
 def blind_to(decide: Decide, **facts: object) -> Decide:
@@ -325,22 +327,76 @@ remember = sluice.usecases.deadline_ticks._remember
 scale = sluice.usecases.deadline_ticks._act
 
 
-def alarms_of(change: Callable[[TargetTracking], TargetTracking]) -> object:
-    """The alarms of the fallback, of a policy that is deployed otherwise."""
-
-    @cache
-    def broken(promise_s: int, size: int) -> tuple[Alarm, Alarm | None]:
-        policy = change(tests.chaos.fallback.deployed(promise_s))
-        return policy.high_alarm(), policy.low_alarm(size)
-
-    return broken
+def left_alone_after_a_silence(served: Mapping[str, Workload], moment: datetime, *rest: Any) -> Any:
+    return {
+        name: found
+        for name, found in stored(served, moment, *rest).items()
+        if found is None or moment.timestamp() - found.tick_s < 240
+    }
 
 
-def blind_to_points(policy: TargetTracking) -> TargetTracking:
-    first, *others = policy.metric["Metrics"]
-    blind = first["Expression"].replace("FILL(own, -1) >= 0", "FILL(own, -1) >= 1e12")
-    assert blind != first["Expression"]
-    return replace(policy, metric={**policy.metric, "Metrics": [{**first, "Expression": blind}, *others]})
+def keeps_what_another_has_raised(
+    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick
+) -> Scaling:
+    """Until it has asked for more itself."""
+    scaling, capacity = decide_scale(workload, observed, state, tick), observed.capacity
+    if (
+        not state
+        or not scaling.state
+        or not isinstance(capacity, Capacity)
+        or capacity.desired <= state.desired
+    ):
+        return scaling
+    own = replace(scaling.state, desired=state.desired)
+    return replace(scaling, decision=replace(scaling.decision, desired=None), state=own)
+
+
+def every_boot_ends_well(state: EngineState, now_s: float, **facts: Any) -> Any:
+    return booting_launches(state, now_s, **(facts | {"started": 99}))
+
+
+def all_from_the_warm_pool(at_s: float, instances: int, *, warm: int) -> Any:
+    return launches_at(at_s, instances, warm=instances)
+
+
+def has_unread_pool(capacity: Capacity | Unknown) -> bool:
+    return isinstance(capacity, Capacity) and capacity.has_warm_pool and capacity.warm is None
+
+
+def unread_pools_are_full(observed: Mapping[str, Observation], *rest: Any) -> Any:
+    known = with_warm_pools(observed, *rest)
+    return {
+        name: _put(one, {"warm": 9}) if has_unread_pool(one.capacity) else one for name, one in known.items()
+    }
+
+
+stored = sluice.usecases.deadline_ticks._stored
+with_warm_pools = sluice.usecases.deadline_ticks._with_warm_pools
+
+
+def deployed_with(change: Callable[[Fallback], Fallback]) -> list[tuple[object, str, object]]:
+    """The fallbacks of groups and services, deployed with this change."""
+
+    def changed(deployed: Callable[[int], Fallback]) -> Callable[[int], Fallback]:
+        return cache(lambda promise_s: change(deployed(promise_s)))
+
+    return [
+        (tests.chaos.fallback, deployed.__name__, changed(deployed))
+        for deployed in (tests.chaos.fallback.deployed_group, tests.chaos.fallback.deployed_service)
+    ]
+
+
+def rewritten(before: str, after: str) -> Callable[[Fallback], Fallback]:
+    """The policy with this part of its expression replaced."""
+
+    def change(policy: Fallback) -> Fallback:
+        first, *others = policy.metric["Metrics"]
+        expression = first["Expression"].replace(before, after)
+        assert expression != first["Expression"]
+        metrics = [{**first, "Expression": expression}, *others]
+        return replace(policy, metric={**policy.metric, "Metrics": metrics})
+
+    return change
 
 
 MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
@@ -501,10 +557,26 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "the margin falls as far as it can at once": [(learning, "STEP_DOWN_S", 1000.0)],
     "the margin rises as far as it can at once": [(learning, "MAX_RAISE_S", 1000.0)],
     "a processing time that cannot be is planned with": [(learning, "MAX_FACTOR", 1e12)],
-    "the fallback scales in": [
-        (tests.chaos.fallback, "alarms", alarms_of(lambda policy: replace(policy, disable_scale_in=False)))
+    "the deadline engine gives up a workload after a silence": [
+        (sluice.usecases.deadline_ticks, "_stored", left_alone_after_a_silence)
     ],
-    "the fallback acts beside fresh points": [(tests.chaos.fallback, "alarms", alarms_of(blind_to_points))],
+    "the deadline engine keeps what another has raised": [
+        (sluice.usecases.deadline_ticks, "decide_scale", keeps_what_another_has_raised)
+    ],
+    "the deadline engine ends instances that have just been launched": [(decision._Plan, "expected", 0)],
+    "boots that failed are measured": [(memory, "booting_launches", every_boot_ends_well)],
+    "every launch counts as one from the warm pool": [
+        (module, "launches_at", all_from_the_warm_pool) for module in (boots, decision)
+    ],
+    "a warm pool that cannot be read counts as full": [
+        (sluice.usecases.deadline_ticks, "_with_warm_pools", unread_pools_are_full)
+    ],
+    "the fallback scales in": deployed_with(lambda policy: replace(policy, disable_scale_in=False)),
+    "the fallback acts beside fresh points": deployed_with(
+        rewritten("FILL(own, -1) >= 0", "FILL(own, -1) >= 1e12")
+    ),
+    "the fallback rests beside missing points": deployed_with(rewritten("FILL(own, -1)", "FILL(own, 0)")),
+    "the fallback knows no bounds": [(tests.chaos.fallback.Target, "bounds", lambda _: (0, 99))],
     "a retune knows no bounds": [(target, "_bounded", lambda target_, _: (target_, ()))],
 }
 

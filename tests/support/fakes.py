@@ -154,7 +154,10 @@ class FakeFleets:
 
     def settle(self) -> None:
         """All desired instances run, and no others."""
-        self.capacities = {fleet: replace(has, running=has.desired) for fleet, has in self.capacities.items()}
+        self.capacities = {
+            fleet: replace(has, running=has.desired, booting=None if has.booting is None else 0)
+            for fleet, has in self.capacities.items()
+        }
 
 
 @dataclass
@@ -254,9 +257,11 @@ class FakeMetrics:
     def value_of(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
         """One query's values, without recording a call."""
         periods: dict[datetime, list[float]] = {}
-        for at, value in self.readable(query.metric, start, end):
-            into = timedelta(seconds=at.timestamp() % query.period_s)
-            periods.setdefault(at - into, []).append(value)
+        points = self.readable(query.metric, start, end)
+        stamps = {at for at, _ in points}  # far fewer than values
+        period = {at: at - timedelta(seconds=at.timestamp() % query.period_s) for at in stamps}
+        for at, value in points:
+            periods.setdefault(period[at], []).append(value)
         return {at: _statistic(query.statistic, values) for at, values in periods.items()}
 
     def readable(self, metric: Metric, start: datetime, end: datetime) -> list[tuple[datetime, float]]:
