@@ -95,6 +95,11 @@ def _launch(index: int, pool: int, end: str) -> Move:
     )
 
 
+def _idle(index: int) -> Move:
+    """Instances run, and no message is left."""
+    return (Step("set desired", index, 6), Step("boot", index, 8), Step("drain", index))
+
+
 def _silence(index: int, size: int, trouble: str, minutes: int) -> Move:
     """Messages come to a small fleet while nobody publishes its points; minutes later all is well again."""
     quiet = "minute without tick" if trouble == "minute without tick" else "minute"
@@ -197,6 +202,15 @@ MOVES: Mapping[str, list[Move]] = {
         for index in range(3)
         for pool in (0, 3, 8)
         for end in ("boot", "boot", "abandon", "drain", "warm pool fails")
+    ],
+    "an_idle_fleet": [
+        (*_idle(index), Step("protect", index, protected), *(Step("minute"),) * 3)
+        for index in range(3)
+        for protected in (1, 3, 6)
+    ],
+    "an_unreadable_proof": [
+        (*_idle(index), *_idle(index + 1), Step("proof fails", index), *(Step("minute"),) * 4)
+        for index in range(3)
     ],
     "a_silent_plane": [
         _silence(index, size, trouble, minutes)
