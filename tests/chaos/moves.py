@@ -212,6 +212,15 @@ MOVES: Mapping[str, list[Move]] = {
         (*_idle(index), *_idle(index + 1), Step("proof fails", index), *(Step("minute"),) * 4)
         for index in range(3)
     ],
+    "an_alarm_after_a_silence": [
+        (
+            *(Step("arrive", index), Step("minute"), Step("drain", index)),
+            *(*(Step("minute"),) * 4, *(Step("minute without tick"),) * silent),
+            *(*_idle(index), Step("deliver", index, -1)),
+        )
+        for index in range(3)
+        for silent in (1, 2, 3)
+    ],
     "a_silent_plane": [
         _silence(index, size, trouble, minutes)
         for index in range(3)
