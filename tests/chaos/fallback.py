@@ -93,8 +93,11 @@ class Target:
         capacity = self.cloud.capacity(self.served)
         return bool(capacity.scale_in_blocked_by if what == "In" else capacity.scale_out_blocked_by)
 
-    def set_desired(self, desired: int) -> None:
+    def set_desired(self, desired: int, _: str) -> None:
         self.cloud.change(self.served, desired=desired)
+
+    def not_scaled(self, *_: object) -> None:
+        """Nobody reads the activities here."""
 
 
 @dataclass
@@ -135,6 +138,7 @@ class Fallback:
     def _runner(self, served: Workload, promise_s: int) -> PolicyRunner:
         if self.policies.get(served.name, (None,))[0] != promise_s:
             self.policies[served.name] = promise_s, _runner(Target(self.cloud, served), promise_s)
+            self.policies[served.name][1].put_alarms(self.cloud.account.clock().timestamp())
         return self.policies[served.name][1]
 
     def _points(self, served: Workload, alarm: Alarm, minute: datetime) -> list[float | None]:
