@@ -200,8 +200,15 @@ MOVES: Mapping[str, list[Move]] = {
     "launches": [
         _launch(index, pool, end)
         for index in range(3)
-        for pool in (0, 3, 8)
-        for end in ("boot", "boot", "abandon", "drain", "warm pool fails")
+        for pool in (0, 6, 8, 8)
+        for end in ("boot", "boot", "boot", "abandon", "warm pool fails")
+    ],
+    "a_burst_that_others_finish": [
+        (
+            *(Step("arrive", index, 8), Step("minute")),
+            *(Step("launch", index, 8), Step("drain", index), Step("minute")),
+        )
+        for index in range(3)
     ],
     "an_idle_fleet": [
         (*_idle(index), Step("protect", index, protected), *(Step("minute"),) * 3)
