@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
+from moto.awslambda.models import LambdaBackend
 from moto.cloudformation import models as cloudformation
 from moto.cloudformation.models import ChangeSet, Stack, cloudformation_backends
 from moto.core import errors
@@ -53,6 +54,8 @@ def served() -> Iterator[Server]:
             "MOTO_ECS_SERVICE_RUNNING", "1"
         )  # a new service's one task runs, or its rollout never ends
         patch.setattr(ApplicationAutoscalingBackend, "put_scaling_policy", _put_scaling_policy)
+        # The tests invoke the functions themselves; moto would start a container for each message.
+        patch.setattr(LambdaBackend, "send_sqs_batch", lambda *_: False)
         add_missing_operations(patch)
         patch.setattr(logging.getLogger("werkzeug"), "disabled", True)  # a line for every request
         gate = Gate()
