@@ -201,11 +201,12 @@ def run_both_by_deadline(kind: str, max_lateness_s: int) -> tuple[Timeline, list
         acted = [line for line in aws.log if line.record.get("outcome") == "acted"]
         assert demo.aws.autoscaling.describe_policies()["ScalingPolicies"], "the fallback is there"
         assert aws.scaled == [], "and never acts"
+        run = simulated(DEADLINES[kind])
     scaled = [
         (line.at - START.timestamp(), f"{line.record['message']} (by {line.record['trigger']})")
         for line in acted
     ]
-    return timeline, scaled, simulated(DEADLINES[kind])
+    return timeline, scaled, run
 
 
 def raised(scaled: Iterable[Scaled]) -> list[tuple[float, int]]:
