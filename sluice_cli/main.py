@@ -15,6 +15,7 @@ from sluice_cli.terminal import exit_quietly, replace_unencodable_characters
 
 COMMANDS = {
     "status": "Show what every workload does now, and what is wrong with it.",
+    "doctor": "Check what keeps a workload from scaling, and say what to do about it.",
     "demo": "Run example workloads from their minimum to their peak and back.",
     "validate": "Check workloads as a deploy would, and print their documents.",
     "events": "Print a sample event for a function, filled for a workload.",

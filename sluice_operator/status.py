@@ -82,7 +82,7 @@ class StatusReader:
         """These workloads, or all without names; raises ConfigError for a name that is not registered."""
         on_step("reading the registry")
         registered = self._ports.registry.all(remaining_s, fresh=True)
-        chosen = _chosen(registered, names)
+        chosen = chosen_names(registered, names)
         served = {workload.name: workload for workload in registered.workloads if workload.name in chosen}
         on_step(f"reading {len(served)} queues and fleets")
         observed = observe(self._ports, served.values(), remaining_s)
@@ -143,7 +143,8 @@ class StatusReader:
         return self._metrics
 
 
-def _chosen(registered: Registered, names: Sequence[str]) -> list[str]:
+def chosen_names(registered: Registered, names: Sequence[str]) -> list[str]:
+    """These names, or all registered without any; raises ConfigError for one that is not registered."""
     known = sorted({workload.name for workload in registered.workloads} | registered.refused.keys())
     for name in names:
         if name not in known:
@@ -182,8 +183,8 @@ def _readings(workload: Workload, observation: Observation, metrics: _Metrics, n
     def series(what: str) -> Series | Unknown:
         return metrics.recent[f"{workload.name} {what}"]
 
-    age, published = _newest(series("age")), _newest(series("published"))
-    tracked = _newest(series("effective")) if workload.publishes_effective else published
+    age, published = newest_point(series("age")), newest_point(series("published"))
+    tracked = newest_point(series("effective")) if workload.publishes_effective else published
     return Readings(
         workload=workload,
         observation=observation,
@@ -204,7 +205,8 @@ def _is_empty(observation: Observation) -> bool:
     return isinstance(observation.backlog, Backlog) and not observation.backlog.total
 
 
-def _newest(series: Series | Unknown) -> Point | Unknown | None:
+def newest_point(series: Series | Unknown) -> Point | Unknown | None:
+    """The newest value of the series; None if it has none."""
     if isinstance(series, Unknown):
         return series
     if not series:

@@ -1,0 +1,57 @@
+"""The names of the checks, and what a check has found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Check(StrEnum):
+    """What is checked; docs/operations.md has a row for each."""
+
+    REGISTRATION_VALID = "registration-valid"
+    QUEUE_EXISTS = "queue-exists"
+    VISIBILITY_TIMEOUT = "visibility-timeout"
+    DEAD_LETTER_QUEUE = "dead-letter-queue"
+    POLICY_ENABLED = "policy-enabled"
+    BACKLOG_PUBLISHED = "backlog-published"
+
+
+class Outcome(StrEnum):
+    """What a check says; UNKNOWN if something that it needs could not be read."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    WARN = "warn"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check's outcome: a sentence with the value found, and what to do about it."""
+
+    check: Check
+    outcome: Outcome
+    message: str
+    fix: str | None = None
+    """None if there is nothing to do."""
+
+
+def passed(check: Check, message: str) -> Finding:
+    """Nothing is to be done."""
+    return Finding(check=check, outcome=Outcome.PASS, message=message)
+
+
+def warned(check: Check, message: str, fix: str) -> Finding:
+    """It works now, and a likely event breaks it."""
+    return Finding(check=check, outcome=Outcome.WARN, message=message, fix=fix)
+
+
+def failed(check: Check, message: str, fix: str) -> Finding:
+    """It does not work."""
+    return Finding(check=check, outcome=Outcome.FAIL, message=message, fix=fix)
+
+
+def unknown(check: Check, message: str, fix: str | None = None) -> Finding:
+    """Something that the check needs could not be read."""
+    return Finding(check=check, outcome=Outcome.UNKNOWN, message=message, fix=fix)
