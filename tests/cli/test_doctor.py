@@ -1,0 +1,161 @@
+"""`sluice doctor` over the embedded AWS: each check in a broken and a mended account."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import jsonschema
+import pytest
+
+from sluice_cli import workloads
+from sluice_operator.core.checks.finding import Check
+from sluice_operator.session import AwsSession
+from sluice_sim.embedded import busy_account as embedded
+from sluice_sim.embedded.busy_account import busy_account
+from tests.privileges.authorization import Call, requests
+from tests.privileges.inventory import EverythingTagged
+from tests.privileges.policies import parse
+from tests.privileges.proof import Use, refused, surplus
+
+pytestmark = pytest.mark.slow
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SCHEMA = json.loads((DOCS / "schemas/doctor.json").read_text(encoding="utf-8"))
+POLICY = json.loads((DOCS / "policies/doctor.json").read_text(encoding="utf-8"))
+NAME = "transcription"
+QUEUE = f"https://sqs.eu-west-1.amazonaws.com/123456789012/{NAME}"
+
+
+@pytest.fixture(scope="module")
+def busy():
+    """One account for all tests: playing it takes seconds."""
+    with busy_account(workloads.CHECKOUT) as account:
+        yield account
+
+
+@pytest.fixture
+def doctor(sluice, busy, monkeypatch):
+    """`doctor(...)`: one call of `sluice doctor --embedded` on the account as it stands."""
+
+    @contextmanager
+    def played(root, on_minute=lambda *_: None):
+        yield busy
+
+    monkeypatch.setattr(embedded, "busy_account", played)
+    return lambda *arguments: sluice("doctor", "--embedded", *arguments)
+
+
+@pytest.fixture
+def findings(doctor):
+    """`findings()`: exit status and the findings of transcription by their checks."""
+
+    def read():
+        answer = doctor("--json", NAME)
+        document = json.loads(answer.stdout)
+        jsonschema.validate(document, SCHEMA)
+        return answer.exit_code, {each["check"]: each for each in document["workloads"][0]["findings"]}
+
+    return read
+
+
+@contextmanager
+def queue_attribute(name, value):
+    sqs = boto3.client("sqs")
+    before = sqs.get_queue_attributes(QueueUrl=QUEUE, AttributeNames=[name])["Attributes"][name]
+    sqs.set_queue_attributes(QueueUrl=QUEUE, Attributes={name: value})
+    yield
+    sqs.set_queue_attributes(QueueUrl=QUEUE, Attributes={name: before})
+
+
+def redrive_after(receipts):
+    arn = f"arn:aws:sqs:eu-west-1:123456789012:dead-{NAME}"
+    return json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": str(receipts)})
+
+
+@pytest.mark.parametrize(
+    ("broken", "check", "outcome", "said"),
+    [
+        (lambda: queue_attribute("VisibilityTimeout", "30"), "visibility-timeout", "fail", "is 30 s"),
+        (lambda: queue_attribute("VisibilityTimeout", "90"), "visibility-timeout", "warn", "is 90 s"),
+        (lambda: queue_attribute("RedrivePolicy", ""), "dead-letter-queue", "fail", "no dead-letter queue"),
+        (
+            lambda: queue_attribute("RedrivePolicy", redrive_after(1)),
+            *("dead-letter-queue", "warn", "after 1 receipts"),
+        ),
+    ],
+)
+def test_a_fault_is_found_with_its_value_and_its_fix_and_passes_once_mended(
+    findings, broken, check, outcome, said
+):
+    with broken():
+        status, found = findings()
+    assert (status, found[check]["outcome"]) == (1, outcome)
+    assert said in found[check]["message"]
+    assert found[check]["fix"]
+    status, mended = findings()
+    assert (status, {each["outcome"] for each in mended.values()}) == (0, {"pass"})
+
+
+def test_a_policy_that_was_deleted_by_hand_fails_until_it_exists_again(findings):
+    client = boto3.client("autoscaling")
+    [policy] = client.describe_policies(AutoScalingGroupName=NAME)["ScalingPolicies"]
+    client.delete_policy(AutoScalingGroupName=NAME, PolicyName=policy["PolicyName"])
+    status, found = findings()
+    client.put_scaling_policy(
+        AutoScalingGroupName=NAME,
+        PolicyName=policy["PolicyName"],
+        PolicyType=policy["PolicyType"],
+        TargetTrackingConfiguration=policy["TargetTrackingConfiguration"],
+    )
+    assert (status, found["policy-enabled"]["outcome"]) == (1, "fail")
+    assert "has no scaling policy" in found["policy-enabled"]["message"]
+    assert findings()[1]["policy-enabled"]["outcome"] == "pass"
+
+
+def test_a_refused_document_is_the_only_finding_of_its_workload(doctor):
+    ssm = boto3.client("ssm")
+    ssm.put_parameter(Name="/sluice/workloads/broken", Value="{}", Type="String")
+    answer = doctor("broken")
+    ssm.delete_parameter(Name="/sluice/workloads/broken")
+    assert answer.exit_code == 1
+    assert "fail  registration-valid: the document of workload broken is refused" in answer.stdout
+    assert "1 fail" in answer.stdout
+
+
+def test_no_line_is_longer_than_a_narrow_terminal(doctor, monkeypatch):
+    monkeypatch.setattr("sluice_cli.doctor.WIDTH", 60)
+    assert max(map(len, doctor().stdout.splitlines())) <= 60
+
+
+def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(doctor, monkeypatch):
+    uses, client = [], AwsSession.client
+
+    def recording(session, service, **settings):
+        made = client(session, service, **settings)
+
+        def record(params, model, **_):
+            call = Call(
+                signing_name=model.service_model.signing_name, operation=model.name, parameters=dict(params)
+            )
+            uses.extend(Use(role="doctor", request=each) for each in requests(call, EverythingTagged()))
+
+        made.meta.events.register("before-parameter-build", record)
+        return made
+
+    monkeypatch.setattr(AwsSession, "client", recording)
+    doctor()
+    roles = {"doctor": parse(POLICY)}
+    assert refused(roles, uses) == []
+    assert surplus(roles, uses) == []
+
+
+def test_the_operations_page_and_the_schema_have_every_check_and_no_other():
+    page = (DOCS / "operations.md").read_text(encoding="utf-8")
+    section = page.split("## Checks of `sluice doctor`")[1].split("\n## ")[0]
+    rows = [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert rows == [*Check]
+    listed = SCHEMA["properties"]["workloads"]["items"]["properties"]["findings"]
+    assert listed["items"]["properties"]["check"]["enum"] == [*Check]
