@@ -9,6 +9,7 @@ from pathlib import Path
 import boto3
 import jsonschema
 import pytest
+from botocore.exceptions import ClientError
 
 from sluice_cli import workloads
 from sluice_operator.core.checks.finding import Check
@@ -59,6 +60,27 @@ def findings(doctor):
         return answer.exit_code, {each["check"]: each for each in document["workloads"][0]["findings"]}
 
     return read
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """`failing(code, *operations)`: AWS answers these operations with the code."""
+    client = AwsSession.client
+
+    def fail(code, *operations):
+        def made(session, service, **settings):
+            built = client(session, service, **settings)
+
+            def refuse(model, **_):
+                if model.name in operations:
+                    raise ClientError({"Error": {"Code": code, "Message": "no"}}, model.name)
+
+            built.meta.events.register("before-parameter-build", refuse)
+            return built
+
+        monkeypatch.setattr(AwsSession, "client", made)
+
+    return fail
 
 
 @contextmanager
@@ -113,6 +135,22 @@ def test_a_policy_that_was_deleted_by_hand_fails_until_it_exists_again(findings)
     assert (status, found["policy-enabled"]["outcome"]) == (1, "fail")
     assert "has no scaling policy" in found["policy-enabled"]["message"]
     assert findings()[1]["policy-enabled"]["outcome"] == "pass"
+
+
+def test_a_queue_that_does_not_exist_fails_and_leaves_its_other_checks_unknown(findings, failing):
+    failing("AWS.SimpleQueueService.NonExistentQueue", "GetQueueAttributes")
+    status, found = findings()
+    assert (status, found["queue-exists"]["outcome"]) == (1, "fail")
+    assert QUEUE in found["queue-exists"]["message"]
+    assert {found[check]["outcome"] for check in ("visibility-timeout", "dead-letter-queue")} == {"unknown"}
+
+
+def test_what_may_not_be_read_is_unknown_and_never_passes(doctor, failing):
+    failing("AccessDenied", "GetQueueAttributes", "DescribePolicies", "GetMetricData")
+    answer = doctor(NAME)
+    assert answer.exit_code == 1
+    assert "1 pass, 0 warn, 0 fail, 5 unknown" in answer.stdout
+    assert "docs/policies/doctor.json is the policy that allows all" in answer.stdout
 
 
 def test_a_refused_document_is_the_only_finding_of_its_workload(doctor):
