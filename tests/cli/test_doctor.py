@@ -163,9 +163,12 @@ def test_a_refused_document_is_the_only_finding_of_its_workload(doctor):
     assert "1 fail" in answer.stdout
 
 
-def test_no_line_is_longer_than_a_narrow_terminal(doctor, monkeypatch):
+def test_a_narrow_terminal_folds_the_sentences_and_loses_nothing(doctor, monkeypatch):
+    wide = doctor().stdout
     monkeypatch.setattr("sluice_cli.doctor.WIDTH", 60)
-    assert max(map(len, doctor().stdout.splitlines())) <= 60
+    narrow = doctor().stdout
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert "".join(narrow.split()) == "".join(wide.split())
 
 
 def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(doctor, monkeypatch):
