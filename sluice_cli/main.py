@@ -15,6 +15,7 @@ from sluice_cli.terminal import exit_quietly, replace_unencodable_characters
 
 COMMANDS = {
     "status": "Show what every workload does now, and what is wrong with it.",
+    "explain": "Show why a workload did or did not scale, as a timeline.",
     "doctor": "Check what keeps a workload from scaling, and say what to do about it.",
     "demo": "Run example workloads from their minimum to their peak and back.",
     "validate": "Check workloads as a deploy would, and print their documents.",

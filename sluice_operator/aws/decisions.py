@@ -79,11 +79,11 @@ class LoggedDecisions:
 
 def _decision(row: Mapping[str, str]) -> LoggedDecision:
     return LoggedDecision(
-        at=_moment(field(row, "at")), message=field(row, "said"), outcome=field(row, "ended")
+        at=moment(field(row, "at")), message=field(row, "said"), outcome=field(row, "ended")
     )
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
     """Logs Insights writes a time as text, and an aggregated one in milliseconds since the epoch."""
     try:
         if text.replace(".", "", 1).isdigit():

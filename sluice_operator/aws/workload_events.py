@@ -36,15 +36,19 @@ def read_events(clients: Callable[[str], Any], workload: Workload, since: dateti
     """The alarms and deployments of now, and the activities since that moment."""
     fleet = workload.fleet
     return WorkloadEvents(
-        alarms=_read("DescribeAlarms", lambda: _alarms(clients("cloudwatch"), workload)),
-        activities=_read(
-            f"DescribeScalingActivities of {fleet}", lambda: tuple(_activities(clients, fleet, since))
+        alarms=read_or_unknown("DescribeAlarms", lambda: _alarms(clients("cloudwatch"), workload)),
+        activities=read_or_unknown(
+            f"DescribeScalingActivities of {fleet}", lambda: tuple(activities(clients, fleet, since))
         ),
-        deployments=_read(f"the deployments of {fleet}", lambda: tuple(_deployments(clients, fleet))),
+        deployments=read_or_unknown(
+            f"the deployments of {fleet}", lambda: tuple(_deployments(clients, fleet))
+        ),
     )
 
 
-def _read(what: str, read: Callable[[], Found]) -> Found | Unknown:
+def read_or_unknown(what: str, read: Callable[[], Found]) -> Found | Unknown:
+    """What `read` answers, or why it could not."""
+
     def called() -> Found:
         with aws_errors(what):
             return read()
@@ -58,13 +62,17 @@ def _alarms(cloudwatch: Any, workload: Workload) -> tuple[AlarmState, ...]:
     found = list_field(cloudwatch.describe_alarms(AlarmNames=names), "MetricAlarms")
     # By position: the call answers in its own order.
     own = sorted(found, key=lambda alarm: names.index(field(alarm, "AlarmName")))
+    return tuple(map(_alarm, [*own, *tracking_alarms(cloudwatch, workload)]))
+
+
+def tracking_alarms(cloudwatch: Any, workload: Workload) -> list[Mapping[str, Any]]:
+    """The alarms of its target-tracking policy, as CloudWatch describes them."""
     fleet = workload.fleet
     scaled = fleet.name if isinstance(fleet, AutoScalingGroup) else resource_id(fleet)
     pages = cloudwatch.get_paginator("describe_alarms").paginate(
         AlarmNamePrefix=f"TargetTracking-{scaled}-Alarm"
     )
-    tracking = [alarm for page in pages for alarm in list_field(page, "MetricAlarms")]
-    return tuple(map(_alarm, [*own, *tracking]))
+    return [alarm for page in pages for alarm in list_field(page, "MetricAlarms")]
 
 
 def _alarm(described: Mapping[str, Any]) -> AlarmState:
@@ -77,7 +85,8 @@ def _alarm(described: Mapping[str, Any]) -> AlarmState:
     )
 
 
-def _activities(clients: Callable[[str], Any], fleet: Fleet, since: datetime) -> Iterable[Activity]:
+def activities(clients: Callable[[str], Any], fleet: Fleet, since: datetime) -> Iterable[Activity]:
+    """The scaling activities since that moment, newest first."""
     if isinstance(fleet, AutoScalingGroup):
         pages, key = _group_pages(clients("autoscaling"), fleet), "Activities"
     else:
