@@ -10,6 +10,8 @@ from enum import StrEnum
 HELD_FOR = timedelta(minutes=10)
 """A hold this long before a moment still explains it: schedules skip a minute or two at most."""
 MINUTE = timedelta(minutes=1)
+SIZING = frozenset({"bootstrap", "shutdown", "scale"})
+"""The kinds of decision that set a size; a retune that holds explains no size."""
 
 
 class Source(StrEnum):
@@ -82,8 +84,10 @@ def at_moment(entries: Sequence[Entry], moment: datetime) -> str:
     if changed:
         return f"at {when}: " + "; ".join(f"{entry.source}: {entry.text}" for entry in folded(changed))
     before = [entry for entry in entries if minute + MINUTE - HELD_FOR <= entry.at < minute + MINUTE]
-    # The newest hold of each kind of decision.
-    holds = {entry.repeats[0]: entry.text for entry in before if entry.held}
+    # The newest hold of each kind.
+    holds = {
+        entry.repeats[0]: entry.text for entry in before if entry.held and entry.repeats[0] in SIZING
+    }
     if holds:
         return f"nothing happened at {when} because {'; '.join(holds.values())}"
     ticks = [entry.text for entry in before if entry.source is Source.TICK]

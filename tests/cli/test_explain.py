@@ -53,7 +53,7 @@ def test_decisions_alarms_activities_and_stacks_are_merged_by_time(explain):
 
 def test_repeated_ticks_and_alike_activities_are_one_line(explain):
     shown = explain("transcription").stdout
-    assert re.search(r"12:24:29 +tick +5 times until 12:28:57, last: transcription: 22 per", shown)
+    assert re.search(r"tick +4 times until 12:28:57, last: transcription: 22 per", shown)
     assert re.search(r"12:27:30 +activity +2 times until 12:27:30, last: Launching", shown)
 
 
