@@ -85,9 +85,7 @@ def at_moment(entries: Sequence[Entry], moment: datetime) -> str:
         return f"at {when}: " + "; ".join(f"{entry.source}: {entry.text}" for entry in folded(changed))
     before = [entry for entry in entries if minute + MINUTE - HELD_FOR <= entry.at < minute + MINUTE]
     # The newest hold of each kind.
-    holds = {
-        entry.repeats[0]: entry.text for entry in before if entry.held and entry.repeats[0] in SIZING
-    }
+    holds = {entry.repeats[0]: entry.text for entry in before if entry.held and entry.repeats[0] in SIZING}
     if holds:
         return f"nothing happened at {when} because {'; '.join(holds.values())}"
     ticks = [entry.text for entry in before if entry.source is Source.TICK]

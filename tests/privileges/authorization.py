@@ -84,11 +84,17 @@ def _tables(parameters: Parameters) -> list[dict[str, str]]:
 
 
 def _stack(parameters: Parameters) -> list[dict[str, str]]:
-    return [{"StackName": parameters["StackName"], "Id": opaque_id(parameters["StackName"])}]
+    name = parameters["StackName"]
+    if name.startswith("arn:"):
+        _, name, stack_id = name.split("/")
+        return [{"StackName": name, "Id": stack_id}]
+    return [{"StackName": name, "Id": opaque_id(name)}]
 
 
 def _alarms(parameters: Parameters) -> list[dict[str, str]]:
-    return [{"AlarmName": name} for name in parameters.get("AlarmNames") or ["*"]]
+    return [
+        {"AlarmName": name} for name in parameters.get("AlarmNames") or [parameters.get("AlarmName", "*")]
+    ]
 
 
 def _log_groups(parameters: Parameters) -> list[dict[str, str]]:
@@ -103,7 +109,9 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "autoscaling:RecordLifecycleActionHeartbeat": _group,
     "autoscaling:SetDesiredCapacity": _group,
     "autoscaling:SetInstanceProtection": _group,
+    "cloudformation:DescribeStackEvents": _stack,
     "cloudformation:DescribeStacks": _stack,
+    "cloudwatch:DescribeAlarmHistory": _alarms,
     "cloudwatch:DescribeAlarms": _alarms,
     "dynamodb:BatchGetItem": _tables,
     "dynamodb:UpdateItem": _tables,
