@@ -58,6 +58,8 @@ from sluice_sim.embedded.worker_protocol import Worker
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
 """Message counts that SQS reports when they are 0; it omits the others while there are no such messages."""
+MANAGED = {"sluice": "managed"}
+"""The tag by which the functions' roles admit a queue and a fleet."""
 START = datetime(2026, 1, 15, 12, 20, tzinfo=UTC)
 
 
@@ -110,7 +112,7 @@ class EmbeddedAws:
         self.stacks = Stacks(root, account, StackRecords(lambda: clock.now))
 
     def create_queue(self, name: str, *, visibility_timeout_s: int) -> str:
-        """Create a queue (FIFO by its name) with a dead-letter queue and native metrics; returns its URL.
+        """Create a managed queue (FIFO by its name) with a dead-letter queue and metrics; returns its URL.
 
         The visibility timeout is in virtual seconds.
         """
@@ -125,14 +127,14 @@ class EmbeddedAws:
             "RedrivePolicy": redrive,
             **fifo,
         }
-        url: str = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        url: str = self.sqs.create_queue(QueueName=name, Attributes=attributes, tags=MANAGED)["QueueUrl"]
         self.monitoring.add_source(partial(self._queue_metrics, name, url))
         return url
 
     def create_group(
         self, name: str, *, minimum: int, maximum: int, boot_s: float, start: Callable[[], Worker]
     ) -> EmbeddedFleet:
-        """Create an Auto Scaling group at its minimum, with group metrics; `start` starts a worker."""
+        """Create a managed Auto Scaling group at its minimum, with group metrics; `start` starts a worker."""
         self.autoscaling.create_launch_configuration(
             LaunchConfigurationName=name, ImageId="ami-12c6146b", InstanceType="g5.xlarge"
         )
@@ -143,6 +145,7 @@ class EmbeddedAws:
             MaxSize=maximum,
             DesiredCapacity=0,
             AvailabilityZones=[f"{REGION}a"],
+            Tags=[{"Key": key, "Value": value, "PropagateAtLaunch": False} for key, value in MANAGED.items()],
         )
         metrics = ("GroupDesiredCapacity", "GroupInServiceInstances")
         self.autoscaling.enable_metrics_collection(
@@ -170,7 +173,7 @@ class EmbeddedAws:
         start: Callable[[], Worker],
         controller: str = "ECS",
     ) -> EmbeddedFleet:
-        """Create an ECS service without tasks, with Container Insights; `start` starts a worker per task."""
+        """Create a managed ECS service without tasks, with Container Insights; `start` starts workers."""
         insights: Any = [{"name": "containerInsights", "value": "enabled"}]
         self.ecs.create_cluster(clusterName=cluster, settings=insights)
         self.ecs.register_task_definition(
@@ -182,6 +185,7 @@ class EmbeddedAws:
             taskDefinition=service,
             desiredCount=0,
             deploymentController={"type": controller},
+            tags=[{"key": key, "value": value} for key, value in MANAGED.items()],
         )
         fleet = self.services.run(f"service/{cluster}/{service}", boot_s=boot_s, start=start)
         self.monitoring.add_source(

@@ -22,6 +22,7 @@ from moto.applicationautoscaling.models import (
     applicationautoscaling_backends,
 )
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse, _build_policy
+from moto.core.exceptions import ServiceException
 from moto.ecs.models import EC2ContainerServiceBackend, Service, TaskSet, ecs_backends
 
 from sluice.aws.ecs import DIMENSION
@@ -41,6 +42,12 @@ MAX_EVENTS = 100
 """DescribeServices returns the latest 100 events (documented)."""
 
 
+class ResourceNotFoundError(ServiceException):
+    """A scalable target that does not exist."""
+
+    code = "ResourceNotFoundException"
+
+
 class EcsServices:
     """Every ECS service of the account, by its resource id `service/CLUSTER/NAME`."""
 
@@ -48,6 +55,8 @@ class EcsServices:
         self._clock = clock
         self._fleets: dict[str, EmbeddedFleet] = {}
         self._apis: dict[str, _ServiceApi] = {}
+        self._target_tags: dict[str, dict[str, str]] = {}
+        """By the ARN of a scalable target."""
 
     @contextmanager
     def patched_moto(self, monitoring: Monitoring) -> Iterator[None]:
@@ -99,9 +108,19 @@ class EcsServices:
                 ApplicationAutoScalingResponse,
                 describe_scaling_policies=policies,
                 describe_scaling_activities=self._describe_activities,
+                tag_resource=lambda asked: self._tags(asked).update(asked["Tags"]),
+                untag_resource=lambda asked: [self._tags(asked).pop(key, None) for key in asked["TagKeys"]],
+                list_tags_for_resource=lambda asked: {"Tags": self._tags(asked)},
             ),
         ):
             yield
+
+    def _tags(self, asked: Parameters) -> dict[str, str]:
+        """The tags of a scalable target: its own, not those of its service."""
+        arn = asked["ResourceARN"]
+        if arn not in {target.arn for target in _targets().values()}:
+            raise ResourceNotFoundError(f"No scalable target found for resource ARN: {arn}")
+        return self._target_tags.setdefault(arn, {})
 
     def _describe_activities(self, asked: Parameters) -> object:
         found = [

@@ -125,7 +125,7 @@ class Stacks:
             case "AWS::AutoScaling::ScalingPolicy":
                 self._track_group(resource_name(stack_name, logical_id), logical_id, properties)
             case "AWS::ApplicationAutoScaling::ScalableTarget":
-                self._account.scaling.register_scalable_target(
+                target = self._account.scaling.register_scalable_target(
                     ServiceNamespace="ecs",
                     ScalableDimension=DIMENSION,
                     ResourceId=properties["ResourceId"],
@@ -133,6 +133,8 @@ class Stacks:
                     MaxCapacity=int(properties["MaxCapacity"]),
                     SuspendedState=properties["SuspendedState"],
                 )
+                tags = {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
+                self._account.scaling.tag_resource(ResourceARN=target["ScalableTargetARN"], Tags=tags)
             case "AWS::ApplicationAutoScaling::ScalingPolicy":
                 self._track_service(logical_id, properties)
             case _ if kind not in WITHOUT_EFFECT:
