@@ -344,14 +344,14 @@ def _patched(constants: Sequence[tuple[str, float]]) -> Iterator[None]:
     if not constants:
         yield
         return
-    boots.quantiles_s.cache_clear()
+    boots.boot_times.cache_clear()
     with ExitStack() as patches:
         for constant, value in constants:
             for module in ENGINE_MODULES:
                 if hasattr(module, constant):
                     patches.enter_context(patch.object(module, constant, value))
         yield
-    boots.quantiles_s.cache_clear()
+    boots.boot_times.cache_clear()
 
 
 # ---- Checking and printing

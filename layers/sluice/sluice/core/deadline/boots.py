@@ -80,7 +80,8 @@ def next_boot(state: EngineState, times: BootTimes) -> NextBoot:
     return NextBoot(mean_s=times.mean_s(warm=warm), warm=warm)
 
 
-def boot_times(boots: Sequence[BootSamples], prior_s: float) -> BootTimes:
+@lru_cache(maxsize=1024)
+def boot_times(boots: tuple[BootSamples, ...], prior_s: float) -> BootTimes:
     """What the samples say of each kind; `prior_s` is the document's, for both kinds."""
     cold, warm = (tuple(one for one in boots if one.warm is kind) for kind in (False, True))
     return BootTimes(cold_s=quantiles_s(cold, prior_s), warm_s=quantiles_s(warm, prior_s))
@@ -104,7 +105,7 @@ def measured_boots(boots: Sequence[BootSamples]) -> tuple[BootTime, ...]:
     return tuple(measured)
 
 
-def warm_lead_s(boots: Sequence[BootSamples], prior_s: float) -> float:
+def warm_lead_s(boots: tuple[BootSamples, ...], prior_s: float) -> float:
     """By how many seconds a start from the warm pool is ready sooner than a cold one, on average."""
     times = boot_times(boots, prior_s)
     if not any(one.warm for one in boots):
@@ -210,7 +211,6 @@ def _rounded(samples: Sequence[tuple[BootSamples, float]]) -> tuple[BootSamples,
     )
 
 
-@lru_cache(maxsize=1024)
 def quantiles_s(boots: tuple[BootSamples, ...], prior_s: float) -> tuple[float, ...]:
     """QUANTILES equally likely boot times in seconds, shortest first; `prior_s` is the document's."""
     known = sorted([*((one.boot_s, one.weight) for one in boots), (prior_s, PRIOR_WEIGHT)])

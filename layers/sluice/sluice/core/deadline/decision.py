@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from sluice.core.bounds import clamp, effective_bounds
 from sluice.core.deadline.arrivals import OVERDUE_MEMORY_S, rate_before_per_s
@@ -147,7 +147,7 @@ def _decision(
     )
 
 
-@dataclass(kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Plan:
     """What the parts of a decision look at; each value is computed once."""
 
@@ -160,93 +160,81 @@ class _Plan:
     after: EngineState
     tick: Tick
     boots: BootTimes
+    now_s: float = field(init=False)
+    """When queue and fleet were read: never before the last reading, whatever the clocks say."""
+    concurrency: float = field(init=False)
+    """Slots of an instance."""
+    booting: int = field(init=False)
+    expected: int = field(init=False)
+    """Booting instances that may still become ready."""
+    started: int = field(init=False)
+    """Instances that run or boot; if AWS does not say which boot, those that may still become ready."""
+    staying: int = field(init=False)
+    """Of these, those that AWS does not end soon: as many as desired."""
+    occupied: int = field(init=False)
+    """Instances that work on a message, or that AWS may not terminate."""
+    max_instances: int = field(init=False)
+    """The most instances that may run, and that the groups of a FIFO queue can use."""
+    next_boot: NextBoot = field(init=False)
+    floor: Floor | None = field(init=False)
+    """None where the promise leaves time for a boot."""
+    floor_instances: int = field(init=False)
+    """Instances to hold, at most as many as may run; 0 without a floor."""
 
-    @property
-    def now_s(self) -> float:
-        """When queue and fleet were read: never before the last reading, whatever the clocks say."""
-        return self.after.read_s
+    def __post_init__(self) -> None:
+        capacity, after = self.capacity, self.after
+        self.now_s, self.concurrency = after.read_s, self.workload.target.concurrency_per_instance
+        self.booting, self.expected = booting_instances(capacity), _expected(self)
+        is_told = capacity.booting is not None
+        self.started = capacity.running + (self.booting if is_told else self.expected)
+        self.staying = min(self.started, capacity.desired)
+        self.occupied = max(math.ceil(self.backlog.in_flight / self.concurrency), capacity.protected or 0)
+        self.max_instances = _max_instances(self)
+        self.next_boot = next_boot(after, self.boots)
+        self.floor = _floor(self)
+        held_slots = self.floor.held if self.floor else 0.0
+        self.floor_instances = min(math.ceil(held_slots / self.concurrency), self.max_instances)
 
-    @property
-    def concurrency(self) -> float:
-        return self.workload.target.concurrency_per_instance
 
-    @property
-    def mean_boot_s(self) -> float:
-        return self.boots.mean_s(warm=False)
+def _expected(plan: _Plan) -> int:
+    return sum(
+        [
+            one.instances
+            for one in plan.after.launches
+            if plan.now_s - one.at_s <= LOST_AFTER * plan.boots.of(warm=one.warm)[-1]
+        ]
+    )
 
-    @cached_property
-    def booting(self) -> int:
-        return booting_instances(self.capacity)
 
-    @cached_property
-    def expected(self) -> int:
-        """Booting instances that may still become ready."""
-        return sum(
-            [
-                one.instances
-                for one in self.after.launches
-                if self.now_s - one.at_s <= LOST_AFTER * self.boots.of(warm=one.warm)[-1]
-            ]
-        )
+def _max_instances(plan: _Plan) -> int:
+    if plan.after.groups is None:
+        return plan.bounds.max
+    usable = max_instances(plan.after.groups, plan.concurrency, plan.now_s)
+    return max(plan.bounds.min, min(plan.bounds.max, usable))
 
-    @cached_property
-    def started(self) -> int:
-        """Instances that run or boot; if AWS does not say which boot, those that may still become ready."""
-        is_told = self.capacity.booting is not None
-        return self.capacity.running + (self.booting if is_told else self.expected)
 
-    @cached_property
-    def staying(self) -> int:
-        """Of these, those that AWS does not end soon: as many as desired."""
-        return min(self.started, self.capacity.desired)
+def _floor(plan: _Plan) -> Floor | None:
+    boot_s = plan.next_boot.mean_s
+    if not is_out_of_reach(plan.deadline, boot_s):
+        return None
+    return floor(
+        plan.after.safety,
+        plan.after.recent,
+        plan.now_s,
+        plan.deadline,
+        boot_s=boot_s,
+        processing_s=plan.tick.processing.mean_s,
+    )
 
-    @cached_property
-    def occupied(self) -> int:
-        """Instances that work on a message, or that AWS may not terminate."""
-        return max(math.ceil(self.backlog.in_flight / self.concurrency), self.capacity.protected or 0)
 
-    @cached_property
-    def max_instances(self) -> int:
-        """The most instances that may run, and that the groups of a FIFO queue can use."""
-        if self.after.groups is None:
-            return self.bounds.max
-        usable = max_instances(self.after.groups, self.concurrency, self.now_s)
-        return max(self.bounds.min, min(self.bounds.max, usable))
-
-    @cached_property
-    def next_boot(self) -> NextBoot:
-        return next_boot(self.after, self.boots)
-
-    @cached_property
-    def floor(self) -> Floor | None:
-        """None where the promise leaves time for a boot."""
-        if not is_out_of_reach(self.deadline, self.next_boot.mean_s):
-            return None
-        return floor(
-            self.after.safety,
-            self.after.recent,
-            self.now_s,
-            self.deadline,
-            boot_s=self.next_boot.mean_s,
-            processing_s=self.tick.processing.mean_s,
-        )
-
-    @cached_property
-    def floor_instances(self) -> int:
-        """Instances to hold, at most as many as may run; 0 without a floor."""
-        if self.floor is None:
-            return 0
-        return min(math.ceil(self.floor.held / self.concurrency), self.max_instances)
-
-    @cached_property
-    def out_of_reach(self) -> str | None:
-        """Why the promise cannot be kept from zero instances; None if it can, or a floor keeps it."""
-        if self.floor is None or (0 < self.floor.needed == self.floor.held):
-            return None
-        boot = self.next_boot
-        if self.floor.needed > self.floor.held:
-            return ways_out_by_cost(self.floor, self.deadline, boot.mean_s, self.concurrency)
-        return why_out_of_reach(self.deadline, boot.mean_s, warm=boot.warm)
+def _out_of_reach(plan: _Plan) -> str | None:
+    """Why the promise cannot be kept from zero instances; None if it can, or a floor keeps it."""
+    floor, boot = plan.floor, plan.next_boot
+    if floor is None or (0 < floor.needed == floor.held):
+        return None
+    if floor.needed > floor.held:
+        return ways_out_by_cost(floor, plan.deadline, boot.mean_s, plan.concurrency)
+    return why_out_of_reach(plan.deadline, boot.mean_s, warm=boot.warm)
 
 
 Wanted = tuple[int | None, Reason, str]
@@ -320,12 +308,13 @@ def _shortage(plan: _Plan) -> Shortage | None:
     # Due from the beginning of their interval: they may all have arrived then.
     within_s = deadline.promise_s - deadline.margin_s
     cohorts = [
-        Cohort(since_s := one.since_s, due_s=since_s + within_s, messages=one.messages)
+        Cohort(since_s := one.until_s - one.elapsed_s, since_s + within_s, one.messages)
         for one in plan.after.waiting
     ]
 
     def ready(boots_s: Sequence[float]) -> list[tuple[float, float]]:
-        return [(now_s + boot_s, slots / len(boots_s)) for boot_s in boots_s]
+        share = slots / len(boots_s)
+        return [(now_s + boot_s, share) for boot_s in boots_s]
 
     return fewest_launches(
         cohorts,
@@ -362,7 +351,7 @@ def _lowered(plan: _Plan, before: EngineState, keep: int, reason: Reason, detail
     """Lower the fleet to `keep`: at once if busy instances are protected, else in steps and after a boot."""
     if plan.deadline.busy_instances is BusyInstances.UNPROTECTED:
         since_s = before.surplus_since_s
-        if since_s is None or plan.now_s - since_s < plan.mean_boot_s:
+        if since_s is None or plan.now_s - since_s < plan.boots.mean_s(warm=False):
             return None, Reason.SURPLUS_TOO_NEW, detail
         desired = plan.capacity.desired
         keep = max(keep, desired - max(1, math.floor(MAX_STEP_RATIO * desired)))
@@ -410,7 +399,7 @@ def _surplus_since_s(plan: _Plan, wanted: Wanted) -> float | None:
 
 
 def _with_warning(plan: _Plan, state: EngineState) -> tuple[EngineState, tuple[Reason, str] | None]:
-    logged_s, problem = state.out_of_reach_logged_s, plan.out_of_reach
+    logged_s, problem = state.out_of_reach_logged_s, _out_of_reach(plan)
     is_recent = logged_s is not None and plan.now_s - logged_s < LOG_OUT_OF_REACH_EVERY_S
     if problem is None or plan.bounds.min > 0 or is_recent:
         return state, None

@@ -131,10 +131,13 @@ class _ReadySlots:
     """Sums what all slots start by one moment after another; moments never decrease."""
 
     def __init__(self, supply: Supply, processing_s: float) -> None:
-        self._supply, self._processing_s = supply, processing_s
+        self._now_s, self._processing_s = supply.now_s, processing_s
         self._pending = [(supply.now_s, supply.idle_slots), *supply.booting]
         self._ready = self._settled = 0
-        self._first = self._slots = self._slot_seconds = 0.0
+        self._per_s = supply.busy_slots / processing_s
+        """Messages that the slots start by time: busy ones, and ready ones after half a processing time."""
+        self._first = 0.0
+        """Messages by which the others are ahead of that."""
 
     def starts_by(self, moment_s: float) -> float:
         """Messages that can start by then.
@@ -143,10 +146,8 @@ class _ReadySlots:
         """
         if self._settled < len(self._pending):
             self._add_ready(moment_s)
-        within_s, processing_s = moment_s - self._supply.now_s, self._processing_s
-        busy = self._supply.busy_slots * max(0.0, within_s) / processing_s
-        by_time = (self._slots * within_s - self._slot_seconds) / processing_s + FIRST_START * self._slots
-        return busy + self._first + by_time
+        within_s = moment_s - self._now_s
+        return self._first + self._per_s * within_s if within_s > 0 else self._first
 
     def _add_ready(self, moment_s: float) -> None:
         pending = self._pending
@@ -156,8 +157,8 @@ class _ReadySlots:
         settled_s = moment_s - self._processing_s * (1 - FIRST_START)
         while self._settled < self._ready and pending[self._settled][0] <= settled_s:
             ready_s, slots = pending[self._settled]
-            self._first -= slots
-            self._slots += slots
+            per_s = slots / self._processing_s
+            self._per_s += per_s
             # From now on, not since the epoch: the difference of two large numbers would lose its fraction.
-            self._slot_seconds += slots * (ready_s - self._supply.now_s)
+            self._first -= slots * (1 - FIRST_START) + per_s * (ready_s - self._now_s)
             self._settled += 1
