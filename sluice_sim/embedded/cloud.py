@@ -60,6 +60,8 @@ REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
 """Message counts that SQS reports when they are 0; it omits the others while there are no such messages."""
 MANAGED = {"sluice": "managed"}
 """The tag by which the functions' roles admit a queue and a fleet."""
+DEAD_LETTER_RETENTION_S = 14 * 86400
+"""As in the example fleets' templates."""
 START = datetime(2026, 1, 15, 12, 20, tzinfo=UTC)
 
 
@@ -117,7 +119,8 @@ class EmbeddedAws:
         The visibility timeout is in virtual seconds.
         """
         fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "false"} if name.endswith(".fifo") else {}
-        dead = self.sqs.create_queue(QueueName=f"dead-{name}", Attributes=fifo)["QueueUrl"]
+        kept: Any = {"MessageRetentionPeriod": str(DEAD_LETTER_RETENTION_S), **fifo}
+        dead = self.sqs.create_queue(QueueName=f"dead-{name}", Attributes=kept)["QueueUrl"]
         dead_arn = self.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"][
             "QueueArn"
         ]

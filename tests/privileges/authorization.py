@@ -97,6 +97,10 @@ def _alarms(parameters: Parameters) -> list[dict[str, str]]:
     ]
 
 
+def _key(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"KeyId": parameters["KeyId"].rsplit("/", 1)[-1]}]
+
+
 def _log_groups(parameters: Parameters) -> list[dict[str, str]]:
     """A query's answer names no group, but takes one as its resource."""
     return [{"LogGroupName": name} for name in parameters.get("logGroupNames") or ["*"]]
@@ -118,11 +122,13 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "ecs:DescribeServices": _services,
     "ecs:UpdateService": _services,
     "ecs:UpdateTaskProtection": _tasks,
+    "kms:DescribeKey": _key,
     "logs:GetQueryResults": _log_groups,
     "logs:StartQuery": _log_groups,
     "sqs:ChangeMessageVisibility": _queue,
     "sqs:DeleteMessage": _queue,
     "sqs:GetQueueAttributes": _queue,
+    "sqs:ListQueueTags": _queue,
     "sqs:ReceiveMessage": _queue,
     "sqs:SendMessage": _queue,
     "ssm:GetParameter": _parameter,

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sluice_operator.core.checks import metrics, policy, queue, registration
 from sluice_operator.core.checks.facts import Facts
 from sluice_operator.core.checks.finding import Finding
 
+CHECKS = (
+    registration.valid,
+    registration.mode,
+    queue.exists,
+    queue.tagged,
+    queue.visibility_timeout,
+    queue.dead_letter_queue,
+    queue.retention,
+    queue.key,
+    policy.enabled,
+    metrics.published,
+)
 
-def findings(facts: Facts, now: datetime) -> Sequence[Finding]:
+
+def findings(facts: Facts) -> Sequence[Finding]:
     """One finding for every check of a workload that is registered."""
-    return (
-        registration.valid(facts.workload),
-        queue.exists(facts),
-        queue.visibility_timeout(facts),
-        queue.dead_letter_queue(facts),
-        policy.enabled(facts),
-        metrics.published(facts, now),
-    )
+    return tuple(check(facts) for check in CHECKS)

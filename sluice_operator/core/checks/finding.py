@@ -10,9 +10,13 @@ class Check(StrEnum):
     """What is checked; docs/operations.md has a row for each."""
 
     REGISTRATION_VALID = "registration-valid"
+    MODE_ACTIVE = "mode-active"
     QUEUE_EXISTS = "queue-exists"
+    QUEUE_TAGGED = "queue-tagged"
     VISIBILITY_TIMEOUT = "visibility-timeout"
     DEAD_LETTER_QUEUE = "dead-letter-queue"
+    QUEUE_RETENTION = "queue-retention"
+    QUEUE_KEY = "queue-key"
     POLICY_ENABLED = "policy-enabled"
     BACKLOG_PUBLISHED = "backlog-published"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from sluice.core.model import Unknown
 from sluice_operator.core.checks.facts import Facts
-from sluice_operator.core.checks.finding import Check, Finding, failed, passed, unknown
+from sluice_operator.core.checks.finding import Check, Finding, failed, passed
+from sluice_operator.core.checks.judging import judges, known
 from sluice_operator.core.conditions import PUBLISHED_WITHIN
 
 FIX = (
@@ -15,12 +13,12 @@ FIX = (
 )
 
 
-def published(facts: Facts, now: datetime) -> Finding:
+@judges(Check.BACKLOG_PUBLISHED)
+def published(check: Check, facts: Facts) -> Finding:
     """BacklogPerInstance was published within the last three minutes."""
-    check, newest = Check.BACKLOG_PUBLISHED, facts.backlog_per_instance
-    if isinstance(newest, Unknown):
-        return unknown(check, newest.reason)
+    newest = known(facts.backlog_per_instance)
     if newest is None:
         return failed(check, "CloudWatch has no BacklogPerInstance of the last ten minutes", FIX)
     found = f"the newest BacklogPerInstance is {newest.value:.4g} of {newest.at:%H:%M} UTC"
-    return passed(check, found) if now - newest.at <= PUBLISHED_WITHIN else failed(check, found, FIX)
+    is_fresh = facts.now - newest.at <= PUBLISHED_WITHIN
+    return passed(check, found) if is_fresh else failed(check, found, FIX)

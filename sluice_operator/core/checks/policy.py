@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from sluice.core.model import Unknown
 from sluice_operator.core.checks.facts import Facts
-from sluice_operator.core.checks.finding import Check, Finding, failed, passed, unknown
+from sluice_operator.core.checks.finding import Check, Finding, failed, passed
+from sluice_operator.core.checks.judging import judges, known
 
 
-def enabled(facts: Facts) -> Finding:
+@judges(Check.POLICY_ENABLED)
+def enabled(check: Check, facts: Facts) -> Finding:
     """The policy that the document names exists, and is enabled."""
-    check, policy, fleet = Check.POLICY_ENABLED, facts.policy, facts.workload.fleet
+    fleet = facts.workload.fleet
     if facts.workload.policy_arn is None:
         return passed(check, "the workload's settings ask for no policy")
-    if isinstance(policy, Unknown):
-        return unknown(check, policy.reason)
+    policy = known(facts.policy)
     if policy is None:
         return failed(
             check,

@@ -1,43 +1,77 @@
-"""Whether the queue exists and keeps a message safe until it is processed."""
+"""Whether the queue exists, may be read, and keeps a message safe until it is processed."""
 
 from __future__ import annotations
 
-from sluice.core.model import Unknown
+from shlex import quote
+
 from sluice_operator.core.checks.facts import Facts, QueueSettings
 from sluice_operator.core.checks.finding import Check, Finding, failed, passed, unknown, warned
+from sluice_operator.core.checks.judging import UnreadError, judges, known
 
+MANAGED = ("sluice", "managed")
+"""The tag, as key and value, by which the roles of the functions admit a queue and a fleet."""
 VISIBILITY_FACTOR = 2
 """The visibility timeout in longest processing times: a retry by SQS must not start beside a slow message."""
 MIN_RECEIVE_COUNT = 3
 """Below, a message that a drain has handed back twice counts as failed (docs/worker.md)."""
+DAY_S = 86400
+MAX_RETENTION_S = 14 * DAY_S
+"""The longest that SQS allows."""
+AWS_MANAGED_KEY = "alias/aws/sqs"
 NOT_FOUND = "SQS finds no such queue"
+KEY_FIXES = {
+    "Disabled": "aws kms enable-key --key-id {}",
+    "PendingDeletion": "aws kms cancel-key-deletion --key-id {}",
+}
 
 
-def exists(facts: Facts) -> Finding:
+def settings(facts: Facts) -> QueueSettings:
+    """The queue's attributes; raises UnreadError if they are unknown or the queue does not exist."""
+    queue = known(facts.queue)
+    if queue is None:
+        raise UnreadError(NOT_FOUND)
+    return queue
+
+
+def set_attribute(url: str, name: str, value: object) -> str:
+    """The command that sets one attribute of a queue."""
+    return f"aws sqs set-queue-attributes --queue-url {quote(url)} --attributes {name}={value}"
+
+
+@judges(Check.QUEUE_EXISTS)
+def exists(check: Check, facts: Facts) -> Finding:
     """SQS knows the queue."""
-    check, url = Check.QUEUE_EXISTS, facts.workload.queue_url
-    match facts.queue:
-        case Unknown():
-            return unknown(check, facts.queue.reason)
-        case None:
-            return failed(
-                check,
-                f"{url} does not exist in this account and region",
-                "create the queue, or set QueueName of the workload's stack to one that exists",
-            )
-        case QueueSettings():
-            return passed(check, f"{url} exists")
+    url = facts.workload.queue_url
+    if known(facts.queue) is None:
+        return failed(
+            check,
+            f"{url} does not exist in this account and region",
+            "create the queue, or set QueueName of the workload's stack to one that exists",
+        )
+    return passed(check, f"{url} exists")
 
 
-def visibility_timeout(facts: Facts) -> Finding:
+@judges(Check.QUEUE_TAGGED)
+def tagged(check: Check, facts: Facts) -> Finding:
+    """The queue carries the tag that admits the functions."""
+    tags = known(facts.queue_tags)
+    if tags is None:
+        raise UnreadError(NOT_FOUND)
+    key, value = MANAGED
+    if tags.get(key) == value:
+        return passed(check, f"the queue has the tag {key} = {value}")
+    return failed(
+        check,
+        f"the queue lacks the tag {key} = {value}, and without it the functions may not read the queue",
+        f"aws sqs tag-queue --queue-url {quote(facts.workload.queue_url)} --tags {key}={value}",
+    )
+
+
+@judges(Check.VISIBILITY_TIMEOUT)
+def visibility_timeout(check: Check, facts: Facts) -> Finding:
     """The visibility timeout is at least twice the longest processing time."""
-    check, longest_s = Check.VISIBILITY_TIMEOUT, facts.longest_processing_s
-    if not isinstance(facts.queue, QueueSettings):
-        return _unread(check, facts)
-    timeout_s = facts.queue.visibility_timeout_s
-    if isinstance(longest_s, Unknown):
-        return unknown(check, longest_s.reason)
-    source = "the slowest message of the last day took"
+    timeout_s = settings(facts).visibility_timeout_s
+    longest_s, source = known(facts.longest_processing_s), "the slowest message of the last day took"
     if longest_s is None:
         longest_s, source = facts.workload.tracking.processing_s, "by ProcessingSeconds a message takes"
     if longest_s is None:
@@ -47,21 +81,23 @@ def visibility_timeout(facts: Facts) -> Finding:
             "let the workers publish MsgProcessingDuration, or set ProcessingSeconds",
         )
     found = f"the visibility timeout is {timeout_s} s, and {source} {longest_s:.4g} s"
+    command = set_attribute(
+        facts.workload.queue_url, "VisibilityTimeout", round(VISIBILITY_FACTOR * longest_s)
+    )
     fix = (
-        f"set the queue's VisibilityTimeout to at least {VISIBILITY_FACTOR * longest_s:.0f} s; until then "
-        "such messages are received twice, unless the worker extends the timeout as sluice_worker does"
+        f"{command}; until then such messages are received twice, unless the worker extends the timeout as "
+        "sluice_worker does"
     )
     if timeout_s < longest_s:
         return failed(check, found, fix)
     return warned(check, found, fix) if timeout_s < VISIBILITY_FACTOR * longest_s else passed(check, found)
 
 
-def dead_letter_queue(facts: Facts) -> Finding:
+@judges(Check.DEAD_LETTER_QUEUE)
+def dead_letter_queue(check: Check, facts: Facts) -> Finding:
     """Messages that cannot be processed leave the queue, and no others do."""
-    check = Check.DEAD_LETTER_QUEUE
-    if not isinstance(facts.queue, QueueSettings):
-        return _unread(check, facts)
-    arn, receipts = facts.queue.dead_letter_queue_arn, facts.queue.max_receive_count
+    queue = settings(facts)
+    arn, receipts = queue.dead_letter_queue_arn, queue.max_receive_count
     if arn is None or receipts is None:
         return failed(
             check,
@@ -70,14 +106,85 @@ def dead_letter_queue(facts: Facts) -> Finding:
             "give the queue a RedrivePolicy with a dead-letter queue and a maxReceiveCount of 5",
         )
     found = f"after {receipts} receipts SQS moves a message to {arn}"
+    if known(facts.dead_letter_queue) is None:
+        return failed(
+            check,
+            f"{found}, which does not exist: a message that cannot be processed comes back",
+            f"create the queue {arn.rsplit(':', 1)[-1]}, or name another one in the RedrivePolicy",
+        )
     if receipts < MIN_RECEIVE_COUNT:
         return warned(
             check,
             f"{found}: a good message that two drains hand back may end there",
-            f"set maxReceiveCount to at least {MIN_RECEIVE_COUNT}",
+            f"set maxReceiveCount of the queue's RedrivePolicy to at least {MIN_RECEIVE_COUNT}",
         )
     return passed(check, found)
 
 
-def _unread(check: Check, facts: Facts) -> Finding:
-    return unknown(check, facts.queue.reason if isinstance(facts.queue, Unknown) else NOT_FOUND)
+@judges(Check.QUEUE_RETENTION)
+def retention(check: Check, facts: Facts) -> Finding:
+    """A message outlives an outage of a day, and a dead letter outlives the queue it came from.
+
+    A message of a standard queue keeps its age when SQS moves it; one of a FIFO queue starts anew.
+    """
+    queue, dead = settings(facts), known(facts.dead_letter_queue)
+    found = f"SQS keeps a message for {_days(queue.retention_s)}"
+    if queue.retention_s < DAY_S:
+        return warned(
+            check,
+            f"{found}: those of an outage of a day are lost",
+            set_attribute(facts.workload.queue_url, "MessageRetentionPeriod", 4 * DAY_S),
+        )
+    if dead is None:
+        return passed(check, found)
+    found += f", and a dead letter for {_days(dead.retention_s)}"
+    if not facts.workload.is_fifo and dead.retention_s <= queue.retention_s < MAX_RETENTION_S:
+        return warned(
+            check,
+            f"{found} of its arrival in the first queue: one that failed late is lost soon",
+            set_attribute(dead_letter_url(facts), "MessageRetentionPeriod", MAX_RETENTION_S),
+        )
+    return passed(check, found)
+
+
+@judges(Check.QUEUE_KEY)
+def key(check: Check, facts: Facts) -> Finding:
+    """The KMS key of an encrypted queue can be used; which roles may use it is worker-permissions."""
+    key_id = settings(facts).key_id
+    if key_id is None:
+        return passed(check, "the queue uses no KMS key")
+    if key_id == AWS_MANAGED_KEY or key_id.endswith(f":{AWS_MANAGED_KEY}"):
+        return passed(check, f"the queue uses {AWS_MANAGED_KEY}, which every role of this account may use")
+    state = known(facts.queue_key_state)
+    if state == "Enabled":
+        return passed(check, f"the queue's KMS key {key_id} is enabled")
+    if state is None:
+        return failed(
+            check,
+            f"the queue's KMS key {key_id} does not exist: nothing can be sent or received",
+            "set the queue's KmsMasterKeyId to a key that exists in the queue's region",
+        )
+    fix = KEY_FIXES.get(state, "give the queue another key, or wait until KMS can use this one").format(
+        quote(key_id)
+    )
+    return failed(
+        check, f"the queue's KMS key {key_id} is in state {state}: nothing can be sent or received", fix
+    )
+
+
+def dead_letter_url(facts: Facts) -> str:
+    """The URL of the dead-letter queue, which is in the same account and region as its source."""
+    arn = settings(facts).dead_letter_queue_arn
+    if arn is None:
+        raise UnreadError("the queue has no dead-letter queue")
+    return url_of(arn, facts.workload.queue_url)
+
+
+def url_of(arn: str, beside: str) -> str:
+    """The URL of a queue by its ARN and the URL of another queue of its region."""
+    *_, account, name = arn.split(":")
+    return "/".join([*beside.split("/")[:-2], account, name])
+
+
+def _days(seconds: int) -> str:
+    return f"{seconds / DAY_S:.3g} days" if seconds >= DAY_S else f"{seconds / 3600:.3g} hours"
