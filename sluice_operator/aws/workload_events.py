@@ -121,14 +121,8 @@ def _service_pages(client: Any, service: EcsService) -> Iterable[Mapping[str, An
 
 def _deployments(clients: Callable[[str], Any], fleet: Fleet) -> Iterable[Deployment]:
     if isinstance(fleet, AutoScalingGroup):
-        answer = clients("autoscaling").describe_instance_refreshes(AutoScalingGroupName=fleet.name)
-        for refresh in list_field(answer, "InstanceRefreshes"):
-            if field(refresh, "Status") not in REFRESH_ENDED:
-                yield Deployment(
-                    started_at=refresh.get("StartTime"),
-                    description=f"instance refresh {refresh['Status']}, "
-                    f"{refresh.get('PercentageComplete', 0)} % of the instances",
-                )
+        if refresh := instance_refresh(clients("autoscaling"), fleet):
+            yield refresh
         return
     answer = clients("ecs").describe_services(cluster=fleet.cluster, services=[fleet.service])
     for service in list_field(answer, "services"):
@@ -141,3 +135,16 @@ def _deployments(clients: Callable[[str], Any], fleet: Fleet) -> Iterable[Deploy
                     f"{deployment.get('rolloutState', '')}: {deployment.get('runningCount', 0)} of "
                     f"{deployment.get('desiredCount', 0)} tasks run",
                 )
+
+
+def instance_refresh(autoscaling: Any, group: AutoScalingGroup) -> Deployment | None:
+    """The group's instance refresh that is under way; AWS allows one."""
+    answer = autoscaling.describe_instance_refreshes(AutoScalingGroupName=group.name)
+    for refresh in list_field(answer, "InstanceRefreshes"):
+        if field(refresh, "Status") not in REFRESH_ENDED:
+            return Deployment(
+                started_at=refresh.get("StartTime"),
+                description=f"instance refresh {refresh['Status']}, "
+                f"{refresh.get('PercentageComplete', 0)} % of the instances",
+            )
+    return None

@@ -42,6 +42,17 @@ LIFECYCLE_STATES = {
 }
 
 
+METRICS = (
+    "GroupDesiredCapacity",
+    "GroupInServiceInstances",
+    "GroupMaxSize",
+    "GroupMinSize",
+    "GroupPendingInstances",
+    "GroupStandbyInstances",
+    "GroupTerminatingInstances",
+    "GroupTotalInstances",
+)
+"""What a group publishes if its metrics are enabled without a list (documented)."""
 MAX_RECORDS = 100
 """The most that one call describes."""
 _original_put_policy = AutoScalingResponse.put_scaling_policy
@@ -104,6 +115,7 @@ class AutoScalingGroups:
                 describe_scaling_activities=self._describe_activities,
                 start_instance_refresh=self._start_refresh,
                 describe_instance_refreshes=self._describe_refreshes,
+                enable_metrics_collection=self._enable_metrics,
                 disable_metrics_collection=self._disable_metrics,
             ),
         ):
@@ -116,6 +128,11 @@ class AutoScalingGroups:
             found = [activity for api in self._apis.values() for activity in api.activities.newest_first()]
         some, token = page(found, int(asked.get("MaxRecords", MAX_RECORDS)), asked.get("NextToken"))
         return {"Activities": some, **token}
+
+    def _enable_metrics(self, asked: Parameters) -> object:
+        group = _group(asked["AutoScalingGroupName"])
+        group.metrics = sorted({*group.metrics, *asked.get("Metrics", METRICS)})
+        return {}
 
     def _disable_metrics(self, asked: Parameters) -> object:
         group = _group(asked["AutoScalingGroupName"])

@@ -122,6 +122,88 @@ def mode(name):
     ssm.put_parameter(Name=path, Value=text, Overwrite=True)
 
 
+@contextmanager
+def group(**changes):
+    """The group with other settings."""
+    client = boto3.client("autoscaling")
+    [before] = client.describe_auto_scaling_groups(AutoScalingGroupNames=[NAME])["AutoScalingGroups"]
+    client.update_auto_scaling_group(AutoScalingGroupName=NAME, **changes)
+    yield
+    client.update_auto_scaling_group(
+        AutoScalingGroupName=NAME, **{setting: before[setting] for setting in changes}
+    )
+
+
+@contextmanager
+def of_group(do, undo, do_with=None, undo_with=None):
+    """Between two operations of Auto Scaling on the group."""
+    client = boto3.client("autoscaling")
+    getattr(client, do)(AutoScalingGroupName=NAME, **(do_with or {}))
+    yield
+    getattr(client, undo)(AutoScalingGroupName=NAME, **(undo_with or do_with or {}))
+
+
+def suspended(process):
+    return of_group("suspend_processes", "resume_processes", {"ScalingProcesses": [process]})
+
+
+@contextmanager
+def untagged_group():
+    client = boto3.client("autoscaling")
+    tag = {"ResourceId": NAME, "ResourceType": "auto-scaling-group", "Key": "sluice", "Value": "managed"}
+    client.delete_tags(Tags=[tag])
+    yield
+    client.create_or_update_tags(Tags=[{**tag, "PropagateAtLaunch": False}])
+
+
+def with_metrics_off():
+    return of_group("disable_metrics_collection", "enable_metrics_collection", {}, {"Granularity": "1Minute"})
+
+
+@contextmanager
+def policy(enabled=True, **changes):
+    """The target-tracking policy with other fields of its configuration."""
+    client = boto3.client("autoscaling")
+    [before] = client.describe_policies(AutoScalingGroupName=NAME)["ScalingPolicies"]
+    put = {key: before[key] for key in ("AutoScalingGroupName", "PolicyName", "PolicyType")}
+    put["EstimatedInstanceWarmup"] = before["EstimatedInstanceWarmup"]
+    configuration = before["TargetTrackingConfiguration"]
+    client.put_scaling_policy(
+        **put, Enabled=enabled, TargetTrackingConfiguration={**configuration, **changes}
+    )
+    yield
+    client.put_scaling_policy(**put, TargetTrackingConfiguration=configuration)
+
+
+def metric_of(group_name):
+    return {
+        "Namespace": "Sluice",
+        "MetricName": "EffectiveBacklogPerInstance",
+        "Dimensions": [{"Name": "AutoScalingGroupName", "Value": group_name}],
+        "Statistic": "Average",
+    }
+
+
+def second_policy():
+    cpu = {
+        "PolicyType": "TargetTrackingScaling",
+        "TargetTrackingConfiguration": {
+            "TargetValue": 50,
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"},
+        },
+    }
+    name = {"PolicyName": "cpu"}
+    return of_group("put_scaling_policy", "delete_policy", {**name, **cpu}, name)
+
+
+def scheduled_action(**sizes):
+    name = {"ScheduledActionName": "evening"}
+    return of_group(
+        *("put_scheduled_update_group_action", "delete_scheduled_action"),
+        *({**name, "Recurrence": "0 18 * * *", **sizes}, name),
+    )
+
+
 def redrive_after(receipts, queue=f"arn:aws:sqs:eu-west-1:123456789012:dead-{NAME}"):
     return json.dumps({"deadLetterTargetArn": queue, "maxReceiveCount": str(receipts)})
 
@@ -143,6 +225,31 @@ def redrive_after(receipts, queue=f"arn:aws:sqs:eu-west-1:123456789012:dead-{NAM
         ),
         (untagged_queue, "queue-tagged", "fail", "lacks the tag sluice = managed"),
         (lambda: key(disabled=True), "queue-key", "fail", "is in state Disabled"),
+        (untagged_group, "fleet-tagged", "fail", "lacks the tag sluice = managed"),
+        (with_metrics_off, "fleet-metrics", "fail", "the bootstrap alarm cannot see it"),
+        (lambda: group(MaxSize=4), "bounds-agree", "warn", "document 0..5, fleet 0..4"),
+        (lambda: group(MaxSize=3), "below-maximum", "fail", "3 of at most 3 instances are desired"),
+        (lambda: suspended("Launch"), "processes-run", "fail", "Launch is suspended"),
+        (lambda: suspended("AlarmNotification"), "processes-run", "fail", "target tracking does nothing"),
+        (
+            lambda: of_group("put_warm_pool", "delete_warm_pool", {"MinSize": 2}, {"ForceDelete": True}),
+            *("warm-pool", "warn", "is empty"),
+        ),
+        (
+            lambda: group(NewInstancesProtectedFromScaleIn=True),
+            *("instances-end", "warn", "are protected from scale-in"),
+        ),
+        (lambda: policy(enabled=False), "policy-enabled", "fail", "is disabled"),
+        (
+            lambda: policy(CustomizedMetricSpecification=metric_of("renamed")),
+            *("policy-metric", "fail", "{'AutoScalingGroupName': 'renamed'}"),
+        ),
+        (lambda: policy(TargetValue=80), "policy-target", "warn", "the settings ask for 8 messages"),
+        (second_policy, "policy-alone", "warn", "cpu (ASGAverageCPUUtilization)"),
+        (
+            lambda: scheduled_action(DesiredCapacity=1),
+            *("scheduled-actions", "warn", "evening sets desired 1 at 0 18 * * *"),
+        ),
         (lambda: mode("observe"), "mode-active", "warn", "decisions are logged, and none acts"),
         (lambda: mode("paused"), "mode-active", "warn", "nothing decides"),
     ],
@@ -243,3 +350,14 @@ def test_the_operations_page_and_the_schema_have_every_check_and_no_other():
     assert rows == [*Check]
     listed = SCHEMA["properties"]["workloads"]["items"]["properties"]["findings"]
     assert listed["items"]["properties"]["check"]["enum"] == [*Check]
+
+
+def test_an_instance_refresh_is_said_until_it_ends(findings, busy):
+    """Last, because it plays the account on."""
+    boto3.client("autoscaling").start_instance_refresh(AutoScalingGroupName=NAME)
+    found = findings()[1]["no-deployment"]
+    assert found["outcome"] == "warn"
+    assert "instance refresh InProgress" in found["message"]
+    for _ in range(10):
+        busy.play_minute()
+    assert findings()[1]["no-deployment"]["outcome"] == "pass"

@@ -64,6 +64,10 @@ def _services(parameters: Parameters) -> list[dict[str, str]]:
     return [{"ClusterName": parameters["cluster"], "ServiceName": name} for name in names]
 
 
+def _clusters(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"ClusterName": name} for name in parameters["clusters"]]
+
+
 def _tasks(parameters: Parameters) -> list[dict[str, str]]:
     arns = [task.rsplit("/", 2) for task in parameters["tasks"]]
     return [{"ClusterName": cluster, "TaskId": task_id} for _, cluster, task_id in arns]
@@ -119,6 +123,7 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "cloudwatch:DescribeAlarms": _alarms,
     "dynamodb:BatchGetItem": _tables,
     "dynamodb:UpdateItem": _tables,
+    "ecs:DescribeClusters": _clusters,
     "ecs:DescribeServices": _services,
     "ecs:UpdateService": _services,
     "ecs:UpdateTaskProtection": _tasks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sluice_operator.core.checks import metrics, policy, queue, registration
+from sluice_operator.core.checks import fleet, metrics, policy, queue, registration
 from sluice_operator.core.checks.facts import Facts
 from sluice_operator.core.checks.finding import Finding
 
@@ -17,7 +17,24 @@ CHECKS = (
     queue.dead_letter_queue,
     queue.retention,
     queue.key,
+    fleet.exists,
+    fleet.tagged,
+    fleet.metrics,
+    fleet.bounds,
+    fleet.below_maximum,
+    fleet.processes,
+    fleet.deployment,
+    fleet.warm_pool,
+    fleet.weights,
+    fleet.scalable,
+    fleet.start,
+    fleet.end,
     policy.enabled,
+    policy.metric,
+    policy.target,
+    policy.waits,
+    policy.alone,
+    policy.scheduled_actions,
     metrics.published,
 )
 

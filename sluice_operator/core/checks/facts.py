@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sluice.core.model import Backlog, Unknown, Workload
+from sluice.core.model import Backlog, Capacity, LaunchAttempt, Metric, Unknown, Workload
+from sluice_operator.core.events import Deployment
 from sluice_operator.core.readings import Point
 
 
@@ -27,11 +28,68 @@ class QueueSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrackingPolicy:
-    """The target-tracking policy that the workload's document names."""
+class WarmPool:
+    """The warm pool of an Auto Scaling group."""
+
+    instances: int
+    min_instances: int
+    is_deleted: bool
+    """Whether AWS is deleting it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """What is set of a group or a service, beyond its counts."""
+
+    arn: str
+    tags: Mapping[str, str]
+    metrics: frozenset[str]
+    """The names of its counts that AWS publishes."""
+    suspended: tuple[str, ...] = ()
+    """The processes of a group that are suspended."""
+    standby_instances: int = 0
+    """Instances of a group that were put into Standby."""
+    protects_new: bool = False
+    """Whether new instances of a group are protected from scale-in."""
+    warm_pool: WarmPool | None = None
+    default_warmup_s: int | None = None
+    """DefaultInstanceWarmup of a group; None if it is not set."""
+    scheduling_strategy: str = "REPLICA"
+    """Of a service: REPLICA or DAEMON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingPolicy:
+    """One scaling policy of a fleet, of any kind."""
+
+    arn: str
+    name: str
+    kind: str
+    """AWS's PolicyType, such as TargetTrackingScaling."""
+    enabled: bool
+    target: float | None
+    """None for a policy that tracks no target."""
+    metrics: tuple[Metric, ...]
+    """The customized metric that it tracks, or those of its metric math."""
+    predefined_metric: str | None
+    scale_in_disabled: bool
+    warmup_s: int | None
+    """EstimatedInstanceWarmup of a group's policy."""
+    scale_out_cooldown_s: int | None
+    scale_in_cooldown_s: int | None
+    alarms: tuple[str, ...]
+    """The names of the alarms that AWS made for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledAction:
+    """A scheduled change of a fleet's bounds or size; None for what it leaves as it is."""
 
     name: str
-    enabled: bool
+    schedule: str
+    min: int | None
+    max: int | None
+    desired: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +104,17 @@ class Facts:
     """KMS's state of the queue's key, such as Enabled; None for a key that does not exist, or without one."""
     dead_letter_queue: QueueSettings | Unknown | None
     """None without one, or if it does not exist."""
-    policy: TrackingPolicy | Unknown | None
+    fleet: FleetSettings | Unknown | None
+    capacity: Capacity | Unknown
+    deployment: Deployment | Unknown | None
+    """The deployment or instance refresh that is under way."""
+    launches: Collection[LaunchAttempt] | Unknown
+    """AWS's newest attempts to start instances, if fewer run than desired."""
+    policies: Collection[ScalingPolicy] | Unknown
+    """Every scaling policy of the fleet."""
+    scheduled_actions: Collection[ScheduledAction] | Unknown
+    namespace: str
+    """CloudWatch namespace of BacklogPerInstance."""
     backlog_per_instance: Point | Unknown | None
     """The newest that was published."""
     longest_processing_s: float | Unknown | None

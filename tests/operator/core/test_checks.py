@@ -7,12 +7,30 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluice.core.model import Backlog, Unknown
-from sluice_operator.core.checks import CHECKS, metrics, policy, queue
-from sluice_operator.core.checks.facts import Facts, QueueSettings, TrackingPolicy
+from sluice.core.model import (
+    DYNAMIC_SCALING_OUT_SUSPENDED,
+    Bounds,
+    Capacity,
+    LaunchAttempt,
+    Metric,
+    MetricSource,
+    Mode,
+    Tracking,
+    Unknown,
+)
+from sluice_operator.core.checks import CHECKS, fleet, metrics, policy, queue
+from sluice_operator.core.checks.facts import (
+    Facts,
+    FleetSettings,
+    QueueSettings,
+    ScalingPolicy,
+    ScheduledAction,
+    WarmPool,
+)
 from sluice_operator.core.checks.finding import Outcome
+from sluice_operator.core.events import Deployment
 from sluice_operator.core.readings import Point
-from tests.support.builders import workload
+from tests.support.builders import backlog, deadline_workload, dynamic_workload, ecs_workload, workload
 
 NOW = datetime(2026, 1, 15, 12, 0, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -23,8 +41,42 @@ QUEUE = QueueSettings(
     dead_letter_queue_arn="arn:aws:sqs:eu-west-1:123456789012:dead",
     max_receive_count=5,
     key_id=None,
-    backlog=Backlog(visible=0, in_flight=0, delayed=0),
+    backlog=backlog(),
 )
+
+CAPACITY = Capacity(desired=2, running=2, bounds=workload().bounds, protected=0)
+FLEET = FleetSettings(
+    arn="arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:1:autoScalingGroupName/fleet",
+    tags={"sluice": "managed"},
+    metrics=frozenset({"GroupDesiredCapacity", "GroupInServiceInstances"}),
+)
+POLICY = ScalingPolicy(
+    arn=str(workload().policy_arn),
+    name="target",
+    kind="TargetTrackingScaling",
+    enabled=True,
+    target=workload().target.messages_per_instance,
+    metrics=(Metric(namespace="Sluice", name="BacklogPerInstance", dimensions=workload().fleet.dimensions),),
+    predefined_metric=None,
+    scale_in_disabled=False,
+    warmup_s=120,
+    scale_out_cooldown_s=None,
+    scale_in_cooldown_s=None,
+    alarms=(),
+)
+
+NO_INSIGHTS = replace(FLEET, metrics=frozenset())
+FULL = replace(CAPACITY, desired=5, running=5)
+BOOTING = replace(CAPACITY, running=1)
+SUSPENDED = replace(CAPACITY, scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
+POOL = WarmPool(instances=2, min_instances=2, is_deleted=False)
+ACTION = ScheduledAction(name="morning", schedule="0 8 * * *", min=None, max=None, desired=None)
+FIFO_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.fifo"
+ECS_OF_POLICY = ecs_workload(policy_arn=POLICY.arn)
+
+
+def native(served):
+    return replace(served, tracking=Tracking(source=MetricSource.NATIVE))
 
 
 def facts(**read):
@@ -35,7 +87,13 @@ def facts(**read):
         "queue_tags": {"sluice": "managed"},
         "queue_key_state": None,
         "dead_letter_queue": replace(QUEUE, dead_letter_queue_arn=None, retention_s=14 * DAY_S),
-        "policy": TrackingPolicy(name="target", enabled=True),
+        "fleet": FLEET,
+        "capacity": CAPACITY,
+        "deployment": None,
+        "launches": (),
+        "policies": (POLICY,),
+        "scheduled_actions": (),
+        "namespace": "Sluice",
         "backlog_per_instance": Point(at=NOW.replace(second=0), value=1.0),
         "longest_processing_s": 60.0,
     }
@@ -44,7 +102,7 @@ def facts(**read):
 
 @pytest.mark.parametrize(("enabled", "outcome"), [(True, Outcome.PASS), (False, Outcome.FAIL)])
 def test_a_policy_that_was_disabled_by_hand_fails(enabled, outcome):
-    found = policy.enabled(facts(policy=TrackingPolicy(name="target", enabled=enabled)))
+    found = policy.enabled(facts(policies=(replace(POLICY, enabled=enabled),)))
     assert found.outcome is outcome
 
 
@@ -67,7 +125,7 @@ def test_a_visibility_timeout_of_twice_the_longest_processing_time_passes():
 
 def test_no_check_passes_if_everything_that_it_reads_is_unknown():
     unread = Unknown(reason="AWS answered AccessDenied")
-    read = dict.fromkeys({field.name for field in fields(Facts)} - {"now", "workload"}, unread)
+    read = dict.fromkeys({field.name for field in fields(Facts)} - {"now", "workload", "namespace"}, unread)
     without_a_reading = {"registration-valid", "mode-active"}
     outcomes = {check(facts(**read)).check: check(facts(**read)).outcome for check in CHECKS}
     assert {check for check, outcome in outcomes.items() if outcome is Outcome.PASS} == without_a_reading
@@ -92,3 +150,73 @@ def test_a_fifo_queues_dead_letters_start_anew_and_need_no_longer_retention():
 def test_a_key_that_kms_cannot_use_fails(key_id, state, outcome):
     found = queue.key(facts(queue=replace(QUEUE, key_id=key_id), queue_key_state=state))
     assert found.outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("check", "outcome", "read"),
+    [
+        (fleet.metrics, "fail", {"fleet": replace(FLEET, metrics=frozenset())}),
+        (fleet.metrics, "fail", {"fleet": NO_INSIGHTS, "workload": native(ecs_workload())}),
+        (fleet.metrics, "pass", {"fleet": NO_INSIGHTS, "workload": ecs_workload()}),
+        (fleet.metrics, "warn", {"fleet": NO_INSIGHTS, "workload": ecs_workload(queue_url=FIFO_URL)}),
+        (fleet.bounds, "fail", {"capacity": replace(CAPACITY, bounds=Bounds(min=6, max=9))}),
+        (fleet.bounds, "fail", {"capacity": replace(CAPACITY, bounds=None), "workload": ecs_workload()}),
+        (fleet.below_maximum, "fail", {"capacity": FULL, "queue": replace(QUEUE, backlog=backlog(200))}),
+        (fleet.below_maximum, "pass", {"capacity": FULL, "queue": replace(QUEUE, backlog=backlog(30))}),
+        (
+            fleet.below_maximum,
+            "fail",
+            {"capacity": FULL, "queue": replace(QUEUE, backlog=backlog(1)), "workload": deadline_workload()},
+        ),
+        (fleet.processes, "pass", {"fleet": replace(FLEET, suspended=("AZRebalance",))}),
+        (fleet.processes, "fail", {"capacity": SUSPENDED, "workload": ecs_workload()}),
+        (fleet.processes, "pass", {"capacity": SUSPENDED, "workload": ecs_workload(mode=Mode.PAUSED)}),
+        (fleet.deployment, "warn", {"deployment": Deployment(started_at=NOW, description="a refresh")}),
+        (
+            fleet.deployment,
+            "fail",
+            {"deployment": Deployment(started_at=NOW - 61 * MINUTE, description="a refresh")},
+        ),
+        (fleet.warm_pool, "pass", {"fleet": replace(FLEET, warm_pool=POOL)}),
+        (fleet.warm_pool, "warn", {"fleet": replace(FLEET, warm_pool=replace(POOL, is_deleted=True))}),
+        (fleet.weights, "fail", {"capacity": replace(CAPACITY, unsupported_units=("WeightedCapacity 2",))}),
+        (
+            fleet.scalable,
+            "fail",
+            {"fleet": replace(NO_INSIGHTS, scheduling_strategy="DAEMON"), "workload": ecs_workload()},
+        ),
+        (fleet.start, "fail", {"capacity": BOOTING, "launches": (LaunchAttempt(at=NOW, failure="no Spot"),)}),
+        (fleet.start, "pass", {"capacity": BOOTING, "launches": (LaunchAttempt(at=NOW),)}),
+        (fleet.end, "warn", {"fleet": replace(FLEET, standby_instances=1)}),
+        (fleet.end, "warn", {"capacity": replace(CAPACITY, protected=1)}),
+        (
+            fleet.end,
+            "pass",
+            {"capacity": replace(CAPACITY, protected=1), "queue": replace(QUEUE, backlog=backlog(1))},
+        ),
+        (policy.metric, "fail", {"policies": (replace(POLICY, metrics=()),)}),
+        (policy.metric, "fail", {"workload": native(workload())}),
+        (policy.target, "fail", {"policies": (replace(POLICY, target=None, kind="StepScaling"),)}),
+        (policy.target, "warn", {"policies": (replace(POLICY, scale_in_disabled=True),)}),
+        (
+            policy.target,
+            "warn",
+            {"policies": (replace(POLICY, target=1e6),), "workload": dynamic_workload()},
+        ),
+        (
+            policy.target,
+            "pass",
+            {"policies": (replace(POLICY, target=50.0),), "workload": dynamic_workload()},
+        ),
+        (policy.waits, "warn", {"policies": (replace(POLICY, warmup_s=901),)}),
+        (
+            policy.waits,
+            "warn",
+            {"policies": (replace(POLICY, scale_in_cooldown_s=901),), "workload": ECS_OF_POLICY},
+        ),
+        (policy.scheduled_actions, "warn", {"scheduled_actions": (replace(ACTION, max=4),)}),
+        (policy.scheduled_actions, "pass", {"scheduled_actions": (replace(ACTION, min=2),)}),
+    ],
+)
+def test_a_fault_is_told_from_what_is_harmless(check, outcome, read):
+    assert check(facts(**read)).outcome.value == outcome
