@@ -61,7 +61,7 @@ def test_the_operators_core_imports_only_itself_the_layers_core_and_pure_parts_o
     for path in _files(ROOT / "sluice_operator/core"):
         for module in _imports(path):
             inward = module.startswith(("sluice_operator.core.", "sluice.core."))
-            allowed = inward or module.split(".")[0] in PURE_LIBRARY | {"re", "shlex"}
+            allowed = inward or module.split(".")[0] in PURE_LIBRARY | {"functools", "re", "shlex"}
             assert allowed, f"{path.relative_to(ROOT)} imports {module}"
 
 
