@@ -50,7 +50,7 @@ from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.message_counts import DELETED, SENT, MessageCounts
 from sluice_sim.embedded.moto_shortcuts import install_shortcuts
-from sluice_sim.embedded.redrive import MessageMoveTasks
+from sluice_sim.embedded.redrive import MessageMoveTasks, oldest_dead_letter_s
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stack_records import StackRecords
 from sluice_sim.embedded.stacks import Account, Stacks
@@ -132,6 +132,7 @@ class EmbeddedAws:
         }
         url: str = self.sqs.create_queue(QueueName=name, Attributes=attributes, tags=MANAGED)["QueueUrl"]
         self.monitoring.add_source(partial(self._queue_metrics, name, url))
+        self.monitoring.add_source(partial(self._dead_letter_metrics, f"dead-{name}"))
         return url
 
     def create_group(
@@ -223,6 +224,13 @@ class EmbeddedAws:
             groups = len({message.group_id for message in pending})
             metric = "ApproximateNumberOfGroupsWithInflightMessages"
             yield _native("AWS/SQS", metric, {"QueueName": name}), float(groups)
+
+    def _dead_letter_metrics(self, name: str) -> Iterable[tuple[MetricQuery, float]]:
+        """The age of a dead letter counts from its move (documented)."""
+        since_s = oldest_dead_letter_s(name)
+        if since_s is not None:
+            age_s = self.clock.now - since_s
+            yield _native("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": name}), age_s
 
     def _on_log_line(self, function: str, record: dict[str, Any]) -> None:
         line = LogLine(at=self.clock.now, function=function, record=record)

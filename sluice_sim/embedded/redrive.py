@@ -1,18 +1,20 @@
 """SQS's message move tasks, which redrive a dead-letter queue and which moto does not have.
 
 A task moves what is visible, once a second, to the queues from which SQS had moved it, or to a given queue. A
-moved message is a new one, with its own id and time of sending (documented).
+moved message is a new one, with its own id and time of sending. Without a given queue, the task fails at a
+message that was sent to the dead-letter queue and not moved there (documented, as is all of this).
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
+from moto.core.responses import ActionResult
 from moto.sqs.exceptions import SQSException
 from moto.sqs.models import Message, Queue, SQSBackend, sqs_backends
 from moto.sqs.responses import SQSResponse
@@ -23,8 +25,11 @@ from sluice_sim.embedded.operations import Parameters, answered
 
 MAX_PER_SECOND = 500
 """The most messages a second that a task may be given (documented); assumed for one that is given none."""
-CAME_FROM = "dead_letter_source"
-"""Attribute of a dead-lettered message: the queue that it comes from."""
+CAME_FROM, MOVED_AT_S = "dead_letter_source", "dead_lettered_s"
+"""Attributes of a message that SQS has moved: the ARN of the queue that it comes from, and when."""
+SOURCE = "DeadLetterQueueSourceArn"
+"""The system attribute with that ARN; a message that was sent to the dead-letter queue has none."""
+SOURCE_UNKNOWN = "CouldNotDetermineMessageSource"
 MAX_TASKS = 10
 """The most tasks that ListMessageMoveTasks returns; it returns one unless asked for more (documented)."""
 
@@ -50,6 +55,7 @@ class _Task:
     to_move: int
     moved: int = 0
     status: str = "RUNNING"
+    failure: str | None = None
     timer: int = 0
     handle: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -67,6 +73,8 @@ class _Task:
             shown["DestinationArn"] = self.destination.queue_arn
         if self.per_second:
             shown["MaxNumberOfMessagesPerSecond"] = self.per_second
+        if self.failure:
+            shown["FailureReason"] = self.failure
         return shown
 
 
@@ -89,11 +97,12 @@ class MessageMoveTasks:
             messages = receive(backend, queue_name, *args, **named)
             if dead:
                 for message in dead._messages[before:]:  # noqa: SLF001
-                    vars(message)[CAME_FROM] = queue
+                    vars(message).update({CAME_FROM: queue.queue_arn, MOVED_AT_S: self._clock.now})
             return messages
 
         with (
             mock.patch.object(SQSBackend, "receive_message", received),
+            mock.patch.object(SQSResponse, "receive_message", _with_source(SQSResponse.receive_message)),
             answered(
                 SQSResponse,
                 start_message_move_task=self._start,
@@ -133,9 +142,12 @@ class MessageMoveTasks:
         raise ResourceNotFoundError("Task does not exist.")
 
     def _move(self, task: _Task) -> None:
-        sources = _backend().list_dead_letter_source_queues(task.source.name)
         for message in task.source.messages[: task.per_second or MAX_PER_SECOND]:
-            to = task.destination or vars(message).get(CAME_FROM) or sources[0]
+            if not task.destination and CAME_FROM not in vars(message):
+                task.failure = SOURCE_UNKNOWN
+                self._end(task, "FAILED")
+                return
+            to = task.destination or _queue(vars(message)[CAME_FROM])
             task.source._messages.remove(message)  # noqa: SLF001 - the public list is a copy
             _backend().send_message(
                 to.name,
@@ -151,6 +163,36 @@ class MessageMoveTasks:
     def _end(self, task: _Task, status: str) -> None:
         task.status = status
         self._clock.cancel(task.timer)
+
+
+def oldest_dead_letter_s(queue_name: str) -> float | None:
+    """When the message came that has been longest in this dead-letter queue; None for an empty queue."""
+    messages = _backend().queues[queue_name]._messages  # noqa: SLF001 - the public list omits messages in flight
+    return min(
+        (vars(message).get(MOVED_AT_S) or float(message.sent_timestamp or 0) / 1000 for message in messages),
+        default=None,
+    )
+
+
+def _with_source(receive: Callable[[SQSResponse], ActionResult]) -> Callable[[SQSResponse], ActionResult]:
+    """ReceiveMessage with the attribute `SOURCE`, which moto lacks."""
+
+    def received(response: SQSResponse) -> Any:
+        answer: Any = receive(response)
+        if not {"All", SOURCE} & {*response._get_param("MessageSystemAttributeNames", [])}:  # noqa: SLF001
+            return answer
+        queue = _backend().get_queue(response._get_queue_name())  # noqa: SLF001
+        sources = {
+            message.id: source
+            for message in queue._messages  # noqa: SLF001
+            if (source := vars(message).get(CAME_FROM))
+        }
+        for message in answer.result.get("Messages", []):
+            if message["MessageId"] in sources:
+                message.setdefault("Attributes", {})[SOURCE] = sources[message["MessageId"]]
+        return answer
+
+    return received
 
 
 def _backend() -> SQSBackend:

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
+from sluice_sim.embedded.redrive import oldest_dead_letter_s
 from tests.sim.embedded.test_embedded import ROOT, wait
 
 DEAD = "arn:aws:sqs:eu-west-1:123456789012:dead-work"
@@ -118,3 +119,46 @@ def test_the_newest_tasks_are_listed_first(aws: EmbeddedAws) -> None:
     assert len(aws.sqs.list_message_move_tasks(SourceArn=DEAD)["Results"]) == 1
     newest, first = aws.sqs.list_message_move_tasks(SourceArn=DEAD, MaxResults=10)["Results"]
     assert newest["StartedTimestamp"] > first["StartedTimestamp"]
+
+
+def test_a_received_dead_letter_names_the_queue_that_it_comes_from_unless_it_was_sent(
+    aws: EmbeddedAws,
+) -> None:
+    url = aws.sqs.get_queue_url(QueueName="dead-work")["QueueUrl"]
+    sent = aws.sqs.send_message(QueueUrl=url, MessageBody="by a worker")["MessageId"]
+    received = [
+        message
+        for _ in range(3)
+        for message in aws.sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=30,
+            MessageSystemAttributeNames=["DeadLetterQueueSourceArn"],
+        )["Messages"]
+    ]
+    sources = {
+        one["MessageId"]: one.get("Attributes", {}).get("DeadLetterQueueSourceArn") for one in received
+    }
+    assert sources.pop(sent) is None
+    assert {*sources.values()} == {DEAD.replace("dead-work", "work")}
+
+
+def test_a_task_without_a_destination_fails_at_a_message_that_was_sent_to_the_dead_letter_queue(
+    aws: EmbeddedAws,
+) -> None:
+    url = aws.sqs.get_queue_url(QueueName="dead-work")["QueueUrl"]
+    aws.sqs.send_message(QueueUrl=url, MessageBody="by a worker")
+    aws.sqs.start_message_move_task(SourceArn=DEAD)
+    wait(aws, 2)
+    (task,) = aws.sqs.list_message_move_tasks(SourceArn=DEAD)["Results"]
+    assert (task["Status"], task["FailureReason"]) == ("FAILED", "CouldNotDetermineMessageSource")
+    assert (count(aws, "work"), count(aws, "dead-work")) == (20, 1)
+    aws.sqs.start_message_move_task(SourceArn=DEAD, DestinationArn=DEAD.replace("dead-work", "work"))
+    wait(aws, 2)
+    assert (count(aws, "work"), count(aws, "dead-work")) == (21, 0)
+
+
+def test_the_age_of_a_dead_letter_counts_from_its_move(aws: EmbeddedAws) -> None:
+    since_s = oldest_dead_letter_s("dead-work")
+    assert since_s is not None
+    assert aws.clock.now - 32 < since_s < aws.clock.now, "all were sent 32 s ago"
