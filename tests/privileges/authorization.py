@@ -54,6 +54,11 @@ def _queue(parameters: Parameters) -> list[dict[str, str]]:
     return [{"Region": region, "Account": account, "QueueName": name}]
 
 
+def _dead_letter_queue(parameters: Parameters) -> list[dict[str, str]]:
+    *_, region, account, name = parameters["SourceArn"].split(":")
+    return [{"Region": region, "Account": account, "QueueName": name}]
+
+
 def _group(parameters: Parameters) -> list[dict[str, str]]:
     name = parameters["AutoScalingGroupName"]
     return [{"GroupId": opaque_id(name), "GroupFriendlyName": name}]
@@ -133,9 +138,12 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "sqs:ChangeMessageVisibility": _queue,
     "sqs:DeleteMessage": _queue,
     "sqs:GetQueueAttributes": _queue,
+    "sqs:ListDeadLetterSourceQueues": _queue,
+    "sqs:ListMessageMoveTasks": _dead_letter_queue,
     "sqs:ListQueueTags": _queue,
     "sqs:ReceiveMessage": _queue,
     "sqs:SendMessage": _queue,
+    "sqs:StartMessageMoveTask": _dead_letter_queue,
     "ssm:GetParameter": _parameter,
     "ssm:GetParametersByPath": _parameter,
 }

@@ -1,20 +1,22 @@
 """What a role's policies allow: an evaluator for the grammar our templates use, and for no other.
 
 Owns parsing a policy document and deciding one request. Refuses with a sentence what it does not know (Deny,
-NotAction, wildcards in actions, policy variables, operators other than StringEquals and StringLike), because
-a decision made without it could be wrong.
+NotAction, wildcards in actions, policy variables, operators other than StringEquals, StringLike and
+StringNotEquals), because a decision made without it could be wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from operator import eq
+from operator import eq, ne
 from typing import Any
 
 from tests.privileges.patterns import matches, matches_text
 
 OPERATORS: Mapping[str, Callable[[str, str], bool]] = {"StringEquals": eq, "StringLike": matches_text}
+NEGATED = {"StringNotEquals": ne}
+"""Operators that hold for a request without the key, and else only if they hold for each of the values."""
 VERSIONS = ("2008-10-17", "2012-10-17")
 """They differ in policy variables alone; a document without a version means the older one."""
 
@@ -38,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One key that must have one of the values; a key the request lacks has none."""
+    """One key that must have one of the values, or none of them; a key the request lacks has none."""
 
     operator: str
     key: str
@@ -46,13 +48,12 @@ class Condition:
 
     def holds(self, context: Mapping[str, str]) -> bool:
         """Names of keys are compared without case, as IAM does; values with it."""
+        given = [actual for key, actual in context.items() if key.lower() == self.key.lower()]
+        if self.operator in NEGATED:
+            differs = NEGATED[self.operator]
+            return all(differs(value, actual) for actual in given for value in self.values)
         compare = OPERATORS[self.operator]
-        return any(
-            compare(value, actual)
-            for key, actual in context.items()
-            if key.lower() == self.key.lower()
-            for value in self.values
-        )
+        return any(compare(value, actual) for actual in given for value in self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +125,8 @@ def _statement(statement: Mapping[str, Any]) -> Statement:
 
 
 def _condition(operator: str, key: str, values: tuple[str, ...]) -> Condition:
-    if operator not in OPERATORS:
-        raise NotEvaluatedError(
-            f"condition {operator} on {key}: only {' and '.join(OPERATORS)} are evaluated"
-        )
+    if operator not in (known := {**OPERATORS, **NEGATED}):
+        raise NotEvaluatedError(f"condition {operator} on {key}: only {' and '.join(known)} are evaluated")
     return Condition(operator=operator, key=key, values=values)
 
 

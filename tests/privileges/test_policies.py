@@ -62,6 +62,8 @@ def test_nothing_is_allowed_by_no_statement() -> None:
         {"Condition": {"StringEquals": {"aws:ResourceTag/other": "managed"}}},
         {"Condition": {"StringEquals": {TAG: "managed", "aws:ResourceTag/other": "x"}}},
         {"Condition": {"StringEquals": {TAG: "managed"}, "StringLike": {"aws:PrincipalArn": "*"}}},
+        {"Condition": {"StringNotEquals": {TAG: "managed"}}},
+        {"Condition": {"StringNotEquals": {TAG: ["other", "managed"]}}},
     ],
 )
 def test_one_mismatch_denies(changes: dict[str, Any]) -> None:
@@ -77,6 +79,8 @@ def test_one_mismatch_denies(changes: dict[str, Any]) -> None:
         {"Resource": "*"},
         {"Condition": None},
         {"Condition": {"StringEquals": {TAG: ["other", "managed"]}}},
+        {"Condition": {"StringNotEquals": {TAG: "other"}}},
+        {"Condition": {"StringNotEquals": {"aws:ResourceTag/other": "managed"}}},  # the request lacks the key
         {"Condition": {"StringLike": {TAG: "man?g*"}}},
         {"Condition": {"StringEquals": {"aws:resourcetag/sluice": "managed"}}},
         {"Sid": "Named"},
@@ -109,8 +113,8 @@ def test_a_key_that_the_request_lacks_meets_no_condition() -> None:
             "policy variables are not evaluated",
         ),
         (
-            document(Condition={"StringNotEquals": {TAG: "x"}}),
-            f"condition StringNotEquals on {TAG}: only StringEquals and StringLike are evaluated",
+            document(Condition={"StringNotLike": {TAG: "x"}}),
+            f"condition StringNotLike on {TAG}: only StringEquals and StringLike and StringNotEquals are",
         ),
         (
             document(Condition={"StringEqualsIfExists": {TAG: "x"}}),
