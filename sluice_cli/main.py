@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "Show what every workload does now, and what is wrong with it.",
     "explain": "Show why a workload did or did not scale, as a timeline.",
     "doctor": "Check what keeps a workload from scaling, and say what to do about it.",
+    "dead-letters": "Show which messages of a workload were given up, and why; send them back.",
     "demo": "Run example workloads from their minimum to their peak and back.",
     "validate": "Check workloads as a deploy would, and print their documents.",
     "events": "Print a sample event for a function, filled for a workload.",
@@ -42,8 +43,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"sluice_cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        module = importlib.import_module(f"sluice_cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -125,7 +125,7 @@ def _columns() -> list[_Column]:
         _Column(heading="visible", rank=2, cell=_count("visible")),
         _Column(heading="flight", rank=8, cell=_count("in_flight")),
         _Column(heading="delayed", rank=18, cell=_count("delayed")),
-        _Column(heading="oldest", rank=4, cell=_read(lambda read: _duration(read.oldest_age_s))),
+        _Column(heading="oldest", rank=4, cell=_read(lambda read: duration(read.oldest_age_s))),
         _Column(heading="desired", rank=5, cell=_size(lambda fleet: str(fleet.desired))),
         _Column(heading="pend", rank=11, cell=_size(_pending)),
         _Column(heading="run", rank=3, cell=_size(lambda fleet: str(fleet.running))),
@@ -192,14 +192,14 @@ def _against_target(readings: Readings) -> str:
 def _drain(seconds: float | Unknown) -> str:
     if isinstance(seconds, float) and math.isinf(seconds):
         return "grows"
-    return _duration(seconds)
+    return duration(seconds)
 
 
 def _in_time(starts: Starts | Unknown | None) -> str:
     return share(starts.in_time_share) if isinstance(starts, Starts) else UNKNOWN
 
 
-def _duration(seconds: float | Unknown | None) -> str:
+def duration(seconds: float | Unknown | None) -> str:
     """Seconds in one or two units, such as 45s, 4m10s or 2h05m; `?` if unknown, `-` if there is none."""
     if isinstance(seconds, Unknown):
         return UNKNOWN
@@ -268,7 +268,7 @@ def _unknown_reasons(found: Sequence[WorkloadStatus]) -> list[Text]:
 
 
 def _said(decision: LoggedDecision, now: datetime) -> str:
-    return f"{_ago(decision.at, now)} ago: {decision.message}"
+    return f"{ago(decision.at, now)} ago: {decision.message}"
 
 
 def _sentence(condition: Condition) -> str:
@@ -311,7 +311,7 @@ def _section(
     none: str,
 ) -> Table:
     """A titled list of pairs, the reason why it could not be read, or that there is none."""
-    table = _grid(title)
+    table = grid(title)
     if isinstance(items, Unknown):
         table.add_row(UNKNOWN, Text(with_way_out(items.reason, "status"), style=UNKNOWN_STYLE))
     elif not items:
@@ -327,13 +327,13 @@ def _alarm(alarm: AlarmState, now: datetime) -> tuple[Text, Text]:
     muted = "" if alarm.actions_enabled else ", its actions are disabled"
     # The rest of the name of target tracking's alarms is a unique id.
     name = re.sub(r"(-Alarm(High|Low))-.*", r"\1", alarm.name)
-    return Text(alarm.state, style=style), Text(f"{name} for {_ago(alarm.since, now)}{muted}")
+    return Text(alarm.state, style=style), Text(f"{name} for {ago(alarm.since, now)}{muted}")
 
 
 def _deployment(now: datetime) -> Callable[[Deployment], tuple[str, str]]:
     def row(deployment: Deployment) -> tuple[str, str]:
         began = deployment.started_at
-        return UNKNOWN if began is None else f"{_ago(began, now)} ago", deployment.description
+        return UNKNOWN if began is None else f"{ago(began, now)} ago", deployment.description
 
     return row
 
@@ -347,7 +347,7 @@ def _activity(now: datetime) -> Callable[[tuple[Activity, int]], tuple[str, Text
         said = Text(f"{often}{activity.description}{ended}", style=WRONG_STYLE if failed else "")
         if activity.cause:
             said.append(f"\n{activity.cause}", style="dim")
-        return f"{_ago(activity.at, now)} ago", said
+        return f"{ago(activity.at, now)} ago", said
 
     return row
 
@@ -363,12 +363,13 @@ def _folded(activities: Sequence[Activity]) -> list[tuple[Activity, int]]:
     return [(alike[0], len(alike)) for alike in runs[:MAX_ACTIVITIES]]
 
 
-def _ago(moment: datetime, now: datetime) -> str:
-    return _duration(max((now - moment).total_seconds(), 1.0))
+def ago(moment: datetime, now: datetime) -> str:
+    """How long ago that was, in one or two units."""
+    return duration(max((now - moment).total_seconds(), 1.0))
 
 
 def _facts(readings: Readings, now: datetime) -> Table:
-    table = _grid()
+    table = grid()
     promised_s = promise_s(readings.workload)
     rows: list[tuple[str, object]] = [
         ("queue", readings.workload.queue_url),
@@ -380,7 +381,7 @@ def _facts(readings: Readings, now: datetime) -> Table:
         ("arrivals", _rate(readings.arrivals_per_s)),
         ("deletions", _rate(readings.deletions_per_s)),
         ("time to drain", drain_s(readings)),
-        ("promise", _duration(promised_s)),
+        ("promise", duration(promised_s)),
         ("in time, last hour", readings.starts),
         ("last decision", readings.last_decision),
     ]
@@ -426,7 +427,7 @@ def _rate(per_s: float | Unknown | None) -> Unknown | str:
 
 
 def _conditions(all_: Sequence[Condition]) -> Table:
-    table = _grid()
+    table = grid()
     for condition in all_:
         marked = _marked(condition)
         table.add_row(
@@ -436,7 +437,8 @@ def _conditions(all_: Sequence[Condition]) -> Table:
     return table
 
 
-def _grid(title: str | None = None) -> Table:
+def grid(title: str | None = None) -> Table:
+    """A table of names and values without lines."""
     table = Table(
         title=title,
         title_justify="left",

@@ -201,7 +201,7 @@ ARROWS: Mapping[str, str] = {
     "sluice_sim.template": "sluice.core sluice.document sluice_sim.account",
     "sluice_sim.embedded": """sluice.aws sluice.core sluice.document sluice.wiring sluice_sim.account
         sluice_sim.aws_rules sluice_sim.clock sluice_sim.promise sluice_sim.template sluice_worker
-        sluice_worker.core""",
+        sluice_worker.aws sluice_worker.core""",
     "sluice_sim.simulator": """sluice.core sluice.errors sluice.ports sluice.report sluice_sim.aws_rules
         sluice_sim.clock sluice_sim.template""",
     "sluice_sim.workloads": "sluice_sim.simulator sluice_sim.template",
@@ -210,7 +210,8 @@ ARROWS: Mapping[str, str] = {
     "sluice_sim.study": """sluice.core sluice_sim.policies sluice_sim.promise sluice_sim.simulator
         sluice_sim.template sluice_sim.workloads""",
     "sluice_operator.core": "sluice.core",
-    "sluice_operator.aws": "sluice.aws sluice.core sluice.errors sluice.ports sluice_operator.core",
+    "sluice_operator.aws": """sluice.aws sluice.core sluice.errors sluice.ports sluice_operator.core
+        sluice_worker.aws""",
     "sluice_report.chart": "sluice_report.quantities",
     "sluice_report.demo": """sluice_report.chart sluice_report.quantities sluice_sim.embedded
         sluice_sim.promise""",

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from sluice_sim.embedded.cloud import embedded_aws
+from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import PHOTO_IMPORT, QUEUE_PROC, TRANSCRIPTION
+from sluice_worker.aws.dead_letter import REASON
 
 SCENARIOS = (PHOTO_IMPORT, QUEUE_PROC, TRANSCRIPTION)
 MINUTES = 9
 """Four minutes into the bursts of photo-import and transcription; queue-proc is at a steady load."""
+
+BODY = json.dumps({"duration_s": 60})
+MOVED_BY_SQS = 2
+GIVEN_UP = (
+    (400, "customer-7", "KeyError: 'language'"),
+    (415, "customer-7", "KeyError: 'language'"),
+    (430, "customer-3", "the handler was not back after 300 s"),
+    (475, "customer-7", "KeyError: 'language'"),
+    (510, "customer-12", "Reject: file 4711 is no audio file"),
+)
+"""Dead letters that transcription's workers send: second of the account, message group, reason."""
 
 
 class BusyAccount:
@@ -40,8 +54,28 @@ def busy_account(
         demo = Demo(aws, root)
         for scenario in SCENARIOS:
             demo.add_workload(scenario)
+        _give_up_messages(aws, TRANSCRIPTION.name)
         account = BusyAccount(demo)
         for minute in range(minutes):
             account.play_minute()
             on_minute(minute + 1, minutes)
         yield account
+
+
+def _give_up_messages(aws: EmbeddedAws, queue: str) -> None:
+    """Have SQS dead-letter messages that were received too often, and workers send others with a reason."""
+    url = aws.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    dead_url = aws.sqs.get_queue_url(QueueName=f"dead-{queue}")["QueueUrl"]
+    for _ in range(MOVED_BY_SQS):
+        aws.sqs.send_message(QueueUrl=url, MessageBody=BODY)
+    while aws.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get("Messages"):
+        pass
+    for at_s, group, reason in GIVEN_UP:
+        send = partial(
+            aws.sqs.send_message,
+            QueueUrl=dead_url,
+            MessageBody=BODY,
+            MessageGroupId=group,
+            MessageAttributes={REASON: {"DataType": "String", "StringValue": reason}},
+        )
+        aws.clock.at(aws.clock.now + at_s, send)
