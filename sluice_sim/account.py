@@ -59,6 +59,8 @@ def identity(
             return arn("cloudwatch", f"alarm:{properties['AlarmName']}")
         case "AWS::Serverless::Function", "Arn":
             return arn("lambda", f"function:{name}")
+        case "AWS::IAM::Role", "Arn":
+            return f"arn:aws:iam::{ACCOUNT_ID}:role/{name}"
         case "AWS::SQS::Queue", "Ref":
             return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{name}"
         case "AWS::DynamoDB::Table", "Arn":

@@ -64,8 +64,11 @@ class Scheduler:
     def __init__(self, clock: VirtualClock, *, seed: int) -> None:
         self._clock, self._seed = clock, seed
 
-    def start(self, name: str, schedule: Schedule, target: Target) -> None:
-        """Deploy a schedule: call its target for every scheduled time from now on, with some lateness."""
+    def start(self, name: str, schedule: Schedule, target: Target) -> int:
+        """Start a schedule: call its target for every scheduled time from now on, with some lateness.
+
+        Returns its id in the clock, by which it is cancelled.
+        """
         random = Random(f"{self._seed} {name}")  # noqa: S311 - not for cryptography
 
         def due() -> None:
@@ -73,4 +76,4 @@ class Scheduler:
             lateness_s = random.uniform(0, MAX_LATENESS_S)
             self._clock.at(self._clock.now + lateness_s, lambda: target(scheduled))
 
-        self._clock.every(schedule.period_s, due, first=schedule.first_after(self._clock.now))
+        return self._clock.every(schedule.period_s, due, first=schedule.first_after(self._clock.now))

@@ -50,6 +50,7 @@ from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.message_counts import DELETED, SENT, MessageCounts
 from sluice_sim.embedded.moto_shortcuts import install_shortcuts
+from sluice_sim.embedded.quotas import CONCURRENCY, ServiceQuotas
 from sluice_sim.embedded.redrive import MessageMoveTasks, oldest_dead_letter_s
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stack_records import StackRecords
@@ -94,10 +95,12 @@ class EmbeddedAws:
         self.autoscaling, self.scaling = _client("autoscaling"), _client("application-autoscaling")
         self.groups, self.services = AutoScalingGroups(clock), EcsServices(clock)
         self.message_counts = MessageCounts()
+        self.quotas = ServiceQuotas()
         self.functions = Lambda(clock, Scheduler(clock, seed=seed), self._on_log_line)
         self.monitoring = Monitoring(
             clock, MotoMetrics(self.cloudwatch), on_action=self._on_alarm_action, on_scaled=self._scaled
         )
+        self.monitoring.add_source(self._function_metrics)
         self.logs = FunctionLogs(self.log, self.functions)
         account = Account(
             functions=self.functions,
@@ -232,6 +235,10 @@ class EmbeddedAws:
             age_s = self.clock.now - since_s
             yield _native("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": name}), age_s
 
+    def _function_metrics(self) -> Iterable[tuple[MetricQuery, float]]:
+        for function, metric, value in self.functions.metrics():
+            yield _native("AWS/Lambda", metric, {"FunctionName": function}), value
+
     def _on_log_line(self, function: str, record: dict[str, Any]) -> None:
         line = LogLine(at=self.clock.now, function=function, record=record)
         self.log.append(line)
@@ -274,6 +281,8 @@ def embedded_aws(
         running.enter_context(MessageMoveTasks(clock).patched_moto())
         running.enter_context(aws.stacks.records.patched_moto())
         running.enter_context(aws.logs.patched_moto())
+        running.enter_context(aws.quotas.patched_moto())
+        running.enter_context(aws.functions.patched_moto(lambda: aws.quotas.applied[CONCURRENCY.code]))
         running.enter_context(Alarms(aws.monitoring).patched_moto())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))
         yield aws

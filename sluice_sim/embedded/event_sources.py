@@ -43,8 +43,9 @@ class EventSources:
         self._sources: list[EventSource] = []
 
     def add(self, properties: Mapping[str, Any], deliver: Deliver) -> None:
-        """Map a queue to a function, from the properties of an event of type SQS."""
+        """Map a queue to a function, from the properties of an event of type SQS; replaces its mapping."""
         name = str(properties["Queue"]).rpartition(":")[2]
+        self._sources = [source for source in self._sources if source.queue_name != name]
         self._sources.append(
             EventSource(queue_name=name, batch_size=int(properties["BatchSize"]), deliver=deliver)
         )

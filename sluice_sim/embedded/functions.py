@@ -14,23 +14,27 @@ import json
 import os
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from sluice_sim.account import arn
-from sluice_sim.aws_rules.scheduler import (
-    Schedule,
-    Scheduler,
-)
-from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.event_sources import EventSources
+import boto3
 
+from sluice_sim.account import arn
+from sluice_sim.aws_rules.scheduler import Scheduler
+from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded import lambda_api
+from sluice_sim.embedded.event_sources import EventSources
+from sluice_sim.embedded.schedules import Schedules
+
+INVOCATIONS, ERRORS, THROTTLES = "Invocations", "Errors", "Throttles"
 RETRY_DELAYS_S = (60, 120)
 """Failed asynchronous invocations are retried after one and two minutes (documented)."""
 
@@ -47,6 +51,8 @@ class Function:
     timeout_s: float
     retries: int
     log_group: str
+    failure_queue: str | None
+    """ARN of the queue that gets the events which failed in every attempt."""
     enabled: bool = True
     invoked_by: list[tuple[str, str]] = field(default_factory=list)
     """(principal, source ARN pattern) pairs that the function's resource policy allows."""
@@ -78,26 +84,54 @@ class Lambda:
     def __init__(
         self, clock: VirtualClock, scheduler: Scheduler, on_log: Callable[[str, dict[str, Any]], None]
     ) -> None:
-        self._clock, self._scheduler, self._on_log = clock, scheduler, on_log
+        self._clock, self._on_log = clock, on_log
+        self.schedules = Schedules(clock, scheduler, self._start_scheduled)
         self._by_arn: dict[str, Function] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
+        """(function's name, metric) -> count since it was last sampled."""
         self._rules: list[tuple[Mapping[str, Any], Function]] = []
-        self._event_sources = EventSources(clock)
+        self._event_sources, self._sqs = EventSources(clock), boto3.client("sqs")
 
     def create(self, name: str, properties: Mapping[str, Any], root: Path) -> Function:
         """Create a function from resolved AWS::Serverless::Function properties, with its events."""
         environment = properties.get("Environment", {}).get("Variables", {})
+        asynchronous = properties.get("EventInvokeConfig", {})
         function = Function(
             name=name,
             handler=_load(root / properties["CodeUri"], properties["Handler"], environment),
             environment=environment,
             timeout_s=float(properties["Timeout"]),
             log_group=properties.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
-            retries=int(properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", 2)),
+            retries=int(asynchronous.get("MaximumRetryAttempts", 2)),
+            failure_queue=asynchronous.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"),
         )
         self._by_arn[function.arn] = function
-        for event in properties.get("Events", {}).values():
-            self._subscribe(function, event["Type"], event["Properties"])
+        self._rules = [(pattern, other) for pattern, other in self._rules if other.name != name]
+        lambda_api.put_function(name, properties)
+        for event_name, event in properties.get("Events", {}).items():
+            self._subscribe(function, event_name, event["Type"], event["Properties"])
         return function
+
+    @contextmanager
+    def patched_moto(self, concurrency: Callable[[], float]) -> Iterator[None]:
+        """Within the context, schedules invoke functions, and the account's settings can be read.
+
+        `concurrency` is the account's quota of invocations at once.
+        """
+        with self.schedules.patched_moto(), lambda_api.account_settings(concurrency):
+            yield
+
+    def metrics(self) -> Iterator[tuple[str, str, float]]:
+        """(function's name, metric, value) of AWS/Lambda since the previous call, for each that was asked.
+
+        A handler takes no virtual time, so its Duration is 0.
+        """
+        counts, self._counts = self._counts, Counter()
+        for name in {name for name, _ in counts}:
+            for metric in (INVOCATIONS, ERRORS, THROTTLES):
+                yield name, metric, counts[name, metric]
+            if counts[name, INVOCATIONS]:
+                yield name, "Duration", 0.0
 
     def named(self, name: str) -> Function:
         """The function with this name; KeyError if there is none."""
@@ -138,14 +172,24 @@ class Lambda:
                 self.invoke_async(function, event)
 
     def invoke_async(self, function: Function, event: dict[str, Any], attempt: int = 0) -> None:
-        """Invoke now; retry a failure later, as often as the function's event configuration says."""
-        if not function.enabled or self.invoke(function, event) is None:
+        """Invoke now; retry a failure later, as often as the function's event configuration says.
+
+        What fails in every attempt goes to the failure queue, without a retry if the concurrency reserved for
+        the function is 0 (documented).
+        """
+        if not function.enabled:
             return
-        if attempt < min(function.retries, len(RETRY_DELAYS_S)):
+        throttled = self._throttled(function)
+        failure = throttled or self.invoke(function, event)
+        if failure is None:
+            return
+        if throttled is None and attempt < min(function.retries, len(RETRY_DELAYS_S)):
             self._clock.at(
                 self._clock.now + RETRY_DELAYS_S[attempt],
                 lambda: self.invoke_async(function, event, attempt + 1),
             )
+        elif function.failure_queue is not None:
+            self._send_failed(function, event, failure, attempts=attempt + 1)
 
     def invoke(self, function: Function, event: dict[str, Any]) -> Exception | None:
         """Run the handler once with its own environment; returns the exception it raised, or None."""
@@ -165,14 +209,46 @@ class Lambda:
             self._on_log(function.name, line)
         if failure is not None:
             self._on_log(function.name, {"level": "ERROR", "message": f"{type(failure).__name__}: {failure}"})
+        self._counts[function.name, INVOCATIONS] += 1
+        self._counts[function.name, ERRORS] += failure is not None
         self._event_sources.schedule_polls()
         return failure
 
     def _deliver(self, function: Function, event: dict[str, Any]) -> Exception | None:
         """Invoke for a queue; a function that is switched off drops what it is sent."""
-        return self.invoke(function, event) if function.enabled else None
+        if not function.enabled:
+            return None
+        return self._throttled(function) or self.invoke(function, event)
 
-    def _subscribe(self, function: Function, kind: str, properties: Mapping[str, Any]) -> None:
+    def _throttled(self, function: Function) -> Exception | None:
+        """Why Lambda rejects an invocation, which it counts; only a reservation of 0 is simulated."""
+        if lambda_api.reserved_concurrency(function.name) != 0:
+            return None
+        self._counts[function.name, THROTTLES] += 1
+        return RuntimeError("TooManyRequestsException: the function's reserved concurrency is 0")
+
+    def _send_failed(
+        self, function: Function, event: dict[str, Any], failure: Exception, *, attempts: int
+    ) -> None:
+        """Send the record of an asynchronous invocation that failed, as far as an operator reads it."""
+        record = {
+            "version": "1.0",
+            "timestamp": f"{datetime.fromtimestamp(self._clock.now, UTC):%Y-%m-%dT%H:%M:%S.000Z}",
+            "requestContext": {"functionArn": function.arn, "approximateInvokeCount": attempts},
+            "requestPayload": event,
+            "responsePayload": {"errorType": type(failure).__name__, "errorMessage": str(failure)},
+        }
+        name = str(function.failure_queue).rpartition(":")[2]
+        url = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        self._sqs.send_message(QueueUrl=url, MessageBody=json.dumps(record))
+
+    def _start_scheduled(self, function_arn: str, event: dict[str, Any]) -> None:
+        if function := self._by_arn.get(function_arn):
+            self.invoke_async(function, event)
+
+    def _subscribe(
+        self, function: Function, event_name: str, kind: str, properties: Mapping[str, Any]
+    ) -> None:
         if kind == "EventBridgeRule":
             self._rules.append((properties["Pattern"], function))
             return
@@ -183,17 +259,7 @@ class Lambda:
             return
         if kind != "ScheduleV2":
             raise ValueError(f"function {function.name}: events of type {kind} are not simulated")
-        if properties.get("State", "ENABLED") == "DISABLED":
-            return
-        schedule = Schedule.parse(properties["ScheduleExpression"])
-
-        def fire(scheduled: datetime) -> None:
-            text = properties["Input"].replace(
-                "<aws.scheduler.scheduled-time>", f"{scheduled:%Y-%m-%dT%H:%M:%SZ}"
-            )
-            self.invoke_async(function, json.loads(text))
-
-        self._scheduler.start(function.name, schedule, fire)
+        self.schedules.deploy(f"{function.name}{event_name}", properties, function.arn)
 
 
 class _CurrentStdout(io.TextIOBase):
