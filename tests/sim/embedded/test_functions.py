@@ -157,6 +157,14 @@ def test_an_event_that_fails_in_every_attempt_is_in_the_failure_queue(aws: Embed
     assert record["responsePayload"] == {"errorType": "ValueError", "errorMessage": "the queue is on fire"}
 
 
+def test_a_throttled_event_of_no_concurrency_goes_to_the_failure_queue_at_once(aws: EmbeddedAws) -> None:
+    boto3.client("lambda").put_function_concurrency(FunctionName=BOOTSTRAP, ReservedConcurrentExecutions=0)
+    aws.functions.invoke_async(aws.functions.named(BOOTSTRAP), {})
+    url = aws.sqs.get_queue_url(QueueName="sluice-FailureQueue")["QueueUrl"]
+    (message,) = aws.sqs.receive_message(QueueUrl=url)["Messages"]
+    assert "reserved concurrency" in json.loads(message["Body"])["responsePayload"]["errorMessage"]
+
+
 # ---- EventBridge Scheduler ---------------------------------------------------------------------------------
 
 
