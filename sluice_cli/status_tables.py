@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.core.model import Backlog, Capacity, Unknown
-from sluice_operator.aws.workload_events import WorkloadEvents
+from sluice_operator.aws.workload_events import NOT_SCALED, WorkloadEvents
 from sluice_operator.core.conditions import Condition, Kind, Status, live_backlog_per_instance
 from sluice_operator.core.drain import drain_s
 from sluice_operator.core.events import Activity, AlarmState, Deployment
@@ -342,7 +342,8 @@ def _activity(now: datetime) -> Callable[[tuple[Activity, int]], tuple[str, Text
     def row(folded: tuple[Activity, int]) -> tuple[str, Text]:
         activity, alike = folded
         failed = activity.status in ("Failed", "Cancelled")
-        ended = f" {activity.status}: {activity.status_message}".rstrip(": ") if failed else ""
+        tells = failed or activity.status == NOT_SCALED
+        ended = f" {activity.status}: {activity.status_message}".rstrip(": ") if tells else ""
         often = f"{alike} times: " if alike > 1 else ""
         said = Text(f"{often}{activity.description}{ended}", style=WRONG_STYLE if failed else "")
         if activity.cause:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,16 @@ from sluice_operator.core.events import Activity, AlarmState, Deployment
 
 ALARMS = ("bootstrap", "shutdown", "silent", "age")
 """The ends of the names of a workload's alarms in workload.yaml."""
+ENDED_ACTIVITIES = frozenset({"Successful", "Failed", "Cancelled", "Overridden", "Unfulfilled"})
+NOT_SCALED = "NotScaled"
+"""Our status of an activity in which an alarm changed nothing; AWS's own says Failed."""
+NOT_SCALED_REASONS = {
+    "AlreadyAtMaxCapacity": "already at its maximum of {MaxCapacity}",
+    "AlreadyAtMinCapacity": "already at its minimum of {MinCapacity}",
+    "AlreadyAtDesiredCapacity": "the desired count is {CurrentCapacity} already",
+    "AutoScalingAnticipatedFlapping": "scaling in would soon be followed by scaling out",
+    "TargetServicePutResourceAsUnscalable": "ECS does not let the service be scaled at present",
+}
 REFRESH_ENDED = frozenset({"Successful", "Failed", "Cancelled", "RollbackSuccessful", "RollbackFailed"})
 Found = TypeVar("Found")
 
@@ -86,23 +97,34 @@ def _alarm(described: Mapping[str, Any]) -> AlarmState:
 
 
 def activities(clients: Callable[[str], Any], fleet: Fleet, since: datetime) -> Iterable[Activity]:
-    """The scaling activities since that moment, newest first."""
+    """The scaling activities since that moment, newest first; what an alarm left unchanged is NOT_SCALED."""
     if isinstance(fleet, AutoScalingGroup):
         pages, key = _group_pages(clients("autoscaling"), fleet), "Activities"
     else:
         pages, key = _service_pages(clients("application-autoscaling"), fleet), "ScalingActivities"
     for page in pages:
         for activity in list_field(page, key):
-            # AWS lists the newest first.
-            if field(activity, "StartTime") < since:
+            if field(activity, "StartTime") >= since:
+                yield _activity(activity)
+            # AWS lists those in progress first, however old they are, and then the newest first.
+            elif field(activity, "StatusCode") in ENDED_ACTIVITIES:
                 return
-            yield Activity(
-                at=field(activity, "StartTime"),
-                description=field(activity, "Description"),
-                cause=activity.get("Cause", ""),
-                status=field(activity, "StatusCode"),
-                status_message=activity.get("StatusMessage", ""),
-            )
+
+
+def _activity(described: Mapping[str, Any]) -> Activity:
+    reasons = optional_list_field(described, "NotScaledReasons")
+    return Activity(
+        at=field(described, "StartTime"),
+        description=field(described, "Description"),
+        cause=described.get("Cause", ""),
+        status=NOT_SCALED if reasons else field(described, "StatusCode"),
+        status_message="; ".join(map(_not_scaled_reason, reasons)) or described.get("StatusMessage", ""),
+    )
+
+
+def _not_scaled_reason(reason: Mapping[str, Any]) -> str:
+    code: str = field(reason, "Code")
+    return NOT_SCALED_REASONS.get(code, code).format_map(defaultdict(lambda: "?", reason))
 
 
 def _group_pages(client: Any, group: AutoScalingGroup) -> Iterable[Mapping[str, Any]]:
@@ -114,7 +136,10 @@ def _group_pages(client: Any, group: AutoScalingGroup) -> Iterable[Mapping[str, 
 
 def _service_pages(client: Any, service: EcsService) -> Iterable[Mapping[str, Any]]:
     pages: Iterable[Mapping[str, Any]] = client.get_paginator("describe_scaling_activities").paginate(
-        ServiceNamespace="ecs", ResourceId=resource_id(service), ScalableDimension=DIMENSION
+        ServiceNamespace="ecs",
+        ResourceId=resource_id(service),
+        ScalableDimension=DIMENSION,
+        IncludeNotScaledActivities=True,
     )
     return pages
 
