@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from sluice.aws.errors import aws_errors
 from sluice.aws.responses import MalformedResponse, field, list_field
@@ -18,6 +21,8 @@ POLL_S = 0.5
 ENDED_STATES = ("Complete", "Failed", "Cancelled", "Timeout", "Unknown")
 ROWS = 10_000
 """The most that a query answers."""
+NOTHING_KEPT = "exceeds the log groups log retention settings"
+"""CloudWatch Logs refuses a time that ends before a log group's creation, or before all it keeps, so."""
 LATEST = (
     'filter ispresent(decision) and outcome != "held" '
     "| stats latest(@timestamp) as at, latest(message) as said, latest(outcome) as ended by workload"
@@ -45,22 +50,52 @@ class LoggedDecisions:
             return dict.fromkeys(workloads, Unknown(reason=str(failure)))
         return {name: found.get(name) for name in workloads}
 
+    def every_row(
+        self, text: str, start: datetime, end: datetime, remaining_s: RemainingS
+    ) -> list[dict[str, str]]:
+        """All rows after start until end, oldest first, by as many queries as that takes.
+
+        The query itself sorts them newest first. Raises SluiceError if a query fails or is late, or if one
+        second has more rows than a query answers.
+        """
+        found: dict[str, dict[str, str]] = {}
+        until = end
+        while True:
+            rows = self.query(text, start, until, remaining_s)
+            with aws_errors("GetQueryResults"):
+                found |= {field(row, "@ptr"): row for row in rows}
+                if len(rows) < ROWS:
+                    return [row for row in reversed(found.values()) if start < _logged_at(row) <= end]
+                oldest = _logged_at(rows[-1])
+            if _whole_s(oldest) >= _whole_s(until):
+                raise TransientError(
+                    f"the functions logged over {ROWS:,} lines about the workload in the second before "
+                    f"{until:%Y-%m-%d %H:%M:%S}, which is more than a query answers"
+                )
+            until = oldest
+
     def query(
         self, text: str, start: datetime, end: datetime, remaining_s: RemainingS
     ) -> list[dict[str, str]]:
-        """The rows of one query, each field by its name; raises SluiceError if it fails or is late."""
+        """The rows of one query, each field by its name; raises SluiceError if it fails or is late.
+
+        There are none of a time of which the log groups keep nothing.
+        """
         client = self._client
         with aws_errors(f"StartQuery on {len(self._log_groups)} log groups of the control plane"):
-            query_id = field(
-                client.start_query(
+            try:
+                started = client.start_query(
                     logGroupNames=list(self._log_groups),
                     startTime=int(start.timestamp()),
-                    endTime=int(end.timestamp()),
+                    endTime=_whole_s(end),
                     queryString=text,
                     limit=ROWS,
-                ),
-                "queryId",
-            )
+                )
+            except ClientError as refused:
+                if NOTHING_KEPT not in str(refused):
+                    raise
+                return []
+            query_id = field(started, "queryId")
         while True:
             with aws_errors("GetQueryResults"):
                 answer = client.get_query_results(queryId=query_id)
@@ -75,6 +110,15 @@ class LoggedDecisions:
             if remaining_s() <= POLL_S:
                 raise TransientError("the query of the functions' logs did not end in time")
             self._pause(POLL_S)
+
+
+def _whole_s(end: datetime) -> int:
+    """The end of a query's time, which is in whole seconds and included."""
+    return math.ceil(end.timestamp())
+
+
+def _logged_at(row: Mapping[str, str]) -> datetime:
+    return moment(field(row, "@timestamp"))
 
 
 def _decision(row: Mapping[str, str]) -> LoggedDecision:

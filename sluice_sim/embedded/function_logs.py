@@ -7,6 +7,7 @@ A line becomes an event of its function's log group when the log is first read. 
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ from sluice_sim.embedded.operations import Parameters, answered
 
 MAX_GROUPS = 50
 """Log groups that one query reads (documented)."""
+BEFORE_CREATION = (
+    "Query's end date and time is either before the log groups creation time or exceeds the log groups log "
+    "retention settings"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,8 @@ class FunctionLogs:
         self._lines, self._functions = lines, functions
         self._put = 0
         """How many of the lines are in their log groups."""
+        self._putting = threading.Lock()
+        """An operator's queries may run at once."""
         self._queries: dict[str, _Execution] = {}
 
     @contextmanager
@@ -92,6 +99,10 @@ class FunctionLogs:
 
     def put_lines(self) -> None:
         """Put the lines that are new since the previous call into their functions' log groups."""
+        with self._putting:
+            self._put_lines()
+
+    def _put_lines(self) -> None:
         new, self._put = self._lines[self._put :], len(self._lines)
         for line in new:
             function = self._functions.find(line.function)
@@ -120,6 +131,9 @@ class FunctionLogs:
         except QueryError as malformed:
             raise LogsClientError("MalformedQueryException", str(malformed)) from malformed
         self.put_lines()
+        known = [_groups()[name] for name in names if name in _groups()]
+        if any(end < group.creation_time.replace(tzinfo=UTC).timestamp() for group in known):
+            raise LogsClientError("MalformedQueryException", BEFORE_CREATION)
         events = [event for name in names for event in _events(name, start, end)]
         query_id = str(uuid.uuid4())
         rows = query.run(events, int(asked.get("limit", MAX_RESULTS)))

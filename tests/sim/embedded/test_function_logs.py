@@ -69,6 +69,12 @@ def test_a_query_reads_only_its_span_and_no_more_than_its_limit(aws: EmbeddedAws
     assert 0 < len(early) < len(everything)
 
 
+def test_a_query_of_a_time_before_the_log_groups_were_made_is_malformed(aws: EmbeddedAws) -> None:
+    with pytest.raises(ClientError, match="before the log groups creation time") as refused:
+        start(aws, "fields @message", startTime=0, endTime=1)
+    assert refused.value.response["Error"]["Code"] == "MalformedQueryException"
+
+
 def test_a_query_of_an_unknown_log_group_is_refused(aws: EmbeddedAws) -> None:
     with pytest.raises(ClientError) as refused:
         start(aws, DECISIONS, groups=(TICKS, "/aws/lambda/other"))
