@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 
-from sluice.core.model import Unknown
+from sluice.aws.concurrent_reads import fan_out
+from sluice.aws.errors import aws_errors
+from sluice.core.model import Unknown, Workload
 from sluice.errors import ConfigError
 from sluice.ports import RemainingS
 from sluice_operator.account import Account
 from sluice_operator.aws import timeline_events
-from sluice_operator.aws.workload_events import read_or_unknown
 from sluice_operator.core.conditions import refused
-from sluice_operator.core.timeline import Entry, Source, merged
+from sluice_operator.core.timeline import LOGGED, Entry, merged, silences
 from sluice_operator.status import chosen_names
+
+DECISIONS = "decisions"
+PER_QUERY = timedelta(days=2)
+"""A workload logs two or three lines a minute: in this time fewer than the 10,000 that a query answers."""
+AT_ONCE = 10
+"""Calls that are under way at a time; an account has a quota for the queries of its logs."""
+SERVICES = ("application-autoscaling", "autoscaling", "cloudformation", "cloudwatch", "ecs", "logs")
+Read = Callable[[], Iterable[Entry]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +36,14 @@ class Explanation:
     unread: Mapping[str, Unknown]
 
     @property
+    def unread_decisions(self) -> Unknown | None:
+        """Why the logs, or a part of them, could not be read."""
+        return next((why for what, why in self.unread.items() if what.startswith(DECISIONS)), None)
+
+    @property
     def has_log_lines(self) -> bool:
         """Whether the functions have logged anything about the workload."""
-        logs = (Source.DECISION, Source.TICK, Source.FAILURE)
-        return any(entry.source in logs for entry in self.entries)
+        return any(entry.source in LOGGED for entry in self.entries)
 
     @property
     def wrong(self) -> bool:
@@ -51,31 +66,53 @@ def explain(
     if name in registered.refused:
         raise ConfigError("; ".join(each.message for each in refused(registered.refused[name]) if each.wrong))
     [workload] = [each for each in registered.workloads if each.name == name]
+    reads = dict(_reads(account, workload, start, end, remaining_s))
+    on_step(f"reading {len(reads)} sources")
+
+    def read(what: str) -> list[Entry]:
+        with aws_errors(what):
+            return list(reads[what]())
+
+    pool = ThreadPoolExecutor(AT_ONCE)
+    found = fan_out(pool, read, reads, str, remaining_s)
+    pool.shutdown(wait=False, cancel_futures=True)  # a read that is late must not delay the others' answer
+    unread = {what: read for what, read in found.items() if isinstance(read, Unknown)}
+    entries = merged(*(read for read in found.values() if not isinstance(read, Unknown)))
+    entries = [entry for entry in entries if start <= entry.at <= end]
+    if not any(what.startswith(DECISIONS) for what in unread):
+        entries = merged(entries, silences(entries, end))
+    return Explanation(entries=tuple(entries), unread=unread)
+
+
+def _reads(
+    account: Account, workload: Workload, start: datetime, end: datetime, remaining_s: RemainingS
+) -> Iterator[tuple[str, Read]]:
+    """Each source by its name, and the read of its entries, those of one moment in their order."""
     clients, fleet = account.clients, workload.fleet
-    reads: Mapping[str, Callable[[], Iterable[Entry]]] = {
-        "decisions": lambda: timeline_events.logged(account.decisions, name, start, end, remaining_s),
-        "alarm history": lambda: timeline_events.alarm_history(clients("cloudwatch"), workload, start, end),
-        "scaling activities": lambda: _reversed(timeline_events.scaling_activities(clients, fleet, start)),
-        "deployments": lambda: timeline_events.deployments(clients, fleet, start),
-        "events of the workload's stack": lambda: _reversed(
-            timeline_events.stack_events(clients("cloudformation"), workload.stack_id, start)
-        ),
-        "events of the control plane's stack": lambda: _reversed(
-            timeline_events.stack_events(clients("cloudformation"), account.plane.stack, start)
-        ),
-    }
-    found: list[Entry] = []
-    unread: dict[str, Unknown] = {}
-    for what, read in reads.items():
-        on_step(f"reading the {what}")
-        entries = read_or_unknown(what, lambda read=read: list(read()))  # type: ignore[misc]
-        if isinstance(entries, Unknown):
-            unread[what] = entries
-        else:
-            found += entries
-    return Explanation(
-        entries=tuple(entry for entry in merged(found) if start <= entry.at <= end), unread=unread
-    )
+    for service in SERVICES:
+        clients(service)  # boto3 makes clients in one thread only
+    parts = _parts(start, end)
+    for first, last in parts:
+        name = DECISIONS if len(parts) == 1 else f"{DECISIONS} from {first:%m-%d %H:%M} to {last:%m-%d %H:%M}"
+        yield name, partial(timeline_events.logged, account.decisions, workload, first, last, remaining_s)
+    yield "alarm history", partial(timeline_events.alarm_history, clients("cloudwatch"), workload, start, end)
+    yield "scaling activities", lambda: _reversed(timeline_events.scaling_activities(clients, fleet, start))
+    yield "deployments", partial(timeline_events.deployments, clients, fleet, start)
+    for whose, stack in (("workload", workload.stack_id), ("control plane", account.plane.stack)):
+        yield f"events of the {whose}'s stack", partial(_stack_events, clients, stack, start)
+
+
+def _stack_events(clients: Callable[[str], object], stack: str, start: datetime) -> list[Entry]:
+    return _reversed(timeline_events.stack_events(clients("cloudformation"), stack, start))
+
+
+def _parts(start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """The time in parts whose log lines one query answers."""
+    parts = []
+    while end - start > PER_QUERY:
+        parts.append((start, start + PER_QUERY))
+        start += PER_QUERY
+    return [*parts, (start, end)]
 
 
 def _reversed(newest_first: Iterable[Entry]) -> list[Entry]:

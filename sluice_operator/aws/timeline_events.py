@@ -10,50 +10,132 @@ from typing import Any
 
 from sluice.aws.errors import aws_errors
 from sluice.aws.responses import field, list_field, optional_list_field
-from sluice.core.model import AutoScalingGroup, Fleet, Workload
-from sluice.ports import RemainingS
+from sluice.core.model import AutoScalingGroup, EcsService, Fleet, Kind, Workload
+from sluice.ports import Counter, Outcome, RemainingS
 from sluice_operator.aws.decisions import LoggedDecisions, moment
-from sluice_operator.aws.workload_events import ALARMS, activities, tracking_alarms
-from sluice_operator.core.timeline import Entry, Source
+from sluice_operator.aws.workload_events import ALARMS, NOT_SCALED, activities, tracking_alarms
+from sluice_operator.core.timeline import Effect, Entry, Source
 
+NUMBERS = (
+    "visible", "in_flight", "delayed", "running", "desired_now", "backlog_per_instance",
+    "effective_backlog_per_instance", "target", "arrivals_per_s",
+)  # fmt: skip
+EVERYBODYS = ("every workload", "ticks below a minute")
+"""What stands in for a workload's name in lines about all of them."""
 LINES = (
-    "fields @timestamp, message, decision, outcome, reason, failure, visible, in_flight, running, "
-    'desired_now | filter workload = "{workload}" | sort @timestamp desc'
+    "fields @timestamp, @log, message, workload, decision, outcome, reason, failure, mode, "
+    f"{', '.join(NUMBERS)} "
+    f'| filter workload in ["{{workload}}", "{EVERYBODYS[0]}", "{EVERYBODYS[1]}"] '
+    f'or failure in ["{Counter.SHARD_FAILED}", "{Counter.TICK_FAILED}"] '
+    f'or (not ispresent(workload) and (failure = "{Counter.INVOCATION_FAILED}" '
+    f"or message like /^({Counter.STALE_TICK}|{Counter.REGISTRY_STALE}):/)) "
+    "or @message like /Task timed out|Runtime exited/ | sort @timestamp desc"
 )
+"""The lines about one workload, and those of the control plane that may concern it."""
+SIZING = frozenset({Kind.BOOTSTRAP, Kind.SHUTDOWN, Kind.SCALE, Kind.LAUNCH})
+"""Decisions about the size; another that holds explains no size."""
+NOT_HOLDING = frozenset({Counter.RETUNE_FAILED, Counter.STATE_REBUILT})
+"""Failures that keep no size from changing."""
+TICKING = ("publish_backlog", "deadline_tick")
+"""Functions whose failed invocations concern every workload."""
 INSTANCE_ID = re.compile(r"\bi-[0-9a-f]+")
+UNIQUE_ID = re.compile(r"(-Alarm(?:High|Low))-[0-9a-f-]{36}")
+"""Ends the names of target tracking's alarms."""
+LATER_SENTENCES = re.compile(r"\.  At .*", re.DOTALL)
+"""A group's cause says first what changed its size, and then that instances followed."""
+MOMENT = re.compile(r"^At [\d-]+T[\d:]+Z ")
 MAX_REASON = 400
 """Characters of an alarm's reason that are shown."""
 
 
 def logged(
-    decisions: LoggedDecisions, workload: str, start: datetime, end: datetime, remaining_s: RemainingS
+    decisions: LoggedDecisions,
+    workload: Workload,
+    start: datetime,
+    end: datetime,
+    remaining_s: RemainingS,
 ) -> list[Entry]:
-    """Decisions, ticks and failures from the functions' logs, oldest first; the newest 10,000 lines."""
-    rows = decisions.query(LINES.format(workload=workload), start, end, remaining_s)
+    """Decisions, ticks and failures from the functions' logs, oldest first."""
+    rows = decisions.every_row(LINES.format(workload=workload.name), start, end, remaining_s)
     with aws_errors("GetQueryResults"):
-        return [_line(row) for row in reversed(rows)]
+        return [entry for row in rows if (entry := log_entry(row, workload)) is not None]
 
 
-def _line(row: Mapping[str, str]) -> Entry:
-    at, text = moment(field(row, "@timestamp")), field(row, "message")
-    if "failure" in row:
-        return Entry(at=at, source=Source.FAILURE, text=text, repeats=("failure", text), wrong=True)
-    if "decision" not in row:
-        return Entry(at=at, source=Source.TICK, text=text + _numbers(row), repeats=("tick", "observed"))
-    held = row.get("outcome") == "held"
+def log_entry(row: Mapping[str, str], workload: Workload) -> Entry | None:
+    """The entry of one log line; None if it does not concern the workload."""
+    at = moment(field(row, "@timestamp"))
+    if row.get("workload") != workload.name:
+        return _plane_entry(row, at, workload)
+    text = row.get("message", "").removeprefix(f"{workload.name}: ")
+    if failure := row.get("failure"):
+        effect = Effect.NONE if failure in NOT_HOLDING else Effect.HELD
+        text = f"{failure}: {text}"
+        return Entry(
+            at=at, source=Source.FAILURE, text=text, effect=effect, wrong=True, repeats=(failure, text)
+        )
+    numbers = {name: float(row[name]) for name in NUMBERS if name in row}
+    text += _counts(numbers)
+    if kind := row.get("decision"):
+        return _decision(kind, row, at, text, numbers)
+    paused = row.get("mode") == "paused"
     return Entry(
         at=at,
-        source=Source.DECISION,
-        text=text + _numbers(row),
-        repeats=(row["decision"], row.get("reason", text)) if held else (),
-        held=held,
-        wrong=row.get("outcome") == "failed",
+        source=Source.TICK,
+        text=f"mode paused, so nothing is decided; {text}" if paused else text,
+        effect=Effect.HELD if paused else Effect.NONE,
+        repeats=("tick", row.get("mode", "")),
+        numbers=numbers,
     )
 
 
-def _numbers(row: Mapping[str, str]) -> str:
+def _decision(
+    kind: str, row: Mapping[str, str], at: datetime, text: str, numbers: Mapping[str, float]
+) -> Entry:
+    outcome, sizing = row.get("outcome"), kind in SIZING
+    acted = outcome == Outcome.ACTED
+    if outcome == Outcome.OBSERVED:
+        text += "; mode observe, so it did not act"
+    return Entry(
+        at=at,
+        source=Source.DECISION,
+        text=text,
+        effect=(Effect.RESIZED if acted else Effect.HELD) if sizing else Effect.NONE,
+        wrong=outcome == Outcome.FAILED,
+        repeats=None if acted else (kind, f"{outcome} {row.get('reason', text)}"),
+        numbers=numbers,
+    )
+
+
+def _plane_entry(row: Mapping[str, str], at: datetime, workload: Workload) -> Entry | None:
+    """A line about the control plane, or about a slice of the workloads."""
+    about, failure, function = row.get("workload"), row.get("failure"), field(row, "@log").split("/")[-1]
+    text = row.get("message", "the invocation timed out, or its process exited")
+    if about is None:
+        # Another function's failed invocation was about one workload, which its message or its fleet names.
+        concerned = function in TICKING or workload.name in text or str(workload.fleet) in text
+    else:
+        concerned = about in EVERYBODYS or _in_slice(workload.name, about)
+    if not concerned:
+        return None
+    named = ": ".join(filter(None, (function, failure, text)))
+    return Entry(
+        at=at,
+        source=Source.PLANE,
+        text=named,
+        wrong=not text.startswith(Counter.REGISTRY_STALE),
+        repeats=(f"{function} {failure}", text),
+    )
+
+
+def _in_slice(name: str, about: str) -> bool:
+    """Whether a slice such as `w0250 to w0499 at 12:04` has the workload."""
+    first, to, last = about.partition(" at ")[0].partition(" to ")
+    return first <= name <= last if to else first == name
+
+
+def _counts(numbers: Mapping[str, float]) -> str:
     units = {"visible": "visible", "in_flight": "in flight", "running": "running", "desired_now": "desired"}
-    known = [f"{row[name]} {unit}" for name, unit in units.items() if name in row]
+    known = [f"{numbers[name]:g} {unit}" for name, unit in units.items() if name in numbers]
     return f" ({', '.join(known)})" if known else ""
 
 
@@ -65,21 +147,19 @@ def alarm_history(cloudwatch: Any, workload: Workload, start: datetime, end: dat
     own = [f"sluice-{workload.name}-{kind}" for kind in ALARMS]
     tracking = [field(alarm, "AlarmName") for alarm in tracking_alarms(cloudwatch, workload)]
     for name in own + tracking:
+        short = UNIQUE_ID.sub(r"\1", name)
         pages = cloudwatch.get_paginator("describe_alarm_history").paginate(
             AlarmName=name, StartDate=start, EndDate=end, ScanBy="TimestampAscending"
         )
         for item in (item for page in pages for item in list_field(page, "AlarmHistoryItems")):
             summary, kind = field(item, "HistorySummary"), field(item, "HistoryItemType")
-            failed = summary.startswith("Failed")
-            if kind == "StateUpdate" or failed:
-                # The rest of the name of target tracking's alarms is a unique id.
-                short = re.sub(r"(-Alarm(High|Low))-.*", r"\1", name)
-                yield Entry(
-                    at=field(item, "Timestamp"),
-                    source=Source.ALARM,
-                    text=f"{short}: {summary}{_alarm_reason(item)}",
-                    wrong=failed,
-                )
+            at, failed = field(item, "Timestamp"), summary.startswith("Failed")
+            if kind == "StateUpdate":
+                change = re.sub(r"Alarm updated from (\w+) to (\w+)", r"\1 -> \2", summary)
+                text = f"{short}: {change}{_alarm_reason(item)}"
+                yield Entry(at=at, source=Source.ALARM, text=text, repeats=(short, change))
+            elif failed:
+                yield Entry(at=at, source=Source.ALARM, text=f"{short}: {summary}", wrong=True)
 
 
 def _alarm_reason(item: Mapping[str, Any]) -> str:
@@ -87,45 +167,66 @@ def _alarm_reason(item: Mapping[str, Any]) -> str:
         reason = json.loads(item.get("HistoryData", "{}"))["newState"]["stateReason"]
     except (KeyError, TypeError, ValueError):
         return ""
-    return f": {reason[:MAX_REASON]}"
+    return f": {reason.removeprefix('Threshold Crossed: ')[:MAX_REASON].rstrip('.')}"
 
 
 def scaling_activities(clients: Callable[[str], Any], fleet: Fleet, start: datetime) -> Iterator[Entry]:
-    """What the fleet did, why, and what failed; newest first."""
+    """What the fleet did, why, what failed, and why an alarm changed nothing; newest first."""
     for activity in activities(clients, fleet, start):
-        failed = activity.status == "Failed"
-        outcome = f" {activity.status}: {activity.status_message}".rstrip(": ") if failed else ""
-        text = f"{activity.description}{outcome}: {activity.cause}".rstrip(": ")
+        failed, not_scaled = activity.status in ("Failed", "Cancelled"), activity.status == NOT_SCALED
+        outcome = f" {activity.status}: {activity.status_message}".rstrip(":. ") if failed else ""
+        if not_scaled:
+            outcome = f", which changed nothing: {activity.status_message}"
+        text = f"{activity.description.rstrip('.')}{outcome}: {_cause(activity.cause)}".rstrip(": ")
         yield Entry(
             at=activity.at,
             source=Source.ACTIVITY,
             text=text,
-            repeats=("activity", INSTANCE_ID.sub("i-", text)),
+            effect=Effect.HELD if failed or not_scaled else Effect.RESIZED,
             wrong=failed,
+            repeats=("activity", INSTANCE_ID.sub("i-", text)),
         )
+
+
+def _cause(text: str) -> str:
+    """What led to an activity, without the moment, by which alike activities would differ."""
+    return UNIQUE_ID.sub(r"\1", MOMENT.sub("", LATER_SENTENCES.sub("", text)))
 
 
 def deployments(clients: Callable[[str], Any], fleet: Fleet, start: datetime) -> Iterator[Entry]:
     """The instance refreshes or the service's deployments that AWS still lists, by their start."""
-    if isinstance(fleet, AutoScalingGroup):
-        answer = clients("autoscaling").describe_instance_refreshes(AutoScalingGroupName=fleet.name)
-        found = [
-            (refresh.get("StartTime"), f"instance refresh, now {field(refresh, 'Status')}")
-            for refresh in list_field(answer, "InstanceRefreshes")
-        ]
-    else:
-        answer = clients("ecs").describe_services(cluster=fleet.cluster, services=[fleet.service])
-        found = [
-            (
-                each.get("createdAt"),
-                f"deployment {each.get('status', '?')}, now {each.get('rolloutState', '?')}",
-            )
-            for service in list_field(answer, "services")
-            for each in optional_list_field(service, "deployments")
-        ]
-    for at, text in found:
+    found = _refreshes(clients, fleet) if isinstance(fleet, AutoScalingGroup) else _rollouts(clients, fleet)
+    for at, text, reason, failed in found:
         if at is not None and at >= start:
-            yield Entry(at=at, source=Source.DEPLOYMENT, text=text)
+            text = f"{text}: {reason}".rstrip(": ")
+            yield Entry(at=at, source=Source.DEPLOYMENT, text=text, wrong=failed)
+
+
+def _refreshes(
+    clients: Callable[[str], Any], group: AutoScalingGroup
+) -> Iterator[tuple[datetime | None, str, str, bool]]:
+    """The start of each, its state, AWS's reason, and whether it failed."""
+    answer = clients("autoscaling").describe_instance_refreshes(AutoScalingGroupName=group.name)
+    for refresh in list_field(answer, "InstanceRefreshes"):
+        state, done = field(refresh, "Status"), refresh.get("PercentageComplete", 0)
+        text = f"an instance refresh began; it is {state}, {done} % of the instances"
+        failed = state in ("Failed", "RollbackFailed")
+        yield refresh.get("StartTime"), text, refresh.get("StatusReason", ""), failed
+
+
+def _rollouts(
+    clients: Callable[[str], Any], service: EcsService
+) -> Iterator[tuple[datetime | None, str, str, bool]]:
+    """As of instance refreshes, of the service's deployments."""
+    answer = clients("ecs").describe_services(cluster=service.cluster, services=[service.service])
+    for described in list_field(answer, "services"):
+        for each in optional_list_field(described, "deployments"):
+            state, running = each.get("rolloutState", "?"), each.get("runningCount", 0)
+            text = (
+                f"a deployment began; it is {each.get('status', '?')}, {state}, {running} of "
+                f"{each.get('desiredCount', 0)} tasks run"
+            )
+            yield each.get("createdAt"), text, each.get("rolloutStateReason", ""), state == "FAILED"
 
 
 def stack_events(cloudformation: Any, stack: str, start: datetime) -> Iterator[Entry]:

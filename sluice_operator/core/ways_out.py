@@ -34,6 +34,8 @@ def way_out(failure: str, command: str) -> str | None:
         return "AWS does not know these credentials: check AWS_PROFILE or --profile"
     if "Unable to locate credentials" in failure:
         return "set AWS_PROFILE, give --profile, or try it without an account: --embedded"
+    if code == "ResourceNotFoundException" and "log group" in failure.lower():
+        return "the control plane is of another release than this command: update its stack"
     if "no answer from AWS" in failure:
         return "check the network, the region and --endpoint-url"
     return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from sluice_cli.main import main
+from sluice_operator.session import AwsSession
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,24 @@ def sluice(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return Answer(exit_code=int(ended.value.code or 0), stdout=output.out, stderr=output.err)
 
     return call
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`failing(error, *operations)`: these operations of every client raise the error; all without any."""
+    client = AwsSession.client
+
+    def fail(error, *operations):
+        def made(session, service, **settings):
+            built = client(session, service, **settings)
+
+            def refuse(model, **_):
+                if not operations or model.name in operations:
+                    raise error(model.name) if callable(error) else error
+
+            built.meta.events.register("before-parameter-build", refuse)
+            return built
+
+        monkeypatch.setattr(AwsSession, "client", made)
+
+    return fail

@@ -53,27 +53,6 @@ def status(sluice, busy, monkeypatch):
     return lambda *arguments: sluice("status", "--embedded", *arguments)
 
 
-@pytest.fixture
-def failing(monkeypatch):
-    """`failing(error, *operations)`: these operations of every client raise the error; all without any."""
-    client = AwsSession.client
-
-    def fail(error, *operations):
-        def made(session, service, **settings):
-            built = client(session, service, **settings)
-
-            def refuse(model, **_):
-                if not operations or model.name in operations:
-                    raise error(model.name) if callable(error) else error
-
-            built.meta.events.register("before-parameter-build", refuse)
-            return built
-
-        monkeypatch.setattr(AwsSession, "client", made)
-
-    return fail
-
-
 def record_calls(patch, record):
     """Call `record` with every operation of any client."""
     call = BaseClient._make_api_call

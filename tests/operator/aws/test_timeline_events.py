@@ -1,0 +1,198 @@
+"""What each source's answers say in the timeline of a workload."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sluice_operator.aws import timeline_events
+from sluice_operator.aws.timeline_events import log_entry
+from sluice_operator.core.timeline import Effect, Source
+from tests.support.builders import GROUP, SERVICE, workload
+
+AT = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
+NAME = "transcription"
+
+
+def line(function="publish_backlog", **fields):
+    stamped = {"@timestamp": "2026-01-15 12:00:00.000", "@log": f"123456789012:/aws/lambda/sluice/{function}"}
+    return log_entry(stamped | fields, workload(NAME))
+
+
+def paged(**answers):
+    """A client that answers these operations with one page each."""
+
+    class Client:
+        def get_paginator(self, operation):
+            return type("Paginator", (), {"paginate": lambda *_, **__: [answers[operation]]})()
+
+        def __getattr__(self, operation):
+            return lambda **_: answers[operation]
+
+    return lambda _: Client()
+
+
+class TestLogLines:
+    def test_a_tick_has_its_numbers_and_not_the_workloads_name(self):
+        entry = line(
+            workload=NAME, message="transcription: 4 per instance", visible="8", running="2", mode="active"
+        )
+        assert (entry.source, entry.text) == (Source.TICK, "4 per instance (8 visible, 2 running)")
+        assert entry.numbers == {"visible": 8.0, "running": 2.0}
+        assert entry.effect is Effect.NONE
+
+    def test_a_tick_of_a_paused_workload_says_why_nothing_is_decided(self):
+        entry = line(workload=NAME, message="transcription: 4 per instance", mode="paused")
+        assert entry.effect is Effect.HELD
+        assert entry.text == "mode paused, so nothing is decided; 4 per instance"
+
+    @pytest.mark.parametrize(
+        ("kind", "outcome", "effect", "wrong"),
+        [
+            ("bootstrap", "acted", Effect.RESIZED, False),
+            ("shutdown", "held", Effect.HELD, False),
+            ("scale", "failed", Effect.HELD, True),
+            ("launch", "held", Effect.HELD, False),
+            ("bootstrap", "observed", Effect.HELD, False),
+            ("retune", "acted", Effect.NONE, False),
+            ("retune", "held", Effect.NONE, False),
+            ("cap", "held", Effect.NONE, False),
+        ],
+    )
+    def test_a_decision_says_whether_it_changed_the_size(self, kind, outcome, effect, wrong):
+        entry = line(workload=NAME, message="...", decision=kind, outcome=outcome, reason="r")
+        assert (entry.source, entry.effect, entry.wrong) == (Source.DECISION, effect, wrong)
+        assert (entry.repeats is None) == (outcome == "acted")
+
+    def test_mode_observe_is_said(self):
+        entry = line(
+            workload=NAME, message="would be bootstrap 0 -> 1", decision="bootstrap", outcome="observed"
+        )
+        assert entry.text == "would be bootstrap 0 -> 1; mode observe, so it did not act"
+
+    def test_a_failure_names_its_counter(self):
+        entry = line(workload=NAME, message="GetQueueAttributes: no", failure="ObservationFailed")
+        assert (entry.source, entry.effect, entry.wrong) == (Source.FAILURE, Effect.HELD, True)
+        assert entry.text == "ObservationFailed: GetQueueAttributes: no"
+
+    @pytest.mark.parametrize("failure", ["RetuneFailed", "StateRebuilt"])
+    def test_a_failure_that_keeps_no_size_is_no_reason(self, failure):
+        assert line(workload=NAME, message="...", failure=failure).effect is Effect.NONE
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"message": "StaleTick: scheduled 200 s ago"},
+            {"message": "the registry was never read", "failure": "InvocationFailed"},
+            {"message": "no time", "failure": "ShardFailed", "workload": "a to z at 12:00"},
+            {"message": "no time", "failure": "TickFailed", "workload": "transcription at 12:00:10"},
+            {"message": "a defect", "failure": "PublishFailed", "workload": "every workload"},
+            {},
+        ],
+        ids=["stale tick", "invocation", "shard", "slice of one", "every workload", "timed out"],
+    )
+    def test_what_kept_the_plane_from_serving_the_workload_is_an_entry(self, fields):
+        entry = line(**fields)
+        assert (entry.source, entry.wrong, entry.effect) == (Source.PLANE, True, Effect.NONE)
+        assert entry.text.startswith("publish_backlog: ")
+
+    @pytest.mark.parametrize(
+        ("function", "fields"),
+        [
+            ("publish_backlog", {"failure": "ShardFailed", "workload": "a to b at 12:00", "message": "..."}),
+            ("bootstrap", {"failure": "InvocationFailed", "message": "SetDesiredCapacity of group other"}),
+        ],
+        ids=["another slice", "another workload's alarm"],
+    )
+    def test_what_concerns_other_workloads_is_left_out(self, function, fields):
+        assert line(function, **fields) is None
+
+    def test_a_failed_bootstrap_that_names_the_fleet_is_an_entry(self):
+        message = "SetDesiredCapacity of Auto Scaling group transcription: AWS answered AccessDenied"
+        entry = line("bootstrap", failure="InvocationFailed", message=message)
+        assert entry.text == f"bootstrap: InvocationFailed: {message}"
+
+
+class TestActivities:
+    def test_why_a_service_was_not_scaled_is_a_hold_with_the_limit(self):
+        activity = {
+            "StartTime": AT,
+            "Description": "Attempting to scale due to alarm triggered",
+            "Cause": "monitor alarm in state ALARM",
+            "StatusCode": "Failed",
+            "NotScaledReasons": [{"Code": "AlreadyAtMaxCapacity", "MaxCapacity": 5}],
+        }
+        clients = paged(describe_scaling_activities={"ScalingActivities": [activity]})
+        [entry] = timeline_events.scaling_activities(clients, SERVICE, AT)
+        assert (entry.effect, entry.wrong) == (Effect.HELD, False)
+        assert "which changed nothing: already at its maximum of 5: monitor alarm" in entry.text
+
+    def test_a_reason_that_is_not_known_yet_is_shown_by_its_code(self):
+        activity = {
+            "StartTime": AT,
+            "Description": "Attempting",
+            "StatusCode": "Failed",
+            "NotScaledReasons": [{"Code": "TooWindy"}],
+        }
+        clients = paged(describe_scaling_activities={"ScalingActivities": [activity]})
+        [entry] = timeline_events.scaling_activities(clients, SERVICE, AT)
+        assert entry.text == "Attempting, which changed nothing: TooWindy"
+
+    def test_a_launch_that_failed_is_wrong_and_says_why(self):
+        activity = {
+            "StartTime": AT,
+            "Description": "Launching a new EC2 instance",
+            "Cause": "At 2026-01-15T12:00:00Z a user request.  At 2026-01-15T12:00:01Z an instance",
+            "StatusCode": "Failed",
+            "StatusMessage": "We do not have sufficient capacity.",
+        }
+        clients = paged(describe_scaling_activities={"Activities": [activity]})
+        [entry] = timeline_events.scaling_activities(clients, GROUP, AT)
+        assert (entry.effect, entry.wrong) == (Effect.HELD, True)
+        assert entry.text == (
+            "Launching a new EC2 instance Failed: We do not have sufficient capacity: a user request"
+        )
+
+    def test_an_old_activity_in_progress_which_aws_lists_first_hides_no_newer_one(self):
+        def activity(started, status):
+            return {"StartTime": started, "Description": status, "StatusCode": status}
+
+        listed = [
+            activity(AT - timedelta(hours=9), "WaitingForInstanceWarmup"),
+            activity(AT, "Successful"),
+            activity(AT - timedelta(hours=8), "Successful"),
+        ]
+        clients = paged(describe_scaling_activities={"Activities": listed})
+        assert [entry.text for entry in timeline_events.scaling_activities(clients, GROUP, AT)] == [
+            "Successful"
+        ]
+
+
+class TestDeployments:
+    def test_an_instance_refresh_that_failed_is_wrong_and_says_why(self):
+        refresh = {
+            "StartTime": AT,
+            "Status": "Failed",
+            "PercentageComplete": 40,
+            "StatusReason": "Warmup time exceeded",
+        }
+        clients = paged(describe_instance_refreshes={"InstanceRefreshes": [refresh]})
+        [entry] = timeline_events.deployments(clients, GROUP, AT)
+        assert entry.wrong
+        assert entry.text == (
+            "an instance refresh began; it is Failed, 40 % of the instances: Warmup time exceeded"
+        )
+
+    def test_a_deployment_has_the_tasks_that_run_of_those_desired(self):
+        deployment = {
+            "createdAt": AT,
+            "status": "PRIMARY",
+            "rolloutState": "IN_PROGRESS",
+            "runningCount": 1,
+            "desiredCount": 4,
+        }
+        clients = paged(describe_services={"services": [{"deployments": [deployment]}]})
+        [entry] = timeline_events.deployments(clients, SERVICE, AT)
+        assert entry.text == "a deployment began; it is PRIMARY, IN_PROGRESS, 1 of 4 tasks run"
+        assert not entry.wrong
