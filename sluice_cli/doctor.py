@@ -22,6 +22,7 @@ from sluice_cli.terminal import Console
 from sluice_operator.core.checks.finding import Finding, Outcome
 from sluice_operator.core.ways_out import with_way_out
 from sluice_operator.doctor import WorkloadFindings, examine
+from sluice_operator.plane import examine_plane
 
 READ_LIMIT_S = 120.0
 WIDTH = 200
@@ -50,22 +51,29 @@ def doctor(workloads: tuple[str, ...], account: AccountOptions, *, as_json: bool
     with ProgressBar(Console(stderr=True)) as bar, opened(account, "doctor", bar) as chosen:
         end_s = time.monotonic() + READ_LIMIT_S
         found = examine(chosen.account, workloads, lambda: end_s - time.monotonic(), bar.step)
+        bar.step("reading the control plane")
+        plane = examine_plane(chosen.account, lambda: end_s - time.monotonic())
         at, stack = chosen.account.ports.now(), chosen.account.plane.stack
     if as_json:
-        click.echo(json.dumps(_document(found, stack, at)))
+        click.echo(json.dumps(_document(plane, found, stack, at)))
     else:
-        console.print(_shown(found))
-    sys.exit(0 if all(each.ok for each in found) else FINDING)
+        console.print(_shown(plane, found))
+    sys.exit(0 if _ok(plane) and all(each.ok for each in found) else FINDING)
 
 
-def _shown(found: Sequence[WorkloadFindings]) -> Group:
-    """The findings of each workload below its name, and how many checks do not pass."""
-    if not found:
-        return Group(Text("No workload is registered: deploy one with workload.yaml (README.md)."))
+def _ok(findings: Sequence[Finding]) -> bool:
+    return all(finding.outcome is Outcome.PASS for finding in findings)
+
+
+def _shown(plane: Sequence[Finding], found: Sequence[WorkloadFindings]) -> Group:
+    """The findings of the control plane and of each workload, and how many checks do not pass."""
+    sections = [("control plane", plane), *((each.name, each.findings) for each in found)]
     parts: list[Any] = []
-    for each in found:
-        parts += [Text(each.name, style="bold"), Padding(_table(each.findings), (0, 0, 1, 2), expand=False)]
-    outcomes = Counter(finding.outcome for each in found for finding in each.findings)
+    for name, findings in sections:
+        parts += [Text(name, style="bold"), Padding(_table(findings), (0, 0, 1, 2), expand=False)]
+    if not found:
+        parts.append(Text("No workload is registered: deploy one with workload.yaml (README.md)."))
+    outcomes = Counter(finding.outcome for _, findings in sections for finding in findings)
     parts.append(Text(", ".join(f"{outcomes[outcome]} {outcome}" for outcome in Outcome)))
     return Group(*parts)
 
@@ -85,26 +93,28 @@ def _table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _document(found: Sequence[WorkloadFindings], stack: str, at: datetime) -> dict[str, Any]:
+def _document(
+    plane: Sequence[Finding], found: Sequence[WorkloadFindings], stack: str, at: datetime
+) -> dict[str, Any]:
     """What docs/schemas/doctor.json describes."""
     return {
         "at": at.astimezone(UTC).isoformat(timespec="seconds"),
         "stack": stack,
-        "ok": all(each.ok for each in found),
+        "ok": _ok(plane) and all(each.ok for each in found),
+        "plane": _findings(plane),
         "workloads": [
-            {
-                "name": each.name,
-                "ok": each.ok,
-                "findings": [
-                    {
-                        "check": finding.check.value,
-                        "outcome": finding.outcome.value,
-                        "message": finding.message,
-                        "fix": finding.fix,
-                    }
-                    for finding in each.findings
-                ],
-            }
-            for each in found
+            {"name": each.name, "ok": each.ok, "findings": _findings(each.findings)} for each in found
         ],
     }
+
+
+def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    return [
+        {
+            "check": finding.check.value,
+            "outcome": finding.outcome.value,
+            "message": finding.message,
+            "fix": finding.fix,
+        }
+        for finding in findings
+    ]

@@ -74,6 +74,16 @@ class LoggedDecisions:
                 )
             until = oldest
 
+    def newest_line(
+        self, function: str, start: datetime, end: datetime, remaining_s: RemainingS
+    ) -> datetime | None:
+        """When the function logged last, Lambda's own lines included; None if it has not since `start`."""
+        text = f"filter @log like /{function}$/ | stats latest(@timestamp) as at"
+        rows = self.query(text, start, end, remaining_s)
+        with aws_errors("GetQueryResults"):
+            moments = [moment(row["at"]) for row in rows if row.get("at")]
+        return max(moments, default=None)
+
     def query(
         self, text: str, start: datetime, end: datetime, remaining_s: RemainingS
     ) -> list[dict[str, str]]:

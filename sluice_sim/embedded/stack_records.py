@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,12 +13,17 @@ from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.responses import CloudFormationResponse
 
 from sluice_sim import template
-from sluice_sim.account import ACCOUNT_ID, REGION, identity
+from sluice_sim.account import ACCOUNT_ID, REGION, identity, resource_name
 from sluice_sim.embedded.operations import Parameters, answered, page
 from sluice_sim.template import ResolvedStack
 
 PER_PAGE = 100
 STACK = "AWS::CloudFormation::Stack"
+TRANSFORMED = {
+    "AWS::Serverless::Function": "AWS::Lambda::Function",
+    "AWS::Serverless::LayerVersion": "AWS::Lambda::LayerVersion",
+}
+"""SAM's types, and what CloudFormation creates."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,9 +62,8 @@ class StackRecords:
         stack = self._stacks.setdefault(name, _Stack(name=name, created_at=now, resolved=resolved))
         verb = "UPDATE" if known else "CREATE"
         self._add_event(stack, now, name, stack.stack_id, STACK, f"{verb}_IN_PROGRESS", "User Initiated")
-        for logical_id, resource in resolved.resources.items():
-            physical = _physical_id(name, logical_id, resource.type, resource.properties)
-            self._add_event(stack, now, logical_id, physical, resource.type, f"{verb}_COMPLETE")
+        for logical_id, kind, physical in _created(name, resolved):
+            self._add_event(stack, now, logical_id, physical, kind, f"{verb}_COMPLETE")
         self._add_event(stack, now, name, stack.stack_id, STACK, f"{verb}_COMPLETE")
 
     @contextmanager
@@ -94,15 +98,13 @@ class StackRecords:
             {
                 **stack.names(),
                 "LogicalResourceId": logical_id,
-                "PhysicalResourceId": _physical_id(
-                    stack.name, logical_id, resource.type, resource.properties
-                ),
-                "ResourceType": resource.type,
+                "PhysicalResourceId": physical,
+                "ResourceType": kind,
                 "ResourceStatus": stack.status,
                 "Timestamp": stack.updated_at or stack.created_at,
                 "LastUpdatedTimestamp": stack.updated_at or stack.created_at,
             }
-            for logical_id, resource in stack.resolved.resources.items()
+            for logical_id, kind, physical in _created(stack.name, stack.resolved)
             if asked.get("LogicalResourceId", logical_id) == logical_id
         ]
 
@@ -168,5 +170,12 @@ def _described(stack: _Stack) -> dict[str, Any]:
     }
 
 
-def _physical_id(stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any]) -> str:
-    return identity(stack_name, logical_id, kind, properties, "Ref")
+def _created(stack_name: str, resolved: ResolvedStack) -> Iterator[tuple[str, str, str]]:
+    """(logical id, type, physical id) of each resource, as SAM transforms a function and its schedules."""
+    for logical_id, resource in resolved.resources.items():
+        physical = identity(stack_name, logical_id, resource.type, resource.properties, "Ref")
+        yield logical_id, TRANSFORMED.get(resource.type, resource.type), physical
+        for event_name, event in resource.properties.get("Events", {}).items():
+            if event["Type"] == "ScheduleV2":
+                schedule_id = f"{logical_id}{event_name}"
+                yield schedule_id, "AWS::Scheduler::Schedule", resource_name(stack_name, schedule_id)

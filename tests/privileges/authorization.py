@@ -106,6 +106,18 @@ def _alarms(parameters: Parameters) -> list[dict[str, str]]:
     ]
 
 
+def _function(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"FunctionName": parameters["FunctionName"]}]
+
+
+def _schedule(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"GroupName": parameters.get("GroupName", "default"), "ScheduleName": parameters["Name"]}]
+
+
+def _quota(parameters: Parameters) -> list[dict[str, str]]:
+    return [{name: parameters[name] for name in ("ServiceCode", "QuotaCode")}]
+
+
 def _key(parameters: Parameters) -> list[dict[str, str]]:
     return [{"KeyId": parameters["KeyId"].rsplit("/", 1)[-1]}]
 
@@ -124,6 +136,7 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "autoscaling:SetInstanceProtection": _group,
     "cloudformation:DescribeStackEvents": _stack,
     "cloudformation:DescribeStacks": _stack,
+    "cloudformation:ListStackResources": _stack,
     "cloudwatch:DescribeAlarmHistory": _alarms,
     "cloudwatch:DescribeAlarms": _alarms,
     "dynamodb:BatchGetItem": _tables,
@@ -133,8 +146,11 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "ecs:UpdateService": _services,
     "ecs:UpdateTaskProtection": _tasks,
     "kms:DescribeKey": _key,
+    "lambda:GetFunctionConcurrency": _function,
     "logs:GetQueryResults": _log_groups,
     "logs:StartQuery": _log_groups,
+    "scheduler:GetSchedule": _schedule,
+    "servicequotas:GetServiceQuota": _quota,
     "sqs:ChangeMessageVisibility": _queue,
     "sqs:DeleteMessage": _queue,
     "sqs:GetQueueAttributes": _queue,

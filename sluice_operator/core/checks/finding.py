@@ -38,6 +38,19 @@ class Check(StrEnum):
     BACKLOG_PUBLISHED = "backlog-published"
 
 
+class PlaneCheck(StrEnum):
+    """What is checked of the control plane; docs/operations.md has a row for each."""
+
+    SCHEDULES = "plane-schedules"
+    TICKS = "plane-ticks"
+    ERRORS = "plane-errors"
+    THROTTLES = "plane-throttles"
+    CONCURRENCY = "plane-concurrency"
+    FAILURE_QUEUE = "plane-failure-queue"
+    ALARM_QUOTA = "alarm-quota"
+    PARAMETER_QUOTA = "parameter-quota"
+
+
 class Outcome(StrEnum):
     """What a check says; UNKNOWN if something that it needs could not be read."""
 
@@ -51,28 +64,28 @@ class Outcome(StrEnum):
 class Finding:
     """One check's outcome: a sentence with the value found, and what to do about it."""
 
-    check: Check
+    check: Check | PlaneCheck
     outcome: Outcome
     message: str
     fix: str | None = None
     """None if there is nothing to do."""
 
 
-def passed(check: Check, message: str) -> Finding:
+def passed(check: Check | PlaneCheck, message: str) -> Finding:
     """Nothing is to be done."""
     return Finding(check=check, outcome=Outcome.PASS, message=message)
 
 
-def warned(check: Check, message: str, fix: str) -> Finding:
+def warned(check: Check | PlaneCheck, message: str, fix: str) -> Finding:
     """It works now, and a likely event breaks it."""
     return Finding(check=check, outcome=Outcome.WARN, message=message, fix=fix)
 
 
-def failed(check: Check, message: str, fix: str) -> Finding:
+def failed(check: Check | PlaneCheck, message: str, fix: str) -> Finding:
     """It does not work."""
     return Finding(check=check, outcome=Outcome.FAIL, message=message, fix=fix)
 
 
-def unknown(check: Check, message: str, fix: str | None = None) -> Finding:
+def unknown(check: Check | PlaneCheck, message: str, fix: str | None = None) -> Finding:
     """Something that the check needs could not be read."""
     return Finding(check=check, outcome=Outcome.UNKNOWN, message=message, fix=fix)

@@ -7,11 +7,12 @@ from functools import wraps
 from typing import TypeVar
 
 from sluice.core.model import Unknown
-from sluice_operator.core.checks.facts import Facts
-from sluice_operator.core.checks.finding import Check, Finding, unknown
+from sluice_operator.core.checks.finding import Check, Finding, PlaneCheck, unknown
 
 Fact = TypeVar("Fact")
-Judge = Callable[[Facts], Finding]
+Facts = TypeVar("Facts")
+"""Of a workload, or of the control plane."""
+Name = TypeVar("Name", Check, PlaneCheck)
 
 
 class UnreadError(Exception):
@@ -25,10 +26,10 @@ def known(fact: Fact | Unknown) -> Fact:
     return fact
 
 
-def judges(check: Check) -> Callable[[Callable[[Check, Facts], Finding]], Judge]:
+def judges(check: Name) -> Callable[[Callable[[Name, Facts], Finding]], Callable[[Facts], Finding]]:
     """Make a check of a function, whose finding is unknown if `known` finds something unread."""
 
-    def checked(judge: Callable[[Check, Facts], Finding]) -> Judge:
+    def checked(judge: Callable[[Name, Facts], Finding]) -> Callable[[Facts], Finding]:
         @wraps(judge)
         def found(facts: Facts) -> Finding:
             try:
