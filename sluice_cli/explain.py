@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +16,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+import sluice_report
 from sluice_cli.aws_account import AccountOptions, account_options, opened
+from sluice_cli.explain_report import minutes
+from sluice_cli.outputs import require_writable_directory
 from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError
@@ -51,11 +55,19 @@ UNITS_S = {"d": 86400, "h": 3600, "m": 60}
     help="One moment, such as 14:05 or 2026-01-15T14:05, in UTC.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/schemas/explain.json).")
+@click.option(
+    "--report",
+    "report_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write a picture of it there, WORKLOAD.png.",
+)
 @account_options
 def explain(
     workload: str,
     since: tuple[str, ...],
     moments: tuple[str, ...],
+    report_dir: Path | None,
     account: AccountOptions,
     *,
     as_json: bool,
@@ -70,6 +82,8 @@ def explain(
     if len(chosen_times) > 1:
         raise UsageError(f"{' and '.join(chosen_times)} each choose the time: give one of them")
     span = _duration(since[0]) if since else DEFAULT_SINCE
+    if report_dir is not None:
+        require_writable_directory(report_dir)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     with ProgressBar(Console(stderr=True)) as bar, opened(account, "explain", bar) as chosen:
         now = chosen.account.ports.now()
@@ -84,7 +98,22 @@ def explain(
         click.echo(json.dumps(_document(workload, found, start, end, answer)))
     else:
         console.print(_shown(workload, found, start, end, answer))
+    if report_dir is not None:
+        _write_picture(workload, found, start, end, report_dir)
     sys.exit(FINDING if found.wrong or (answer is not None and answer.wrong) else 0)
+
+
+def _write_picture(name: str, found: Explanation, start: datetime, end: datetime, directory: Path) -> None:
+    console = Console(stderr=True, highlight=False)
+    if not (rows := minutes(found.entries)):
+        console.print("No picture: no tick has logged a queue and a fleet in this time.", style="bold red")
+        return
+    finding = f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    try:
+        path = sluice_report.write_picture(name, finding, rows, directory, all_events="`sluice explain`")
+    except OSError as error:
+        raise UsageError(f"{directory}: no picture can be written there: {error.strerror}") from error
+    console.print(f"picture: {path}", style="dim")
 
 
 def _duration(text: str) -> timedelta:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sluice_sim.embedded.timeline import Timeline
+    from sluice_sim.embedded.timeline import Minute, Timeline
 
 
 def write(timelines: Sequence[Timeline], directory: Path) -> tuple[Path, ...]:
@@ -22,8 +22,7 @@ def write(timelines: Sequence[Timeline], directory: Path) -> tuple[Path, ...]:
     ValueError if two timelines share a name or one has no minute, and OSError if the directory cannot be
     written.
     """
-    # Without a writable home matplotlib warns about its font cache: it works, so the user need not know.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    _silence_matplotlib()
     from sluice_report.demo.page import render  # matplotlib takes over a second to import
     from sluice_report.demo.picture import png
 
@@ -40,3 +39,27 @@ def write(timelines: Sequence[Timeline], directory: Path) -> tuple[Path, ...]:
         pictures.append(directory / f"{timeline.summary.name}.png")
         pictures[-1].write_bytes(png(timeline))
     return (html, *pictures)
+
+
+def write_picture(
+    name: str, finding: str, minutes: Sequence[Minute], directory: Path, *, all_events: str
+) -> Path:
+    """Write `<name>.png` of these minutes below this finding; returns its path.
+
+    Raises ValueError if there is no minute, and OSError if the directory cannot be written.
+    """
+    _silence_matplotlib()
+    from sluice_report.demo.layout import Heading
+    from sluice_report.demo.picture import png_of
+
+    if not minutes:
+        raise ValueError(f"nothing to draw: no minute of {name}")
+    directory.mkdir(parents=True, exist_ok=True)
+    picture = directory / f"{name}.png"
+    picture.write_bytes(png_of(minutes, Heading(name=name, finding=finding, all_events=all_events)))
+    return picture
+
+
+def _silence_matplotlib() -> None:
+    # Without a writable home matplotlib warns about its font cache: it works, so the user need not know.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)

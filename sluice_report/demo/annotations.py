@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from sluice_sim.embedded.timeline import (
     Event,
     EventKind,
-    Timeline,
+    Minute,
 )
 
 SOURCES = {
@@ -37,6 +37,8 @@ class Annotation:
 
     number: int | None
     minute: int
+    named: str
+    """What its minute is called, or when it was."""
     until: int
     kind: EventKind
     trigger: str | None
@@ -62,17 +64,17 @@ class Label:
     kind: EventKind
 
 
-def annotate(timeline: Timeline) -> tuple[Annotation, ...]:
+def annotate(minutes: Sequence[Minute]) -> tuple[Annotation, ...]:
     """Every event in order, numbered from 1; equal arrivals in consecutive minutes become one annotation."""
     annotations: list[Annotation] = []
     number, last_arrival = 0, -1
-    for row in timeline.minutes:
+    for row in minutes:
         for event in row.events:
             if event.kind is not EventKind.ARRIVAL:
                 number += 1
-                annotations.append(_annotation(number, row.minute, event))
+                annotations.append(_annotation(number, row, event))
                 continue
-            arrival = _annotation(None, row.minute, event)
+            arrival = _annotation(None, row, event)
             if last_arrival >= 0 and _continues(annotations[last_arrival], arrival):
                 annotations[last_arrival] = replace(annotations[last_arrival], until=row.minute)
             else:
@@ -85,13 +87,14 @@ def _continues(earlier: Annotation, arrival: Annotation) -> bool:
     return earlier.text == arrival.text and arrival.minute == earlier.until + 1
 
 
-def _annotation(number: int | None, minute: int, event: Event) -> Annotation:
+def _annotation(number: int | None, row: Minute, event: Event) -> Annotation:
     text = " ".join(event.text.split()).replace("->", "→")
     trigger = TRIGGER.search(text)
     return Annotation(
         number=number,
-        minute=minute,
-        until=minute,
+        minute=row.minute,
+        named=row.named if event.time is None else f"{event.time:%H:%M}",
+        until=row.minute,
         kind=event.kind,
         trigger=trigger[1] if trigger else None,
         text=text[: trigger.start()] if trigger else text,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,10 +28,7 @@ from sluice_report.chart.canvas import (
     wrap_text,
 )
 from sluice_report.chart.palette import LIGHT
-from sluice_report.demo import (
-    panels,
-    sentences,
-)
+from sluice_report.demo import panels
 from sluice_report.demo.annotations import (
     LABEL_HEIGHT,
     Annotation,
@@ -40,7 +38,7 @@ from sluice_report.demo.annotations import (
 )
 from sluice_sim.embedded.timeline import (
     EventKind,
-    Timeline,
+    Minute,
 )
 
 SPACE_BELOW_PLOT = 22.0
@@ -53,18 +51,32 @@ FEW_ANNOTATIONS = 12
 MAX_LISTED = 14
 """Events that a PNG lists at most; the page lists them all."""
 MIN_TICK_DISTANCE = 60.0
+DAY = 1440
+"""Minutes."""
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440, 2880, 10080)
 
 
-def figure(timeline: Timeline, width: float, *, alone: bool) -> Figure:
-    """The panels below each other; `alone` adds the heading above and the list of events below."""
-    annotations = annotate(timeline)
-    drawn_panels = panels.build(timeline.minutes, annotations)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """What stands above a picture that stands alone."""
+
+    name: str
+    finding: str
+    lessons: Sequence[str] = ()
+    all_events: str
+    """Where all events are that the list below it has no room for."""
+
+
+def figure(minutes: Sequence[Minute], width: float, heading: Heading | None = None) -> Figure:
+    """The panels below each other; with a heading the list of events below them."""
+    alone = heading is not None
+    annotations = annotate(minutes)
+    drawn_panels = panels.build(minutes, annotations)
     titles = [wrap_text(panel.title, width - (16 if alone else 0), TITLE_SIZE) for panel in drawn_panels]
-    head = wrap_text(sentences.heading(timeline), width - 16, TITLE_SIZE) if alone else []
-    explanations = (sentences.why_late(timeline.summary), timeline.explanation) if alone else ()
-    lesson = [line for text in explanations for line in wrap_text(text, width - 16, LIST_SIZE, REGULAR_WIDTH)]
-    listed = _listing(annotations, width) if alone else []
+    head = wrap_text(heading.finding, width - 16, TITLE_SIZE) if heading else []
+    lessons = heading.lessons if heading else ()
+    lesson = [line for text in lessons for line in wrap_text(text, width - 16, LIST_SIZE, REGULAR_WIDTH)]
+    listed = _listing(annotations, width, heading.all_events) if heading else []
     height = (
         sum(
             len(title) * TITLE_LINE + 4 + panel.height + SPACE_BELOW_PLOT
@@ -75,9 +87,9 @@ def figure(timeline: Timeline, width: float, *, alone: bool) -> Figure:
         + (len(listed) * (LIST_LINE + LIST_GAP) + 24 if alone else 0)
     )
     canvas = Canvas(new_figure(width, height), indent=8 if alone else 0)
-    if alone:
+    if heading:
         canvas.move_down(8)
-        canvas.write_lines([timeline.summary.name], size=17, line=26, weight="bold")
+        canvas.write_lines([heading.name], size=17, line=26, weight="bold")
         canvas.write_lines(head, size=TITLE_SIZE, line=TITLE_LINE, colour="muted")
         canvas.move_down(4)
         canvas.write_lines(lesson, size=LIST_SIZE, line=LIST_LINE)
@@ -86,9 +98,9 @@ def figure(timeline: Timeline, width: float, *, alone: bool) -> Figure:
         canvas.write_lines(title, size=TITLE_SIZE, line=TITLE_LINE, weight="bold")
         canvas.move_down(4)
         axes = canvas.add_plot(panel.height)
-        _time_axis(axes, timeline, width, labelled=index == len(drawn_panels) - 1)
-        panel.draw(axes, timeline.minutes)
-        _draw_annotations(axes, annotations, timeline, width)
+        _time_axis(axes, minutes, width, labelled=index == len(drawn_panels) - 1)
+        panel.draw(axes, minutes)
+        _draw_annotations(axes, annotations, minutes, width)
         canvas.move_down(SPACE_BELOW_PLOT)
     canvas.move_down(AXIS_HEIGHT + 10)
     for line in listed:
@@ -107,7 +119,7 @@ class _Line:
     last: bool = True
 
 
-def _listing(annotations: Sequence[Annotation], width: float) -> list[_Line]:
+def _listing(annotations: Sequence[Annotation], width: float, all_events: str) -> list[_Line]:
     numbered = [annotation for annotation in annotations if annotation.number is not None]
     lines: list[_Line] = []
     # Target tracking acts most often: where there are too many events, its own are left out first.
@@ -117,7 +129,7 @@ def _listing(annotations: Sequence[Annotation], width: float) -> list[_Line]:
         lines.append(
             _Line(
                 annotation=event,
-                when=f"minute {event.minute}",
+                when=event.named,
                 source=event.source,
                 text=first,
                 last=not rest,
@@ -125,7 +137,7 @@ def _listing(annotations: Sequence[Annotation], width: float) -> list[_Line]:
         )
         lines += [_Line(text=line, last=line is rest[-1]) for line in rest]
     if len(numbered) > MAX_LISTED:
-        lines.append(_Line(text=f"and {len(numbered) - MAX_LISTED} more, all in report.html"))
+        lines.append(_Line(text=f"and {len(numbered) - MAX_LISTED} more, all in {all_events}"))
     return lines
 
 
@@ -138,29 +150,37 @@ def _list_line(canvas: Canvas, line: _Line) -> None:
     canvas.move_down(LIST_LINE + (LIST_GAP if line.last else 0))
 
 
-def _time_axis(axes: Axes, timeline: Timeline, width: float, *, labelled: bool) -> None:
-    first, last = timeline.minutes[0].minute, timeline.minutes[-1].minute
+def _time_axis(axes: Axes, minutes: Sequence[Minute], width: float, *, labelled: bool) -> None:
+    first, last = minutes[0].minute, minutes[-1].minute
     axes.set_xlim(first - 0.5, last + 0.5)
     max_ticks = max(3, int((width - LEFT_MARGIN - RIGHT_MARGIN) / MIN_TICK_DISTANCE))
     step = next((step for step in TICKS if (last - first) / step <= max_ticks), TICKS[-1])
     at = list(range(-(-first // step) * step, last + 1, step))
     axes.xaxis.set_major_locator(FixedLocator(at))
-    named = [f"minute {at[0]}", *map(str, at[1:])] if at else []
-    axes.xaxis.set_major_formatter(FixedFormatter(named if labelled else [""] * len(at)))
+    axes.xaxis.set_major_formatter(FixedFormatter(_names(at, minutes) if labelled else [""] * len(at)))
     style_axes(axes)
     axes.tick_params(axis="x", pad=12)
 
 
+def _names(at: Sequence[int], minutes: Sequence[Minute]) -> list[str]:
+    """The names of these minutes on the axis; beyond a day with the date."""
+    first, last = minutes[0], minutes[-1]
+    if first.time is None:
+        return [f"minute {at[0]}", *map(str, at[1:])] if at else []
+    form = "%H:%M" if last.minute - first.minute < DAY else "%m-%d %H:%M"
+    return [f"{first.time + timedelta(minutes=minute - first.minute):{form}}" for minute in at]
+
+
 def _draw_annotations(
-    axes: Axes, annotations: Sequence[Annotation], timeline: Timeline, width: float
+    axes: Axes, annotations: Sequence[Annotation], minutes: Sequence[Minute], width: float
 ) -> None:
     """A hairline at each annotation (only decisions and failures where there are many), and the numbers."""
     numbered = [annotation for annotation in annotations if annotation.number is not None]
     with_line = [one for one in numbered if len(numbered) <= FEW_ANNOTATIONS or _fill_role(one.kind)]
     for minute in sorted({annotation.minute for annotation in with_line}):
         axes.axvline(minute, color=LIGHT["muted"], lw=0.6, ls=(0, (1, 2)), zorder=2)
-    minutes = timeline.minutes[-1].minute - timeline.minutes[0].minute + 1
-    for label in labels(numbered, (width - LEFT_MARGIN - RIGHT_MARGIN) / minutes):
+    span = minutes[-1].minute - minutes[0].minute + 1
+    for label in labels(numbered, (width - LEFT_MARGIN - RIGHT_MARGIN) / span):
         x, y = axes.get_xaxis_transform().transform((label.minute, 0))
         size = label_width(label.text)
         centre = min(float(x) + (size - LABEL_HEIGHT) / 2, width - size / 2 - 1)

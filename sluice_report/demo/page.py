@@ -86,7 +86,7 @@ def _waits(summary: Summary) -> tuple[str, str, str, str]:
 
 
 def _section(timeline: Timeline) -> Section:
-    annotations = annotate(timeline)
+    annotations = annotate(timeline.minutes)
     outcome, is_good = _outcome(timeline.summary)
     decisions = sorted(timeline.summary.decisions.items())
     return Section(

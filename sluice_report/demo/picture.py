@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sluice_report.chart.canvas import LEFT_MARGIN, RIGHT_MARGIN
 from sluice_report.chart.rendering import style, to_png, to_svg
-from sluice_report.demo.layout import figure
-from sluice_sim.embedded.timeline import Timeline
+from sluice_report.demo import sentences
+from sluice_report.demo.layout import Heading, figure
+from sluice_sim.embedded.timeline import Minute, Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +28,25 @@ class Drawing:
 
 def png(timeline: Timeline, *, width: float = 860) -> bytes:
     """The picture that stands alone: title, panels and the list of events."""
+    heading = Heading(
+        name=timeline.summary.name,
+        finding=sentences.heading(timeline),
+        lessons=(sentences.why_late(timeline.summary), timeline.explanation),
+        all_events="report.html",
+    )
+    return png_of(timeline.minutes, heading, width=width)
+
+
+def png_of(minutes: Sequence[Minute], heading: Heading, *, width: float = 860) -> bytes:
+    """The same picture of any minutes below any heading."""
     with style():
-        return to_png(figure(timeline, width, alone=True))
+        return to_png(figure(minutes, width, heading))
 
 
 def drawing(timeline: Timeline, *, width: float) -> Drawing:
     """The panels for the page, `width` points wide."""
     with style(salt=f"{timeline.summary.name} {width}"):
-        svg = to_svg(figure(timeline, width, alone=False))
+        svg = to_svg(figure(timeline.minutes, width))
     return Drawing(
         svg=svg,
         left=LEFT_MARGIN / width,

@@ -106,16 +106,16 @@ def backlog(minutes: Sequence[Minute]) -> str:
         return "No message waits at any minute's end: each is received at once"
     first, peak = waiting[0], max(waiting, key=lambda row: row.visible)
     wait = "waits" if first.visible == 1 else "wait"
-    parts = [f"{count(first.visible, 'message')} {wait} in minute {first.minute}"]
+    parts = [f"{count(first.visible, 'message')} {wait} {first.when}"]
     if peak.visible > first.visible:
-        parts.append(f"at most {number(peak.visible)} in minute {peak.minute}")
+        parts.append(f"at most {number(peak.visible)} {peak.when}")
     last = minutes[-1]
     if held[-1] is last:
         parts.append(
             f"{number(last.visible)} still wait and {number(last.in_flight)} are in flight at the end"
         )
     else:
-        parts.append(f"the queue is empty after minute {held[-1].minute}")
+        parts.append(f"the queue is empty after {held[-1].named}")
     return "; ".join(parts)
 
 
@@ -132,16 +132,14 @@ def instances(minutes: Sequence[Minute]) -> str:
         )
     parts = []
     if grown is not None:
-        desired = (
-            f"{count(grown.desired, 'instance')} {'is' if grown.desired == 1 else 'are'} asked for in minute"
-        )
-        parts.append(f"{desired} {grown.minute}{_running(minutes, grown)}")
+        desired = f"{count(grown.desired, 'instance')} {'is' if grown.desired == 1 else 'are'} asked for"
+        parts.append(f"{desired} {grown.when}{_running(minutes, grown)}")
     if peak > max(start.desired, grown.desired if grown else 0):
         parts.append(f"{number(peak)} at most")
     if end.desired < peak:
-        settled = next(row.minute for row in _from_last_change(minutes))
+        settled = next(row.when for row in _from_last_change(minutes))
         verb = "back to" if end.desired == start.desired else "down to"
-        parts.append(f"{verb} {number(end.desired)} in minute {settled}")
+        parts.append(f"{verb} {number(end.desired)} {settled}")
     return "; ".join(parts)
 
 
@@ -153,7 +151,7 @@ def _running(minutes: Sequence[Minute], grown: Minute) -> str:
         return " and never run" if grown.desired > 1 else " and never runs"
     if ready is grown:
         return " and " + ("runs" if grown.desired == 1 else "run") + " at once"
-    return f" and {'runs' if grown.desired == 1 else 'run'} in minute {ready.minute}"
+    return f" and {'runs' if grown.desired == 1 else 'run'} {ready.when}"
 
 
 def _from_last_change(minutes: Sequence[Minute]) -> Iterable[Minute]:
@@ -199,7 +197,7 @@ def per_instance(minutes: Sequence[Minute]) -> str:
         )
     peak = max(known, key=lambda row: row.tracked_per_instance or 0)
     arriving = ", sustained arrivals included" if any(row.arriving_per_instance for row in minutes) else ""
-    text = f"At most {messages(peak.tracked_per_instance)} per instance, in minute {peak.minute}{arriving}"
+    text = f"At most {messages(peak.tracked_per_instance)} per instance, {peak.when}{arriving}"
     if not values:
         return f"{text}; no target is set"
     if len(values) == 1:
@@ -212,7 +210,7 @@ def _settled(known: Sequence[Minute], target: float) -> str:
     above = [index for index, row in enumerate(known) if (row.tracked_per_instance or 0) > target]
     if not above or above[-1] == len(known) - 1:
         return ""
-    return f"; not above it from minute {known[above[-1] + 1].minute} on"
+    return f"; not above it from {known[above[-1] + 1].named} on"
 
 
 def messages(value: float | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum, StrEnum
 from itertools import pairwise
 
@@ -108,6 +109,8 @@ class Event:
 
     kind: EventKind
     text: str
+    time: datetime | None = None
+    """When it was, if it was a real time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,8 @@ class Minute:
     """One row of the timeline, as of the end of a minute; `events` happened since the previous row."""
 
     minute: int
+    time: datetime | None = None
+    """When it was, if it was a real one."""
     visible: int
     in_flight: int
     desired: int
@@ -130,6 +135,16 @@ class Minute:
     processing_s: float | None
     """Mean processing time in seconds of the messages finished in this minute; None without any."""
     events: tuple[Event, ...]
+
+    @property
+    def named(self) -> str:
+        """What it is called: `minute 4`, or `14:05`."""
+        return f"minute {self.minute}" if self.time is None else f"{self.time:%H:%M}"
+
+    @property
+    def when(self) -> str:
+        """`in minute 4`, or `at 14:05`."""
+        return f"{'in' if self.time is None else 'at'} {self.named}"
 
     @property
     def sustained_per_minute(self) -> float | None:

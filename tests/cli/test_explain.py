@@ -175,6 +175,26 @@ class TestSourcesThatCannotBeRead:
         assert shown.count("is not authorized to perform") == len(operations) + 1
 
 
+class TestThePicture:
+    def test_it_is_written_below_the_folder_with_the_workloads_name(self, explain, tmp_path):
+        answer = explain("queue-proc", "--report", tmp_path / "new")
+        picture = tmp_path / "new/queue-proc.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert f"picture: {picture}" in "".join(answer.stderr.splitlines())
+        assert answer.exit_code == 0
+
+    def test_without_a_tick_there_is_none_and_that_is_said(self, explain, tmp_path):
+        answer = explain("queue-proc", "--at", "2026-01-15T11:00", "--report", tmp_path)
+        assert list(tmp_path.iterdir()) == []
+        assert "No picture: no tick has logged a queue and a fleet in this time." in answer.stderr
+
+    def test_a_folder_that_cannot_be_written_is_said_before_anything_is_read(self, sluice, tmp_path):
+        (tmp_path / "file").touch()
+        answer = sluice("explain", "queue-proc", "--embedded", "--report", tmp_path / "file/new")
+        assert answer.exit_code == 2
+        assert "name another" in answer.stderr
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "said"),

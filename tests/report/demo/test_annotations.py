@@ -17,14 +17,13 @@ from sluice_report.demo.annotations import (
 from sluice_sim.embedded.timeline import (
     Event,
     EventKind,
-    Timeline,
 )
 from tests.report.demo import builders
 
 
 def _annotated(*rows: tuple[int, tuple[Event, ...]]) -> tuple[Annotation, ...]:
     minutes = tuple(builders.minute(number, *events) for number, events in rows)
-    return annotate(Timeline(summary=builders.summary(), minutes=minutes))
+    return annotate(minutes)
 
 
 def test_events_are_numbered_in_their_order_and_arrivals_are_not() -> None:
