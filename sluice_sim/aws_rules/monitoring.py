@@ -42,9 +42,9 @@ POISON_PILL_RECEIVES = 3
 """A message of a standard queue received this often no longer counts as the oldest (documented)."""
 MINUTE_S = 60
 LOOK_BACK_S = 20 * MINUTE_S
-"""Longer than any evaluation range here: AlarmLow of target tracking covers 17 minutes."""
-MAX_VALUES = 1000
-"""Values kept of an alarm before those older than LOOK_BACK_S are dropped."""
+"""Longer than it takes until a value becomes readable."""
+MAX_VALUES = 3000
+"""Values kept of an alarm before the older half is dropped: no evaluation range exceeds a day of minutes."""
 
 Values = Sequence[tuple[MetricQuery, float]]
 
@@ -95,7 +95,7 @@ class _EvaluatedMetric:
         by_id = {query.id: series.get(query, {}) for query in alarm.metric_queries()}
         self.values.update(alarm.values(by_id, alarm.periods(first, end), missing))
         if len(self.values) > MAX_VALUES:
-            begin = end - LOOK_BACK_S
+            begin = end - MAX_VALUES // 2 * alarm.period_s
             self.values = {at: value for at, value in self.values.items() if at >= begin}
 
 
@@ -199,6 +199,8 @@ class Monitoring:
         first = max(end - LOOK_BACK_S, min(self._evaluated_until, self._data.earliest_change()))
         self._evaluated_until = end
         metrics, metric_of = self._metrics.values(), self._metric_of
+        # The value of a period changes until the period ends.
+        first -= first % max((metric.alarm.period_s for metric in metrics), default=MINUTE_S)
         queries = {query for metric in metrics for query in metric.alarm.metric_queries()}
         series = self._data.read(queries, first, end)
         for metric in metrics:
