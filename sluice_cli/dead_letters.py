@@ -138,7 +138,7 @@ def _redriven(
         bar.stop()
         _confirm(queue, to, yes=yes)
         dead_letter_queues.start_task(chosen.account.clients("sqs"), queue, to, max_per_second)
-    with _left_running(found.workload) as seen:
+    with _left_running() as seen:
         for task in follow(chosen.account, queue, before, lambda: chosen.wait(POLL_S)):
             seen(task)
             about = "" if task.to_move is None else f" of about {task.to_move:,}"
@@ -154,7 +154,8 @@ def _confirm(queue: DeadLetterQueue, to: str | None, *, yes: bool) -> None:
         raise UsageError("--redrive asks before it starts, and this is no terminal: add --yes")
     visible = queue.backlog.visible
     click.echo(
-        "Each starts anew there, with a new id and a receive count of 0; what made it fail may do so again.",
+        "Messages that are sent back start anew, with new ids and receive counts of 0. What made them fail "
+        "may do so again.",
         err=True,
     )
     asked = (
@@ -166,18 +167,16 @@ def _confirm(queue: DeadLetterQueue, to: str | None, *, yes: bool) -> None:
 
 
 @contextmanager
-def _left_running(workload: str) -> Iterator[Callable[[MoveTask], None]]:
+def _left_running() -> Iterator[Callable[[MoveTask], None]]:
     """If the command ends before the task, say that it goes on and how to cancel it."""
     newest: list[MoveTask] = []
-    again = f"follow it with `sluice dead-letters {workload} --redrive`"
+    again = "to follow it, give the same command again"
     try:
         yield newest.append
     except KeyboardInterrupt:
         handle = newest[-1].handle if newest else None
-        cancel = (
-            f"; cancel it with `aws sqs cancel-message-move-task --task-handle {handle}`" if handle else ""
-        )
-        click.echo(f"\nThe move task goes on in AWS: {again}{cancel}.", err=True)
+        cancel = f"; to cancel it: aws sqs cancel-message-move-task --task-handle {handle}" if handle else ""
+        click.echo(f"\nThe move task goes on in AWS; {again}{cancel}", err=True)
         raise
     except SluiceError as failure:
-        raise type(failure)(f"{failure}; the move task goes on in AWS: {again}") from failure
+        raise type(failure)(f"{failure}; the move task goes on in AWS; {again}") from failure

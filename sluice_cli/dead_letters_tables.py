@@ -58,7 +58,7 @@ def shown(found: DeadLetters, now: datetime, *, bodies: bool) -> Group:
     elif found.not_sampled and total:
         parts.append(Text(found.not_sampled[0].upper() + found.not_sampled[1:] + ".", style=UNKNOWN_STYLE))
     if found.queue.backlog.visible and not _is_moving(found.task):
-        parts.append(Text(f"To send them back: sluice dead-letters {found.workload} --redrive"))
+        parts.append(Text("To send them back, add --redrive."))
     return Group(*(part for each in parts for part in (each, Text(""))))
 
 
@@ -153,8 +153,9 @@ def _letters(letters: Sequence[DeadLetter], now: datetime, *, bodies: bool) -> G
     first = f"the {len(listed)} oldest; --json has all" if len(letters) > len(listed) else "oldest first"
     lines: list[RenderableType] = [Text(f"The sample, {first}", style="bold")]
     for letter in listed:
-        lines.append(Text.assemble((letter.message_id, "bold"), f"  {_history(letter, now)}"))
-        lines.append(_indented(Text(plain(letter.reason), style="dim")))
+        lines.append(Text(letter.message_id, style="bold"))
+        lines.append(_indented(Text(plain(letter.reason))))
+        lines.append(_indented(Text(_history(letter, now), style="dim")))
         if bodies:
             lines.append(_indented(Text(_body(letter.body))))
     return Group(*lines)

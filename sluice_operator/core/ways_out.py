@@ -27,7 +27,7 @@ def way_out(failure: str, command: str) -> str | None:
     found = _CODE.search(failure)
     code = found[1] if found else ""
     if code in DENIED:
-        return f"docs/policies/{command}.json is the policy that allows all that `sluice {command}` reads"
+        return f"docs/policies/{command}.json is the policy that allows all that `sluice {command}` asks for"
     if code in EXPIRED or "expired" in failure.lower():
         return "your credentials have expired: renew them, for example with `aws sso login`"
     if code in INVALID:

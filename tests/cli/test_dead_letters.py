@@ -13,7 +13,9 @@ import jsonschema
 import pytest
 from botocore.exceptions import ClientError
 
+from sluice.errors import TransientError
 from sluice_cli import aws_account, terminal, workloads
+from sluice_operator.aws import dead_letter_queues
 from sluice_operator.session import AwsSession
 from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
@@ -141,8 +143,8 @@ class TestWhatIsThere:
         give_up("no disk space")
         account.aws.clock.run_until(account.aws.clock.now + 600)
         shown = dead_letters(NAME).stdout
-        assert len(re.findall(r"  sent 10m00s ago, received 3 times, first 10m00s ago$", shown, re.M)) == 2
-        assert len(re.findall(r"  dead-lettered 10m00s ago$", shown, re.M)) == 1
+        assert len(re.findall(r"^  sent 10m00s ago, received 3 times, first 10m00s ago$", shown, re.M)) == 2
+        assert len(re.findall(r"^  dead-lettered 10m00s ago$", shown, re.M)) == 1
         assert re.search(r"since +the longest there came 10m", shown)
         assert re.search(r"oldest sample +sent 10m00s ago; SQS deletes it in 13d", shown)
 
@@ -266,6 +268,22 @@ class TestRedriving:
         assert answer.exit_code == 0
         assert "moved 2 messages from dead-transcription to the queues that they came from" in answer.stdout
 
+    def test_a_second_redrive_waits_until_aws_lists_its_task(self, dead_letters, monkeypatch):
+        dead_letters("--redrive", "--yes", NAME)
+        give_up("no disk space", messages=3)
+        listed, answers = dead_letter_queues.newest_task, []
+
+        def late(client, queue):
+            answers.append(listed(client, queue))
+            return answers[0] if len(answers) < 4 else answers[-1]
+
+        monkeypatch.setattr(dead_letter_queues, "newest_task", late)
+        assert "moved 3 messages" in dead_letters("--redrive", "--yes", NAME).stdout
+
+    def test_the_newest_task_is_shown_with_what_became_of_it(self, dead_letters):
+        dead_letters("--redrive", "--yes", NAME)
+        assert re.search("move task +started .* ago: moved 2 messages from", dead_letters(NAME).stdout)
+
     def test_while_a_task_runs_nothing_is_sampled(self, dead_letters):
         boto3.client("sqs").start_message_move_task(SourceArn=f"{ARN}:{DEAD}")
         shown = words(dead_letters(NAME).stdout)
@@ -300,10 +318,8 @@ class TestRedriving:
         monkeypatch.setattr(terminal.os, "_exit", exit_at_once)
         answer = dead_letters("--redrive", "--yes", "--max-per-second", 1, NAME)
         assert answer.exit_code == 130
-        assert (
-            "The move task goes on in AWS: follow it with `sluice dead-letters transcription" in answer.stderr
-        )
-        [handle] = re.findall(r"aws sqs cancel-message-move-task --task-handle (\S+)`", answer.stderr)
+        assert "The move task goes on in AWS; to follow it, give the same command again;" in answer.stderr
+        [handle] = re.findall(r"aws sqs cancel-message-move-task --task-handle (\S+)$", answer.stderr, re.M)
         boto3.client("sqs").cancel_message_move_task(TaskHandle=handle)
 
     def test_a_task_that_cannot_be_read_any_more_goes_on(self, dead_letters, monkeypatch):
@@ -315,7 +331,7 @@ class TestRedriving:
         monkeypatch.setattr(aws_account.time, "sleep", refuse)
         answer = dead_letters("--redrive", "--yes", NAME)
         assert answer.exit_code == 2
-        assert "the move task goes on in AWS: follow it with" in answer.stderr
+        assert "the move task goes on in AWS; to follow it, give the same command again" in answer.stderr
 
     def test_an_empty_queue_has_nothing_to_move(self, dead_letters):
         answer = dead_letters("--redrive", "--yes", "queue-proc")
@@ -332,8 +348,6 @@ class TestRedriving:
 
 
 def throttled(what):
-    from sluice.errors import TransientError
-
     raise TransientError(f"{what}: AWS answered Throttling: no")
 
 
@@ -369,6 +383,40 @@ class TestBadInput:
         answer = dead_letters(NAME)
         assert answer.exit_code == 2
         assert "queue transcription has no dead-letter queue: give it a RedrivePolicy" in answer.stderr
+
+    @pytest.mark.parametrize(
+        ("elsewhere", "said"),
+        [
+            (ARN.replace("123456789012", "999999999999"), "is in account 999999999999 and region eu-west-1"),
+            (ARN.replace("eu-west-1", "us-east-1"), "is in account 123456789012 and region us-east-1"),
+        ],
+    )
+    def test_a_dead_letter_queue_in_another_account_or_region_is_said(
+        self, dead_letters, monkeypatch, elsewhere, said
+    ):
+        client = AwsSession.client
+
+        def made(session, service, **settings):
+            built = client(session, service, **settings)
+
+            def move_away(parsed, **_):
+                policy = parsed.get("Attributes", {}).get("RedrivePolicy", "")
+                parsed.get("Attributes", {})["RedrivePolicy"] = policy.replace(ARN, elsewhere)
+
+            built.meta.events.register("after-call.sqs.GetQueueAttributes", move_away)
+            return built
+
+        monkeypatch.setattr(AwsSession, "client", made)
+        answer = dead_letters(NAME)
+        assert (answer.exit_code, answer.stdout) == (2, "")
+        assert said in words(answer.stderr)
+        assert "give the queue a dead-letter queue beside it" in words(answer.stderr)
+
+    def test_a_refused_document_is_said(self, dead_letters):
+        boto3.client("ssm").put_parameter(Name="/sluice/workloads/broken", Value="{}", Type="String")
+        answer = dead_letters("broken")
+        assert answer.exit_code == 2
+        assert "the document of workload broken is refused" in answer.stderr
 
     def test_a_dead_letter_queue_that_is_gone_is_said(self, dead_letters):
         boto3.client("sqs").delete_queue(QueueUrl=f"{URL}/{DEAD}")
