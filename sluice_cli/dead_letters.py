@@ -19,7 +19,14 @@ from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError
 from sluice_operator.aws import dead_letter_queues
-from sluice_operator.core.dead_letters import DeadLetterQueue, DeadLetters, MoveTask, TaskStatus, destination
+from sluice_operator.core.dead_letters import (
+    DeadLetterQueue,
+    DeadLetters,
+    MoveTask,
+    TaskStatus,
+    destination,
+    progress,
+)
 from sluice_operator.dead_letters import follow, read
 
 READ_LIMIT_S = 120.0
@@ -93,8 +100,10 @@ def dead_letters(
         if redrive:
             found = _redriven(found, chosen, bar, to_arn, max_per_second, yes=yes)
         now = chosen.account.ports.now()
-    moved = not isinstance(found.task, Unknown | None) and found.task.status is TaskStatus.COMPLETED
-    ok = moved if redrive and found.queue.backlog.total else not found.queue.backlog.total
+    if redrive and isinstance(found.task, MoveTask):
+        ok = found.task.status is TaskStatus.COMPLETED
+    else:
+        ok = not found.queue.backlog.total
     if as_json:
         click.echo(json.dumps(dead_letters_json.document(found, now, ok=ok, bodies=bodies)))
     elif redrive:
@@ -141,8 +150,7 @@ def _redriven(
     with _left_running() as seen:
         for task in follow(chosen.account, queue, before, lambda: chosen.wait(POLL_S)):
             seen(task)
-            about = "" if task.to_move is None else f" of about {task.to_move:,}"
-            bar.show(f"{task.moved:,}{about} moved to {destination(task.destination_arn)}", task.share)
+            bar.show(progress(task), task.share)
             found = replace(found, task=task)
     return found
 
@@ -161,7 +169,11 @@ def _confirm(queue: DeadLetterQueue, to: str | None, *, yes: bool) -> None:
     asked = (
         f"Move about {visible:,} message{'' if visible == 1 else 's'} from {queue.name} to {destination(to)}?"
     )
-    if not click.confirm(asked, err=True):
+    try:
+        agreed = click.confirm(asked, err=True)
+    except click.Abort as aborted:  # click's answer to Ctrl-C, for which it would exit with 1
+        raise KeyboardInterrupt from aborted
+    if not agreed:
         click.echo("Nothing was moved.", err=True)
         sys.exit(FINDING)
 

@@ -19,8 +19,8 @@ from sluice_operator.core.dead_letters import (
     MoveTask,
     by_group,
     by_reason,
-    destination,
     ended,
+    progress,
     sampled,
 )
 from sluice_operator.core.ways_out import with_way_out
@@ -132,8 +132,7 @@ def _task(found: DeadLetters, now: datetime) -> str | Text:
     assert task is not None
     started = f"started {ago(task.started_at, now)} ago"
     if task.is_moving:
-        about = "" if task.to_move is None else f" of about {task.to_move:,}"
-        return f"{started}, runs: {task.moved:,}{about} moved to {destination(task.destination_arn)}"
+        return f"{started}, runs: {progress(task)}"
     return f"{started}: {ended(task, found.queue)}"
 
 

@@ -213,6 +213,12 @@ class DeadLetters:
 SOURCE_UNKNOWN = "CouldNotDetermineMessageSource"
 
 
+def progress(task: MoveTask) -> str:
+    """How far a task that runs has come."""
+    about = "" if task.to_move is None else f" of about {task.to_move:,}"
+    return f"{task.moved:,}{about} moved to {destination(task.destination_arn)}"
+
+
 def ended(task: MoveTask, queue: DeadLetterQueue) -> str:
     """What became of a task, and what to do if it failed."""
     to = destination(task.destination_arn)

@@ -254,6 +254,22 @@ class TestRedriving:
         assert "Move about 2 messages from dead-transcription to transcription? [y/N]" in answer.stderr
         assert count(DEAD) == (left, 0)
 
+    def test_ctrl_c_at_the_question_moves_nothing(self, dead_letters, monkeypatch):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        def exit_at_once(status_code):
+            raise SystemExit(status_code)
+
+        typed = Terminal()
+        monkeypatch.setattr(typed, "readline", interrupt)
+        monkeypatch.setattr("sys.stdin", typed)
+        monkeypatch.setattr(terminal.os, "_exit", exit_at_once)
+        answer = dead_letters("--redrive", NAME)
+        assert answer.exit_code == 130
+        assert "goes on in AWS" not in answer.stderr
+        assert count(DEAD) == (2, 0)
+
     def test_without_a_terminal_it_starts_only_with_yes(self, dead_letters):
         answer = dead_letters("--redrive", NAME)
         assert (answer.exit_code, answer.stdout) == (2, "")
