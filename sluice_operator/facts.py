@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, TypedDict
 
 from sluice.core.model import (
-    BACKLOG_PER_INSTANCE,
     DYNAMIC_SCALING_IN_SUSPENDED,
     AutoScalingGroup,
     Capacity,
+    Fleet,
+    Metric,
     Unknown,
     Workload,
 )
 from sluice.ports import Ports, RemainingS, Series, SeriesQuery
+from sluice.usecases.isolation import EVERY_WORKLOAD
 from sluice.usecases.published_backlog import published_metric
 from sluice.wiring import READERS
 from sluice_operator.account import Account
+from sluice_operator.aws.alarm_settings import read_alarms, read_mute_rules
 from sluice_operator.aws.fleet_settings import read_fleets, read_refreshes
 from sluice_operator.aws.queue_settings import read_key_states, read_queues, read_tags
 from sluice_operator.aws.scaling_policies import read_policies, read_scheduled_actions
-from sluice_operator.core.checks.facts import Facts, QueueSettings
+from sluice_operator.core.checks.facts import AlarmSettings, Facts, QueueSettings, ScalingPolicy
+from sluice_operator.core.checks.metrics import published_name
 from sluice_operator.core.checks.queue import url_of
 from sluice_operator.core.events import Deployment
+from sluice_operator.core.readings import Point
+from sluice_operator.core.workload_alarms import alarm_names
 from sluice_operator.status import newest_point
 
-MINUTE_S, HOUR_S = 60, 3600
-RECENT, DAY = timedelta(minutes=10), timedelta(days=1)
+MINUTE_S, FIVE_MINUTES_S, HOUR_S = 60, 300, 3600
+RECENT, HOUR, DAY = timedelta(minutes=10), timedelta(hours=1), timedelta(days=1)
+FAILURES_SINCE = timedelta(minutes=15)
+"""Logs Insights bills by the bytes it scans."""
 
 
 def read_facts(
@@ -45,12 +55,16 @@ def read_facts(
         refreshes = read_refreshes(clients, pool, groups, remaining_s)
         policies = read_policies(clients, pool, fleets, remaining_s)
         actions = read_scheduled_actions(clients, pool, fleets, remaining_s)
+        alarms = _alarms(clients("cloudwatch"), pool, workloads, policies, remaining_s)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+    mute_rules = read_mute_rules(clients("cloudwatch"))
     capacities = ports.fleets.read(fleets, remaining_s)
     lacking = [fleet for fleet, capacity in capacities.items() if _lacks_instances(capacity)]
     launches = ports.launches.read(lacking, remaining_s) if ports.launches else {}
-    published, longest = _metrics(ports, workloads, now, remaining_s)
+    names = [*(workload.name for workload in workloads), EVERY_WORKLOAD]
+    failures = account.decisions.failures(names, now - FAILURES_SINCE, now, remaining_s)
+    series = _series(ports, workloads, queues, now, remaining_s)
     return {
         workload.name: Facts(
             now=now,
@@ -64,12 +78,22 @@ def read_facts(
             launches=launches.get(fleet, ()),
             policies=policies[fleet],
             scheduled_actions=actions[fleet],
+            alarms=alarms[workload.name],
+            mute_rules=mute_rules,
+            functions=account.plane.alarm_functions,
             namespace=ports.namespace,
-            backlog_per_instance=newest_point(published[workload.name]),
-            longest_processing_s=_highest(longest[workload.name]),
+            published=newest_point(of["published"]),
+            longest_processing_s=_highest(of["processing"]),
+            waits=_sum(of["waits"]),
+            received=of["received"],
+            deleted=of["deleted"],
+            dead_letters=of.get("dead", {}),
+            groups_in_flight=_highest(of.get("groups", {})),
+            oldest_age_s=_value(newest_point(of["age"])),
+            failures=_both(failures[workload.name], failures[EVERY_WORKLOAD]),
         )
         for workload in workloads
-        for fleet in (workload.fleet,)
+        for fleet, of in ((workload.fleet, series[workload.name]),)
     }
 
 
@@ -106,6 +130,13 @@ def _queues(
     }
 
 
+def _both(one: tuple[str, ...] | Unknown, other: tuple[str, ...] | Unknown) -> tuple[str, ...] | Unknown:
+    """Failures of the workload and of every workload."""
+    if isinstance(one, Unknown):
+        return one
+    return other if isinstance(other, Unknown) else one + other
+
+
 def _lacks_instances(capacity: Capacity | Unknown) -> bool:
     return isinstance(capacity, Capacity) and capacity.running < capacity.desired
 
@@ -118,33 +149,107 @@ def _deployment(capacity: Capacity | Unknown) -> Deployment | Unknown | None:
     return Deployment(started_at=capacity.deploying_since, description=rolling[0]) if rolling else None
 
 
-def _metrics(
-    ports: Ports, workloads: Sequence[Workload], now: datetime, remaining_s: RemainingS
-) -> tuple[Mapping[str, Series | Unknown], Mapping[str, Series | Unknown]]:
-    """BacklogPerInstance by the minute, and the longest processing time by the hour."""
-    if not workloads:
-        return {}, {}
+def _alarms(
+    client: Any,
+    pool: ThreadPoolExecutor,
+    workloads: Sequence[Workload],
+    policies: Mapping[Fleet, Collection[ScalingPolicy] | Unknown],
+    remaining_s: RemainingS,
+) -> Mapping[str, Mapping[str, AlarmSettings | None] | Unknown]:
+    """The alarms of each workload's stack and of the policy that its document names."""
+    names: dict[str, tuple[str, ...]] = {}
+    for workload in workloads:
+        of_fleet = policies[workload.fleet]
+        known = () if isinstance(of_fleet, Unknown) else of_fleet
+        of_policy = (policy.alarms for policy in known if policy.arn == workload.policy_arn)
+        names[workload.name] = (*alarm_names(workload), *chain.from_iterable(of_policy))
+    read = read_alarms(client, pool, set(chain.from_iterable(names.values())), remaining_s)
+    return {workload: _all_known({name: read[name] for name in its}) for workload, its in names.items()}
 
-    def read(queries: Mapping[str, SeriesQuery], since: timedelta) -> Mapping[str, Series | Unknown]:
-        end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
-        return ports.metrics.read(queries, end - since, end, remaining_s)
 
-    backlog = {
-        workload.name: SeriesQuery(
-            metric=published_metric(ports, workload, BACKLOG_PER_INSTANCE),
-            statistic="Maximum",
-            period_s=MINUTE_S,
+def _all_known(
+    alarms: Mapping[str, AlarmSettings | Unknown | None],
+) -> Mapping[str, AlarmSettings | None] | Unknown:
+    """Unknown if one of them is."""
+    found = {}
+    for name, alarm in alarms.items():
+        if isinstance(alarm, Unknown):
+            return alarm
+        found[name] = alarm
+    return found
+
+
+def _series(
+    ports: Ports,
+    workloads: Sequence[Workload],
+    queues: Mapping[str, _QueueFacts],
+    now: datetime,
+    remaining_s: RemainingS,
+) -> Mapping[str, Mapping[str, Series | Unknown]]:
+    """Every metric that a check reads, by the workload's name and its own; GetMetricData bills each."""
+    end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    found: dict[str, dict[str, Series | Unknown]] = {workload.name: {} for workload in workloads}
+    for since, period_s, queries in (
+        (RECENT, MINUTE_S, _recent_queries),
+        (HOUR, FIVE_MINUTES_S, _hour_queries),
+        (DAY, HOUR_S, _day_queries),
+    ):
+        asked = {
+            f"{workload.name} {what}": SeriesQuery(metric=metric, statistic=statistic, period_s=period_s)
+            for workload in workloads
+            for what, (metric, statistic) in queries(ports, workload, queues[workload.queue_url]).items()
+        }
+        read = ports.metrics.read(asked, end - since, end, remaining_s) if asked else {}
+        for key, series in read.items():
+            name, what = key.rsplit(" ", 1)
+            found[name][what] = series
+    return found
+
+
+Queries = Mapping[str, tuple[Metric, str]]
+"""Name in `_series` -> the metric and its statistic."""
+
+
+def _recent_queries(ports: Ports, workload: Workload, _: _QueueFacts) -> Queries:
+    queries = {
+        "published": (published_metric(ports, workload, published_name(workload)), "Maximum"),
+        "age": (workload.queue_metric("ApproximateAgeOfOldestMessage"), "Maximum"),
+    }
+    if workload.is_fifo:
+        queries["groups"] = (
+            workload.queue_metric("ApproximateNumberOfGroupsWithInflightMessages"),
+            "Maximum",
         )
-        for workload in workloads
+    return queries
+
+
+def _hour_queries(_: Ports, workload: Workload, queue: _QueueFacts) -> Queries:
+    queries = {
+        "received": (workload.queue_metric("NumberOfMessagesReceived"), "Sum"),
+        "deleted": (workload.queue_metric("NumberOfMessagesDeleted"), "Sum"),
     }
-    durations = {
-        workload.name: SeriesQuery(metric=workload.duration_metric, statistic="Maximum", period_s=HOUR_S)
-        for workload in workloads
+    settings = queue["queue"]
+    if isinstance(settings, QueueSettings) and settings.dead_letter_queue_arn:
+        dimensions = {"QueueName": settings.dead_letter_queue_arn.rsplit(":", 1)[-1]}
+        dead = Metric(namespace="AWS/SQS", name="ApproximateNumberOfMessagesVisible", dimensions=dimensions)
+        queries["dead"] = (dead, "Maximum")
+    return queries
+
+
+def _day_queries(_: Ports, workload: Workload, __: _QueueFacts) -> Queries:
+    return {
+        "processing": (workload.duration_metric, "Maximum"),
+        "waits": (workload.wait_metric, "SampleCount"),
     }
-    return read(backlog, RECENT), read(durations, DAY)
 
 
 def _highest(series: Series | Unknown) -> float | Unknown | None:
-    if isinstance(series, Unknown):
-        return series
-    return max(series.values(), default=None)
+    return series if isinstance(series, Unknown) else max(series.values(), default=None)
+
+
+def _sum(series: Series | Unknown) -> float | Unknown:
+    return series if isinstance(series, Unknown) else math.fsum(series.values())
+
+
+def _value(newest: Point | Unknown | None) -> float | Unknown | None:
+    return newest.value if isinstance(newest, Point) else newest

@@ -17,6 +17,9 @@ NO_STACK = "ValidationError"
 LOGGING_FUNCTIONS = ("publish_backlog", "deadline_tick", "retune_target", "bootstrap", "shutdown")
 """Functions whose log lines are about workloads, by the last part of their log groups' names."""
 
+ALARM_FUNCTIONS = {"bootstrap": "BootstrapFunctionArn", "shutdown": "ShutdownFunctionArn"}
+"""Kind of alarm -> the output with the ARN of the function that it starts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPlane:
@@ -29,6 +32,8 @@ class ControlPlane:
     """CloudWatch namespace of BacklogPerInstance."""
     state_table: str | None
     """Table of what the deadline engine remembers; None for a release whose stack does not name it."""
+    alarm_functions: Mapping[str, str]
+    """The ARN of each function that a workload's alarm starts, by `bootstrap` and `shutdown`."""
 
     @property
     def log_groups(self) -> tuple[str, ...]:
@@ -60,6 +65,9 @@ def find(client: Any, stack: str) -> ControlPlane:
         registry_prefix=outputs["RegistryPrefix"],
         namespace=outputs["MetricNamespace"],
         state_table=outputs.get("EngineStateTable"),
+        alarm_functions={
+            kind: outputs[output] for kind, output in ALARM_FUNCTIONS.items() if output in outputs
+        },
     )
 
 

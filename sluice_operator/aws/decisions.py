@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +29,11 @@ LATEST = (
     "| stats latest(@timestamp) as at, latest(message) as said, latest(outcome) as ended by workload"
 )
 """The newest decision of each workload that was more than a hold, which is logged every minute."""
+
+FAILURES = (
+    "filter ispresent(failure) and ispresent(workload) "
+    "| stats count(*) as times, latest(message) as said by workload, failure"
+)
 
 
 class LoggedDecisions:
@@ -83,6 +89,23 @@ class LoggedDecisions:
         with aws_errors("GetQueryResults"):
             moments = [moment(row["at"]) for row in rows if row.get("at")]
         return max(moments, default=None)
+
+    def failures(
+        self, workloads: Collection[str], start: datetime, end: datetime, remaining_s: RemainingS
+    ) -> Mapping[str, tuple[str, ...] | Unknown]:
+        """What the functions could not do for each workload, by counter, each with its newest message."""
+        try:
+            rows = self.query(FAILURES, start, end, remaining_s)
+            with aws_errors("GetQueryResults"):
+                found: dict[str, tuple[str, ...]] = defaultdict(tuple)
+                for row in rows:
+                    times = int(float(field(row, "times")))
+                    found[field(row, "workload")] += (
+                        f"{field(row, 'failure')}, {times} times: {field(row, 'said')}",
+                    )
+        except SluiceError as failure:
+            return dict.fromkeys(workloads, Unknown(reason=str(failure)))
+        return {name: found.get(name, ()) for name in workloads}
 
     def query(
         self, text: str, start: datetime, end: datetime, remaining_s: RemainingS

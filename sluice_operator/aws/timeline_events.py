@@ -13,8 +13,9 @@ from sluice.aws.responses import field, list_field, optional_list_field
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet, Kind, Workload
 from sluice.ports import Counter, Outcome, RemainingS
 from sluice_operator.aws.decisions import LoggedDecisions, moment
-from sluice_operator.aws.workload_events import ALARMS, NOT_SCALED, activities, tracking_alarms
+from sluice_operator.aws.workload_events import NOT_SCALED, activities, tracking_alarms
 from sluice_operator.core.timeline import Effect, Entry, Source
+from sluice_operator.core.workload_alarms import alarm_names
 
 NUMBERS = (
     "visible", "in_flight", "delayed", "running", "desired_now", "backlog_per_instance",
@@ -144,9 +145,9 @@ def alarm_history(cloudwatch: Any, workload: Workload, start: datetime, end: dat
 
     CloudWatch keeps the history for 30 days.
     """
-    own = [f"sluice-{workload.name}-{kind}" for kind in ALARMS]
+    own = alarm_names(workload)
     tracking = [field(alarm, "AlarmName") for alarm in tracking_alarms(cloudwatch, workload)]
-    for name in own + tracking:
+    for name in (*own, *tracking):
         short = UNIQUE_ID.sub(r"\1", name)
         pages = cloudwatch.get_paginator("describe_alarm_history").paginate(
             AlarmName=name, StartDate=start, EndDate=end, ScanBy="TimestampAscending"

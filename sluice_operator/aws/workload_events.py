@@ -15,9 +15,8 @@ from sluice.aws.responses import field, list_field, optional_list_field
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet, Unknown, Workload
 from sluice.errors import attempt
 from sluice_operator.core.events import Activity, AlarmState, Deployment
+from sluice_operator.core.workload_alarms import alarm_names
 
-ALARMS = ("bootstrap", "shutdown", "silent", "age")
-"""The ends of the names of a workload's alarms in workload.yaml."""
 ENDED_ACTIVITIES = frozenset({"Successful", "Failed", "Cancelled", "Overridden", "Unfulfilled"})
 NOT_SCALED = "NotScaled"
 """Our status of an activity in which an alarm changed nothing; AWS's own says Failed."""
@@ -69,7 +68,7 @@ def read_or_unknown(what: str, read: Callable[[], Found]) -> Found | Unknown:
 
 
 def _alarms(cloudwatch: Any, workload: Workload) -> tuple[AlarmState, ...]:
-    names = [f"sluice-{workload.name}-{kind}" for kind in ALARMS]
+    names = list(alarm_names(workload))
     found = list_field(cloudwatch.describe_alarms(AlarmNames=names), "MetricAlarms")
     # By position: the call answers in its own order.
     own = sorted(found, key=lambda alarm: names.index(field(alarm, "AlarmName")))

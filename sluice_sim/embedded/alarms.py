@@ -32,6 +32,7 @@ class Alarms:
 
     def __init__(self, monitoring: Monitoring) -> None:
         self._monitoring = monitoring
+        self._mute_rules: dict[str, Parameters] = {}
 
     @contextmanager
     def patched_moto(self) -> Iterator[None]:
@@ -44,6 +45,10 @@ class Alarms:
             delete_alarms=self._delete,
             enable_alarm_actions=partial(self._enable, enabled=True),
             disable_alarm_actions=partial(self._enable, enabled=False),
+            put_alarm_mute_rule=self._put_mute_rule,
+            get_alarm_mute_rule=lambda asked: self._mute_rule(asked["AlarmMuteRuleName"]),
+            list_alarm_mute_rules=self._list_mute_rules,
+            delete_alarm_mute_rule=self._delete_mute_rule,
         ):
             yield
 
@@ -99,6 +104,30 @@ class Alarms:
         for status in self._monitoring.alarms():
             if status.alarm.name in asked["AlarmNames"]:
                 status.actions_enabled = enabled
+
+    def _put_mute_rule(self, asked: Parameters) -> object:
+        """A rule is shown as active at once; its alarms act all the same."""
+        self._mute_rules[asked["Name"]] = asked
+        return {}
+
+    def _mute_rule(self, name: str) -> dict[str, Any]:
+        if name not in self._mute_rules:
+            raise ResourceNotFound(f"Unknown alarm mute rule: {name}")
+        rule_arn = arn("cloudwatch", f"alarm-mute-rule:{name}")
+        return {**self._mute_rules[name], "AlarmMuteRuleArn": rule_arn, "Status": "ACTIVE"}
+
+    def _list_mute_rules(self, asked: Parameters) -> object:
+        found = [self._mute_rule(name) for name in sorted(self._mute_rules)]
+        listed = [
+            {key: rule[key] for key in ("AlarmMuteRuleArn", "Status")}
+            for rule in found
+            if rule["Status"] in asked.get("Statuses", [rule["Status"]])
+        ]
+        some, token = page(listed, asked.get("MaxRecords", MAX_RECORDS), asked.get("NextToken"))
+        return {"AlarmMuteRuleSummaries": some, **token}
+
+    def _delete_mute_rule(self, asked: Parameters) -> None:
+        self._mute_rules.pop(asked["AlarmMuteRuleName"], None)
 
 
 def named_alarms(statuses: Sequence[AlarmStatus]) -> list[dict[str, str]]:

@@ -48,7 +48,7 @@ from sluice_sim.embedded.fleet import EmbeddedFleet
 from sluice_sim.embedded.function_logs import FunctionLogs, LogLine
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import AutoScalingGroups
-from sluice_sim.embedded.message_counts import DELETED, SENT, MessageCounts
+from sluice_sim.embedded.message_counts import DELETED, RECEIVED, SENT, MessageCounts
 from sluice_sim.embedded.moto_shortcuts import install_shortcuts
 from sluice_sim.embedded.quotas import CONCURRENCY, ServiceQuotas
 from sluice_sim.embedded.redrive import MessageMoveTasks, oldest_dead_letter_s
@@ -216,7 +216,7 @@ class EmbeddedAws:
         ):
             if int(count) or metric in REPORTED_WHEN_ZERO or self.reports_zero_counts:
                 yield _native("AWS/SQS", metric, {"QueueName": name}), float(count)
-        for metric in (SENT, DELETED):
+        for metric in (SENT, RECEIVED, DELETED):
             counted = float(self.message_counts.pop(metric, name))
             yield _native("AWS/SQS", metric, {"QueueName": name}), counted
         age_s = _oldest_age_s(name, self.clock.now)

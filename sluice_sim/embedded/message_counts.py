@@ -1,4 +1,4 @@
-"""Counts NumberOfMessagesSent and NumberOfMessagesDeleted, which moto does not.
+"""Counts NumberOfMessagesSent, NumberOfMessagesReceived and NumberOfMessagesDeleted, which moto does not.
 
 Every message that SendMessage or SendMessageBatch adds to a queue counts, a delayed one when it is sent. A
 FIFO queue's duplicate is not added, and a message that SQS moves to a dead-letter queue is not sent. Every
@@ -16,11 +16,12 @@ from unittest import mock
 from moto.sqs.models import Message, SQSBackend
 
 SENT = "NumberOfMessagesSent"
+RECEIVED = "NumberOfMessagesReceived"
 DELETED = "NumberOfMessagesDeleted"
 
 
 class MessageCounts:
-    """Messages sent to and deleted from each queue since its counts were last read."""
+    """Messages sent to, received from and deleted from each queue since its counts were last read."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -33,6 +34,7 @@ class MessageCounts:
     def patched_moto(self) -> Iterator[None]:
         """Count within the context; moto sends and deletes a batch message by message."""
         send, delete = SQSBackend.send_message, SQSBackend.delete_message
+        receive = SQSBackend.receive_message
 
         def counted(backend: SQSBackend, queue_name: str, *more: Any, **named: Any) -> Message:
             message = send(backend, queue_name, *more, **named)
@@ -40,12 +42,18 @@ class MessageCounts:
             self._counts[SENT, queue_name] += bool(added) and added[-1] is message
             return message
 
+        def received(backend: SQSBackend, queue_name: str, *more: Any, **named: Any) -> list[Message]:
+            messages = receive(backend, queue_name, *more, **named)
+            self._counts[RECEIVED, queue_name] += len(messages)
+            return messages
+
         def deleted(backend: SQSBackend, queue_name: str, receipt_handle: str) -> None:
             delete(backend, queue_name, receipt_handle)
             self._counts[DELETED, queue_name] += 1
 
         with (
             mock.patch.object(SQSBackend, "send_message", counted),
+            mock.patch.object(SQSBackend, "receive_message", received),
             mock.patch.object(SQSBackend, "delete_message", deleted),
         ):
             yield

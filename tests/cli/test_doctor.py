@@ -27,6 +27,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "schemas/doctor.json").read_text(encoding="utf-8"))
 POLICY = json.loads((DOCS / "policies/doctor.json").read_text(encoding="utf-8"))
 NAME = "transcription"
+BOOTSTRAP = f"sluice-{NAME}-bootstrap"
+ALARM_FIELDS = boto3.client("cloudwatch").meta.service_model.shape_for("PutMetricAlarmInput").members
 DEAD_LETTERS = f"https://sqs.eu-west-1.amazonaws.com/123456789012/dead-{NAME}"
 QUEUE = f"https://sqs.eu-west-1.amazonaws.com/123456789012/{NAME}"
 
@@ -204,6 +206,49 @@ def scheduled_action(**sizes):
     )
 
 
+@contextmanager
+def muted():
+    """A mute rule holds the bootstrap alarm."""
+    cloudwatch = boto3.client("cloudwatch")
+    cloudwatch.put_alarm_mute_rule(
+        Name="night",
+        Rule={"Schedule": {"Expression": "cron(0 22 * * *)", "Duration": "PT8H"}},
+        MuteTargets={"AlarmNames": [BOOTSTRAP]},
+    )
+    yield
+    cloudwatch.delete_alarm_mute_rule(AlarmMuteRuleName="night")
+
+
+@contextmanager
+def disabled_alarm():
+    cloudwatch = boto3.client("cloudwatch")
+    cloudwatch.disable_alarm_actions(AlarmNames=[BOOTSTRAP])
+    yield
+    cloudwatch.enable_alarm_actions(AlarmNames=[BOOTSTRAP])
+
+
+@contextmanager
+def alarm(actions=None):
+    """The bootstrap alarm with other actions, or deleted without any."""
+    cloudwatch = boto3.client("cloudwatch")
+    [before] = cloudwatch.describe_alarms(AlarmNames=[BOOTSTRAP])["MetricAlarms"]
+    put = {key: value for key, value in before.items() if key in ALARM_FIELDS}
+    if actions is None:
+        cloudwatch.delete_alarms(AlarmNames=[BOOTSTRAP])
+    else:
+        cloudwatch.put_metric_alarm(**{**put, "AlarmActions": actions})
+    yield
+    cloudwatch.put_metric_alarm(**put)
+
+
+@contextmanager
+def dead_letter():
+    sqs = boto3.client("sqs")
+    sqs.send_message(QueueUrl=DEAD_LETTERS, MessageBody="poison")
+    yield
+    sqs.purge_queue(QueueUrl=DEAD_LETTERS)
+
+
 def redrive_after(receipts, queue=f"arn:aws:sqs:eu-west-1:123456789012:dead-{NAME}"):
     return json.dumps({"deadLetterTargetArn": queue, "maxReceiveCount": str(receipts)})
 
@@ -250,6 +295,14 @@ def redrive_after(receipts, queue=f"arn:aws:sqs:eu-west-1:123456789012:dead-{NAM
             lambda: scheduled_action(DesiredCapacity=1),
             *("scheduled-actions", "warn", "evening sets desired 1 at 0 18 * * *"),
         ),
+        (alarm, "alarms-exist", "fail", f"CloudWatch has no {BOOTSTRAP}"),
+        (disabled_alarm, "alarms-enabled", "fail", f"the actions of {BOOTSTRAP} are disabled"),
+        (muted, "alarms-enabled", "warn", f"{BOOTSTRAP} by night"),
+        (
+            lambda: alarm(["arn:aws:lambda:eu-west-1:123456789012:function:older"]),
+            *("alarms-start-functions", "fail", "function:older and not"),
+        ),
+        (dead_letter, "dead-letters", "fail", "1 messages are in the dead-letter queue, and 1 more"),
         (lambda: mode("observe"), "mode-active", "warn", "decisions are logged, and none acts"),
         (lambda: mode("paused"), "mode-active", "warn", "nothing decides"),
     ],
@@ -298,7 +351,7 @@ def test_what_may_not_be_read_is_unknown_and_never_passes(doctor, failing):
     failing("AccessDenied", but={"DescribeStacks", "GetParametersByPath"})
     answer = doctor(NAME)
     assert answer.exit_code == 1
-    assert f"2 pass, 0 warn, 0 fail, {len(Check) + len(PlaneCheck) - 2} unknown" in answer.stdout
+    assert f"3 pass, 0 warn, 0 fail, {len(Check) + len(PlaneCheck) - 3} unknown" in answer.stdout
     assert "docs/policies/doctor.json is the policy that allows all" in answer.stdout
 
 
@@ -336,7 +389,7 @@ def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(doctor, mon
         return made
 
     monkeypatch.setattr(AwsSession, "client", recording)
-    with key():
+    with key(), muted():
         doctor()
     roles = {"doctor": parse(POLICY)}
     assert refused(roles, uses) == []

@@ -122,6 +122,10 @@ def _key(parameters: Parameters) -> list[dict[str, str]]:
     return [{"KeyId": parameters["KeyId"].rsplit("/", 1)[-1]}]
 
 
+def _mute_rule(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"AlarmMuteRuleName": parameters.get("AlarmMuteRuleName", "*")}]
+
+
 def _log_groups(parameters: Parameters) -> list[dict[str, str]]:
     """A query's answer names no group, but takes one as its resource."""
     return [{"LogGroupName": name} for name in parameters.get("logGroupNames") or ["*"]]
@@ -139,6 +143,8 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "cloudformation:ListStackResources": _stack,
     "cloudwatch:DescribeAlarmHistory": _alarms,
     "cloudwatch:DescribeAlarms": _alarms,
+    "cloudwatch:GetAlarmMuteRule": _mute_rule,
+    "cloudwatch:ListAlarmMuteRules": _mute_rule,
     "dynamodb:BatchGetItem": _tables,
     "dynamodb:UpdateItem": _tables,
     "ecs:DescribeClusters": _clusters,

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sluice_operator.core.checks import fleet, metrics, policy, queue, registration
+from sluice_operator.core.checks import (
+    alarms,
+    failures,
+    fleet,
+    messages,
+    metrics,
+    policy,
+    queue,
+    registration,
+)
 from sluice_operator.core.checks.facts import Facts
 from sluice_operator.core.checks.finding import Finding
 
@@ -35,7 +44,18 @@ CHECKS = (
     policy.waits,
     policy.alone,
     policy.scheduled_actions,
+    alarms.exist,
+    alarms.enabled,
+    alarms.start_functions,
     metrics.published,
+    metrics.durations,
+    metrics.waits,
+    messages.received,
+    messages.deleted,
+    messages.groups,
+    messages.oldest,
+    messages.dead_letters,
+    failures.none,
 )
 
 

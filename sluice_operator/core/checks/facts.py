@@ -93,6 +93,14 @@ class ScheduledAction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmSettings:
+    """What one alarm does on ALARM."""
+
+    actions_enabled: bool
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """One workload as it was read."""
 
@@ -113,9 +121,27 @@ class Facts:
     policies: Collection[ScalingPolicy] | Unknown
     """Every scaling policy of the fleet."""
     scheduled_actions: Collection[ScheduledAction] | Unknown
+    alarms: Mapping[str, AlarmSettings | None] | Unknown
+    """The alarms that the stack and the policy have made, by name; None for one that does not exist."""
+    mute_rules: Mapping[str, tuple[str, ...]] | Unknown
+    """The rules that mute an alarm now, by the alarm's name."""
+    functions: Mapping[str, str]
+    """The ARN of the live function that an alarm starts, by `bootstrap` and `shutdown`."""
     namespace: str
     """CloudWatch namespace of BacklogPerInstance."""
-    backlog_per_instance: Point | Unknown | None
-    """The newest that was published."""
+    published: Point | Unknown | None
+    """The newest value of the metric that is published for the fleet."""
     longest_processing_s: float | Unknown | None
     """Seconds that the slowest message of the last day took, by the workers' MsgProcessingDuration."""
+    waits: float | Unknown
+    """How many MsgWaitDuration the workers published in the last day."""
+    received: Mapping[datetime, float] | Unknown
+    """Receipts of messages in the last hour, every five minutes, as SQS counts them."""
+    deleted: Mapping[datetime, float] | Unknown
+    dead_letters: Mapping[datetime, float] | Unknown
+    """Messages in the dead-letter queue in the last hour, every five minutes."""
+    groups_in_flight: float | Unknown | None
+    """The most message groups of a FIFO queue that were in flight in the last ten minutes."""
+    oldest_age_s: float | Unknown | None
+    failures: Collection[str] | Unknown
+    """What the functions could not do for the workload in the last quarter of an hour, by their logs."""

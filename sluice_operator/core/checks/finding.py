@@ -35,7 +35,18 @@ class Check(StrEnum):
     POLICY_WAITS = "policy-waits"
     POLICY_ALONE = "policy-alone"
     SCHEDULED_ACTIONS = "scheduled-actions"
+    ALARMS_EXIST = "alarms-exist"
+    ALARMS_ENABLED = "alarms-enabled"
+    ALARMS_START_FUNCTIONS = "alarms-start-functions"
     BACKLOG_PUBLISHED = "backlog-published"
+    DURATIONS_PUBLISHED = "durations-published"
+    WAITS_PUBLISHED = "waits-published"
+    MESSAGES_RECEIVED = "messages-received"
+    MESSAGES_DELETED = "messages-deleted"
+    MESSAGE_GROUPS = "message-groups"
+    OLDEST_MESSAGE = "oldest-message"
+    DEAD_LETTERS = "dead-letters"
+    NO_FAILURE_LOGGED = "no-failure-logged"
 
 
 class PlaneCheck(StrEnum):

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from shlex import quote
 
 from sluice.core.model import (
-    BACKLOG_PER_INSTANCE,
-    EFFECTIVE_BACKLOG_PER_INSTANCE,
     AutoScalingGroup,
     DynamicTarget,
     Metric,
@@ -16,6 +14,7 @@ from sluice.core.model import (
 from sluice_operator.core.checks.facts import Facts, ScalingPolicy, ScheduledAction
 from sluice_operator.core.checks.finding import Check, Finding, failed, passed, warned
 from sluice_operator.core.checks.judging import UnreadError, judges, known
+from sluice_operator.core.checks.metrics import published_name
 
 NO_POLICY = "the workload's settings ask for no policy"
 UPDATE = "update the workload's stack with any change"
@@ -91,7 +90,7 @@ def _wrong_metrics(facts: Facts, policy: ScalingPolicy) -> Iterator[str]:
     workload, fleet = facts.workload, facts.workload.fleet
     published = Metric(
         namespace=facts.namespace,
-        name=EFFECTIVE_BACKLOG_PER_INSTANCE if workload.publishes_effective else BACKLOG_PER_INSTANCE,
+        name=published_name(workload),
         dimensions=fleet.dimensions,
     )
     if not workload.tracks_native_metrics:

@@ -18,8 +18,9 @@ from sluice.core.model import (
     Tracking,
     Unknown,
 )
-from sluice_operator.core.checks import CHECKS, fleet, metrics, policy, queue
+from sluice_operator.core.checks import CHECKS, alarms, failures, fleet, messages, metrics, policy, queue
 from sluice_operator.core.checks.facts import (
+    AlarmSettings,
     Facts,
     FleetSettings,
     QueueSettings,
@@ -62,8 +63,16 @@ POLICY = ScalingPolicy(
     warmup_s=120,
     scale_out_cooldown_s=None,
     scale_in_cooldown_s=None,
-    alarms=(),
+    alarms=("TargetTracking-transcription-AlarmHigh",),
 )
+FUNCTIONS = {"bootstrap": "arn:bootstrap", "shutdown": "arn:shutdown"}
+ALARM = AlarmSettings(actions_enabled=True, actions=())
+ALARMS = {
+    "sluice-transcription-bootstrap": replace(ALARM, actions=("arn:bootstrap",)),
+    "sluice-transcription-shutdown": replace(ALARM, actions=("arn:shutdown",)),
+    "sluice-transcription-silent": ALARM,
+    "TargetTracking-transcription-AlarmHigh": ALARM,
+}
 
 NO_INSIGHTS = replace(FLEET, metrics=frozenset())
 FULL = replace(CAPACITY, desired=5, running=5)
@@ -73,6 +82,9 @@ POOL = WarmPool(instances=2, min_instances=2, is_deleted=False)
 ACTION = ScheduledAction(name="morning", schedule="0 8 * * *", min=None, max=None, desired=None)
 FIFO_URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.fifo"
 ECS_OF_POLICY = ecs_workload(policy_arn=POLICY.arn)
+WAITING = {"queue": replace(QUEUE, backlog=backlog(9))}
+FIFO = {"workload": workload(queue_url=FIFO_URL)}
+DEAD = replace(QUEUE, dead_letter_queue_arn=None, backlog=backlog(4))
 
 
 def native(served):
@@ -93,9 +105,19 @@ def facts(**read):
         "launches": (),
         "policies": (POLICY,),
         "scheduled_actions": (),
+        "alarms": ALARMS,
+        "mute_rules": {},
+        "functions": FUNCTIONS,
         "namespace": "Sluice",
-        "backlog_per_instance": Point(at=NOW.replace(second=0), value=1.0),
+        "published": Point(at=NOW.replace(second=0), value=1.0),
         "longest_processing_s": 60.0,
+        "waits": 0.0,
+        "received": {NOW - 5 * MINUTE: 10.0},
+        "deleted": {NOW - 5 * MINUTE: 10.0},
+        "dead_letters": {},
+        "groups_in_flight": None,
+        "oldest_age_s": None,
+        "failures": (),
     }
     return Facts(**(healthy | read))
 
@@ -115,7 +137,7 @@ def test_a_policy_that_was_disabled_by_hand_fails(enabled, outcome):
     ],
 )
 def test_a_backlog_that_is_not_published_any_more_fails(newest, outcome):
-    assert metrics.published(facts(backlog_per_instance=newest)).outcome is outcome
+    assert metrics.published(facts(published=newest)).outcome is outcome
 
 
 def test_a_visibility_timeout_of_twice_the_longest_processing_time_passes():
@@ -125,8 +147,10 @@ def test_a_visibility_timeout_of_twice_the_longest_processing_time_passes():
 
 def test_no_check_passes_if_everything_that_it_reads_is_unknown():
     unread = Unknown(reason="AWS answered AccessDenied")
-    read = dict.fromkeys({field.name for field in fields(Facts)} - {"now", "workload", "namespace"}, unread)
-    without_a_reading = {"registration-valid", "mode-active"}
+    read = dict.fromkeys(
+        {field.name for field in fields(Facts)} - {"now", "workload", "namespace", "functions"}, unread
+    )
+    without_a_reading = {"registration-valid", "mode-active", "message-groups"}
     outcomes = {check(facts(**read)).check: check(facts(**read)).outcome for check in CHECKS}
     assert {check for check, outcome in outcomes.items() if outcome is Outcome.PASS} == without_a_reading
 
@@ -216,7 +240,41 @@ def test_a_key_that_kms_cannot_use_fails(key_id, state, outcome):
         ),
         (policy.scheduled_actions, "warn", {"scheduled_actions": (replace(ACTION, max=4),)}),
         (policy.scheduled_actions, "pass", {"scheduled_actions": (replace(ACTION, min=2),)}),
+        (alarms.exist, "pass", {}),
+        (alarms.exist, "fail", {"alarms": {**ALARMS, "sluice-transcription-age": None}}),
+        (alarms.exist, "fail", {"policies": (replace(POLICY, alarms=()),)}),
+        (alarms.enabled, "fail", {"alarms": {"a": replace(ALARM, actions_enabled=False)}}),
+        (alarms.enabled, "warn", {"mute_rules": {"sluice-transcription-silent": ("night",)}}),
+        (alarms.start_functions, "pass", {}),
+        (alarms.start_functions, "fail", {"functions": {**FUNCTIONS, "bootstrap": "arn:new"}}),
+        (alarms.start_functions, "unknown", {"functions": {}}),
+        (metrics.durations, "warn", {"longest_processing_s": None}),
+        (metrics.durations, "fail", {"longest_processing_s": None, "workload": dynamic_workload()}),
+        (metrics.durations, "pass", {"longest_processing_s": None, "deleted": {}}),
+        (metrics.waits, "fail", {"workload": deadline_workload()}),
+        (metrics.waits, "pass", {"workload": deadline_workload(), "waits": 3.0}),
+        (metrics.waits, "pass", {"workload": deadline_workload(), "deleted": {}}),
+        (messages.received, "fail", {**WAITING, "received": {NOW - 20 * MINUTE: 5.0}}),
+        (messages.received, "pass", {**WAITING, "received": {NOW - 10 * MINUTE: 5.0}}),
+        (messages.received, "pass", {**WAITING, "received": {}, "capacity": replace(CAPACITY, running=0)}),
+        (messages.deleted, "warn", {"received": {NOW: 30.0}, "deleted": {NOW: 10.0}}),
+        (messages.deleted, "fail", {"received": {NOW: 30.0}, "deleted": {}}),
+        (
+            messages.deleted,
+            "pass",
+            {"received": {NOW: 3.0}, "deleted": {}, "queue": replace(QUEUE, backlog=backlog(0, 3))},
+        ),
+        (messages.groups, "warn", {**WAITING, **FIFO, "groups_in_flight": 1.0}),
+        (messages.groups, "pass", {**WAITING, **FIFO, "groups_in_flight": 2.0}),
+        (messages.oldest, "fail", {**WAITING, "oldest_age_s": 901.0}),
+        (messages.oldest, "pass", {**WAITING, "oldest_age_s": 899.0}),
+        (messages.oldest, "pass", {"oldest_age_s": 901.0}),
+        (messages.dead_letters, "warn", {"dead_letter_queue": DEAD, "dead_letters": {NOW: 4.0}}),
+        (messages.dead_letters, "fail", {"dead_letter_queue": DEAD, "dead_letters": {NOW: 3.0}}),
+        (failures.none, "fail", {"failures": ("ActionFailed, 3 times: AccessDenied",)}),
     ],
 )
-def test_a_fault_is_told_from_what_is_harmless(check, outcome, read):
-    assert check(facts(**read)).outcome.value == outcome
+def test_a_fault_is_told_from_what_is_harmless_and_has_a_fix(check, outcome, read):
+    found = check(facts(**read))
+    assert found.outcome.value == outcome
+    assert bool(found.fix) == (outcome in ("warn", "fail"))
