@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import boto3
 import jsonschema
@@ -35,8 +36,11 @@ QUEUE = f"https://sqs.eu-west-1.amazonaws.com/123456789012/{NAME}"
 
 @pytest.fixture(scope="module")
 def busy():
-    """One account for all tests: playing it takes seconds."""
-    with busy_account(workloads.CHECKOUT) as account:
+    """One account without poison pills for all tests: playing it takes seconds."""
+    with (
+        mock.patch.object(embedded, "_give_up_messages"),
+        busy_account(workloads.CHECKOUT) as account,
+    ):
         yield account
 
 
