@@ -187,6 +187,10 @@ schema: setup ## Write docs/workload.schema.json anew from the document's model
 	@.venv/bin/python -c 'import json; from sluice.document import parsing; print(json.dumps(parsing.json_schema(), indent=2))' \
 		> docs/workload.schema.json
 
+.PHONY: screenshots
+screenshots: setup ## Write the screenshots of the operator's commands in docs/ anew, from the embedded AWS
+	@.venv/bin/python docs/screenshots.py
+
 .PHONY: lock
 lock: setup ## Lock the newest allowed versions, and pin the layer's requirements to them
 	@.venv/bin/uv lock --upgrade

@@ -137,7 +137,7 @@ def at_moment(entries: Sequence[Entry], moment: datetime) -> Answer:
     elif holds:
         because = f"{holds[-1].text}, at {holds[-1].at:%H:%M:%S}"
     else:
-        because = f"no change was due: {ticks[-1].text}"
+        because = f"nothing asked for another size: {ticks[-1].text}"
     others = [entry for entry in within if entry.effect is Effect.NONE and not _is_routine(entry)]
     nothing = "the size did not change" if others else "nothing happened"
     return Answer(

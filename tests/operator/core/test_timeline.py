@@ -150,12 +150,12 @@ class TestAMoment:
     def test_a_hold_that_a_resize_ended_is_no_reason(self):
         answer = at_moment([hold(3), resize(4), tick(5, 10), tick(6, 10)], at(6))
         assert answer.sentence == (
-            "nothing happened at 14:06 UTC because no change was due: 4 per instance (8 visible)"
+            "nothing happened at 14:06 UTC because nothing asked for another size: 4 per instance (8 visible)"
         )
 
     def test_a_hold_of_over_ten_minutes_ago_is_no_reason(self):
         answer = at_moment([hold(0), tick(15)], at(15))
-        assert "because no change was due" in answer.sentence
+        assert "because nothing asked for another size" in answer.sentence
 
     def test_a_minute_without_a_tick_is_said_with_the_newest_before_it_and_is_wrong(self):
         answer = at_moment([tick(2, 10), tick(9)], at(5))
@@ -179,7 +179,9 @@ class TestAMoment:
     def test_what_else_happened_is_said_beside_the_reason(self):
         retune = Entry(at=at(5), source=Source.DECISION, text="retune 8 -> 9 per instance")
         answer = at_moment([tick(5), retune], at(5))
-        assert answer.sentence.startswith("the size did not change at 14:05 UTC because no change was due")
+        assert answer.sentence.startswith(
+            "the size did not change at 14:05 UTC because nothing asked for another size"
+        )
         assert retune in answer.standing
 
     def test_the_alarms_that_steer_target_tracking_stand_beside_the_reason(self):
