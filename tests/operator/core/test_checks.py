@@ -179,6 +179,8 @@ def test_a_key_that_kms_cannot_use_fails(key_id, state, outcome):
 @pytest.mark.parametrize(
     ("check", "outcome", "read"),
     [
+        (fleet.exists, "fail", {"fleet": None}),
+        (fleet.exists, "pass", {}),
         (fleet.metrics, "fail", {"fleet": replace(FLEET, metrics=frozenset())}),
         (fleet.metrics, "fail", {"fleet": NO_INSIGHTS, "workload": native(ecs_workload())}),
         (fleet.metrics, "pass", {"fleet": NO_INSIGHTS, "workload": ecs_workload()}),
