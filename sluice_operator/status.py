@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,6 +36,8 @@ SQS_METRICS_DELAY = timedelta(minutes=2)
 """SQS's metrics of a minute can be read one to three minutes after its start (observed)."""
 DECISIONS_SINCE = timedelta(hours=6)
 """Logs Insights bills by the bytes it scans."""
+KINDS_OF_READS = 6
+"""Queues and fleets, two spans of metrics, targets, states and decisions: each has a thread that waits."""
 METRICS_KEPT_S = 60
 """GetMetricData is billed by the metric and has a new value a minute: `--watch` asks no more often."""
 
@@ -84,9 +87,14 @@ class StatusReader:
         registered = self._ports.registry.all(remaining_s, fresh=True)
         chosen = chosen_names(registered, names)
         served = {workload.name: workload for workload in registered.workloads if workload.name in chosen}
-        on_step(f"reading {len(served)} queues and fleets")
-        observed = observe(self._ports, served.values(), remaining_s)
-        metrics = self._renewed(served, remaining_s, on_step)
+        on_step(f"reading the queues, fleets and metrics of {len(served)} workloads")
+        pool = ThreadPoolExecutor(KINDS_OF_READS)
+        try:
+            observing = pool.submit(observe, self._ports, served.values(), remaining_s)
+            metrics = self._renewed(pool, served, remaining_s)
+            observed = observing.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
         now = self._ports.now()
         found = []
         for name in chosen:
@@ -99,8 +107,9 @@ class StatusReader:
         return found
 
     def _renewed(
-        self, workloads: Mapping[str, Workload], remaining_s: RemainingS, on_step: Callable[[str], None]
+        self, pool: Executor, workloads: Mapping[str, Workload], remaining_s: RemainingS
     ) -> _Metrics:
+        """The metrics of this minute, each kind read beside the others."""
         now, ports, kept = self._ports.now(), self._ports, self._metrics
         if (
             kept is not None
@@ -108,7 +117,6 @@ class StatusReader:
             and (now - kept.at).total_seconds() < METRICS_KEPT_S
         ):
             return kept
-        on_step(f"reading the metrics of {len(workloads)} workloads")
         tracking = {
             name: workload
             for name, workload in workloads.items()
@@ -129,16 +137,20 @@ class StatusReader:
             for statistic in (in_time(promised_s), SAMPLES)
         }
         end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        since = now - DECISIONS_SINCE
+        recent_read = pool.submit(ports.metrics.read, recent, end - RECENT, end, remaining_s)
+        hour_read = pool.submit(ports.metrics.read, hour, end - HOUR, end, remaining_s)
+        targets = pool.submit(ports.policies.targets, tracking, remaining_s)
+        states = pool.submit(_states, ports, deadlines, remaining_s)
+        decisions = pool.submit(self._decisions.latest, list(workloads), since, now, remaining_s)
         self._metrics = _Metrics(
             at=now,
             names=frozenset(workloads),
-            recent=ports.metrics.read(recent, end - RECENT, end, remaining_s),
-            hour=ports.metrics.read(hour, end - HOUR, end, remaining_s) if hour else {},
-            targets=ports.policies.targets(tracking, remaining_s) if tracking else {},
-            states=_states(ports, deadlines, remaining_s),
-            decisions=self._decisions.latest(list(workloads), now - DECISIONS_SINCE, now, remaining_s)
-            if workloads
-            else {},
+            recent=recent_read.result(),
+            hour=hour_read.result(),
+            targets=targets.result(),
+            states=states.result(),
+            decisions=decisions.result(),
         )
         return self._metrics
 

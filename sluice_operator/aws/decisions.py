@@ -48,6 +48,8 @@ class LoggedDecisions:
         self, workloads: Collection[str], start: datetime, end: datetime, remaining_s: RemainingS
     ) -> Mapping[str, LoggedDecision | Unknown | None]:
         """Each workload's newest decision that was not a hold; None if it has made none since `start`."""
+        if not workloads:
+            return {}
         try:
             rows = self.query(LATEST, start, end, remaining_s)
             with aws_errors("GetQueryResults"):
