@@ -137,7 +137,7 @@ def at_moment(entries: Sequence[Entry], moment: datetime) -> Answer:
     elif holds:
         because = f"{holds[-1].text}, at {holds[-1].at:%H:%M:%S}"
     else:
-        because = f"nothing asked for another size: {ticks[-1].text}"
+        because = f"{_not_yet_running(ticks[-1]) or 'nothing asked for another size'}: {ticks[-1].text}"
     others = [entry for entry in within if entry.effect is Effect.NONE and not _is_routine(entry)]
     nothing = "the size did not change" if others else "nothing happened"
     return Answer(
@@ -145,6 +145,12 @@ def at_moment(entries: Sequence[Entry], moment: datetime) -> Answer:
         standing=tuple(merged(others, (entry for entry in standing if entry.text not in because))),
         wrong=not ticks,
     )
+
+
+def _not_yet_running(tick: Entry) -> str:
+    """How many of the desired instances boot, for which target tracking waits; empty without any."""
+    desired, running = tick.numbers.get("desired_now", 0), tick.numbers.get("running", 0)
+    return f"{desired - running:g} of {desired:g} desired do not run yet" if desired > running else ""
 
 
 def _holds(entries: Sequence[Entry], minute: datetime) -> list[Entry]:

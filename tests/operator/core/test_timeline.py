@@ -147,6 +147,12 @@ class TestAMoment:
         paused = replace(tick(5, 7, text), effect=Effect.HELD, repeats=("tick", "paused"))
         assert at_moment([paused], at(5)).sentence.endswith(f"because {text}")
 
+    def test_instances_that_do_not_run_yet_are_the_reason_before_that_nothing_asked_for_more(self):
+        booting = replace(tick(5), numbers={"desired_now": 3.0, "running": 1.0})
+        assert at_moment([booting], at(5)).sentence == (
+            "nothing happened at 14:05 UTC because 2 of 3 desired do not run yet: 4 per instance (8 visible)"
+        )
+
     def test_a_hold_that_a_resize_ended_is_no_reason(self):
         answer = at_moment([hold(3), resize(4), tick(5, 10), tick(6, 10)], at(6))
         assert answer.sentence == (
