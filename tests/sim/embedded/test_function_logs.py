@@ -102,3 +102,20 @@ def test_the_lines_are_events_too_as_a_tail_reads_them(aws: EmbeddedAws) -> None
     newest = json.loads(events[-1]["message"])
     assert newest["service"] == "publish_backlog"
     assert aws.clock.now - 60 <= events[-1]["timestamp"] / 1000 <= aws.clock.now
+
+
+def test_a_query_that_has_ended_cannot_be_stopped(aws: EmbeddedAws) -> None:
+    query = start(aws, DECISIONS)
+    rows(query)
+    with pytest.raises(ClientError, match="not running"):
+        boto3.client("logs").stop_query(queryId=query["queryId"])
+
+
+def test_a_query_whose_end_is_before_its_start_is_refused(aws: EmbeddedAws) -> None:
+    with pytest.raises(ClientError, match="less than start time"):
+        start(aws, DECISIONS, endTime=int(aws.clock.now - 301))
+
+
+def test_a_query_reads_at_most_fifty_log_groups(aws: EmbeddedAws) -> None:
+    with pytest.raises(ClientError, match="51 log groups"):
+        start(aws, DECISIONS, groups=(TICKS,) * 51)

@@ -78,3 +78,27 @@ def test_a_stack_that_does_not_exist_is_a_validation_error(demo: Demo) -> None:
     with pytest.raises(ClientError, match="Stack with id other does not exist") as refused:
         boto3.client("cloudformation").describe_stacks(StackName="other")
     assert refused.value.response["Error"]["Code"] == "ValidationError"
+
+
+def test_functions_and_their_schedules_are_listed_as_sam_transforms_them(demo: Demo) -> None:
+    cloudformation = boto3.client("cloudformation")
+    listed = cloudformation.list_stack_resources(StackName="sluice")["StackResourceSummaries"]
+    kinds = {resource["LogicalResourceId"]: resource["ResourceType"] for resource in listed}
+    assert kinds["PublishBacklogFunction"] == "AWS::Lambda::Function"
+    assert kinds["PublishBacklogFunctionEveryMinute"] == "AWS::Scheduler::Schedule"
+
+
+def test_one_resource_is_found_by_its_logical_id(demo: Demo) -> None:
+    found = boto3.client("cloudformation").describe_stack_resources(
+        StackName="sluice", LogicalResourceId="FailureQueue"
+    )
+    (queue,) = found["StackResources"]
+    url = demo.aws.sqs.get_queue_url(QueueName="sluice-FailureQueue")["QueueUrl"]
+    assert queue["PhysicalResourceId"] == url
+
+
+def test_an_update_replaces_the_parameters(demo: Demo) -> None:
+    demo.aws.stacks.deploy("template.yaml", "sluice", {"LogLevel": "DEBUG"})
+    (stack,) = boto3.client("cloudformation").describe_stacks(StackName="sluice")["Stacks"]
+    given = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    assert given["LogLevel"] == "DEBUG"
