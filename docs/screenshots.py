@@ -15,6 +15,7 @@ from rich.text import Text
 
 COMMANDS = {
     "status": ("status",),
+    "doctor": ("doctor",),
     "explain": ("explain", "transcription", "--at", "12:28"),
 }
 """Picture -> the command that it shows; all read the embedded AWS."""

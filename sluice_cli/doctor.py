@@ -38,9 +38,10 @@ STYLES = {
 
 @click.command()
 @click.argument("workloads", metavar="[WORKLOAD]...", nargs=-1)
+@click.option("--all", "lists_passes", is_flag=True, help="List the checks that pass, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/schemas/doctor.json).")
 @account_options
-def doctor(workloads: tuple[str, ...], account: AccountOptions, *, as_json: bool) -> None:
+def doctor(workloads: tuple[str, ...], account: AccountOptions, *, lists_passes: bool, as_json: bool) -> None:
     """Check what keeps a workload from scaling, and say what to do about it.
 
     WORKLOAD is the name of a registered workload; without one, all are checked. docs/operations.md explains
@@ -57,7 +58,7 @@ def doctor(workloads: tuple[str, ...], account: AccountOptions, *, as_json: bool
     if as_json:
         click.echo(json.dumps(_document(plane, found, stack, at)))
     else:
-        console.print(_shown(plane, found))
+        console.print(_shown(plane, found, lists_passes=lists_passes))
     sys.exit(0 if _ok(plane) and all(each.ok for each in found) else FINDING)
 
 
@@ -65,12 +66,17 @@ def _ok(findings: Sequence[Finding]) -> bool:
     return all(finding.outcome is Outcome.PASS for finding in findings)
 
 
-def _shown(plane: Sequence[Finding], found: Sequence[WorkloadFindings]) -> Group:
+def _shown(plane: Sequence[Finding], found: Sequence[WorkloadFindings], *, lists_passes: bool) -> Group:
     """The findings of the control plane and of each workload, and how many checks do not pass."""
     sections = [("control plane", plane), *((each.name, each.findings) for each in found)]
     parts: list[Any] = []
     for name, findings in sections:
-        parts += [Text(name, style="bold"), Padding(_table(findings), (0, 0, 1, 2), expand=False)]
+        passed = sum(finding.outcome is Outcome.PASS for finding in findings)
+        every = f"every one of {passed} checks passes" if passed == len(findings) else f"{passed} checks pass"
+        parts.append(Text.assemble((name, "bold"), f": {every}"))
+        shown = [each for each in findings if lists_passes or each.outcome is not Outcome.PASS]
+        if shown:
+            parts.append(Padding(_table(shown), (0, 0, 1, 2), expand=False))
     if not found:
         parts.append(Text("No workload is registered: deploy one with workload.yaml (README.md)."))
     outcomes = Counter(finding.outcome for _, findings in sections for finding in findings)
