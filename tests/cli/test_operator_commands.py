@@ -1,0 +1,85 @@
+"""Each of the operator's commands once, as a user calls it, on one embedded account."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.shell_completion import ShellComplete
+
+from sluice_cli import workloads
+from sluice_cli.main import main
+from sluice_sim.embedded import busy_account as embedded
+from sluice_sim.embedded.busy_account import BusyAccount, busy_account
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schemas"
+NAMES = ["photo-import", "queue-proc", "transcription"]
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[BusyAccount]:
+    """One for all tests: playing it takes seconds."""
+    with busy_account(workloads.CHECKOUT) as busy:
+        yield busy
+
+
+@pytest.fixture
+def operate(sluice: Any, account: BusyAccount, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`operate("status", ...)`: one call with --embedded, on the account as it stands."""
+
+    @contextmanager
+    def played(*_: Any, **__: Any) -> Iterator[BusyAccount]:
+        yield account
+
+    monkeypatch.setattr(embedded, "busy_account", played)
+    return lambda command, *arguments: sluice(command, "--embedded", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "status", "shown"),
+    [
+        ("status", (), 0, ["photo-import", "3 workloads: nothing is wrong."]),
+        ("status", ("transcription",), 0, ["Registered", "sluice-transcription-bootstrap"]),
+        ("explain", ("transcription",), 0, ["bootstrap 0 -> 1: work waits and nothing runs"]),
+        ("explain", ("transcription", "--at", "12:28"), 0, ["nothing happened at 12:28 UTC because"]),
+        ("doctor", ("queue-proc",), 0, ["queue-proc: every one of", "0 warn, 0 fail, 0 unknown"]),
+        ("doctor", ("transcription",), 1, ["dead-letters: 7 messages", "1 fail"]),
+        ("dead-letters", ("transcription",), 1, ["7 dead letters", "KeyError: 'language'"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_command_shows_what_a_person_on_call_asks_for(
+    operate: Any, command: str, arguments: tuple[str, ...], status: int, shown: list[str]
+) -> None:
+    answer = operate(command, *arguments)
+    assert answer.exit_code == status, answer.stderr
+    assert [text for text in shown if text not in answer.stdout] == []
+
+
+@pytest.mark.parametrize("command", ["status", "explain", "doctor", "dead-letters"])
+def test_its_json_follows_its_documented_schema(operate: Any, command: str) -> None:
+    document = json.loads(operate(command, "transcription", "--json").stdout)
+    jsonschema.validate(document, json.loads((SCHEMAS / f"{command}.json").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("command", ["status", "explain", "doctor", "dead-letters"])
+def test_an_unknown_workload_is_a_usage_error_that_names_the_nearest(operate: Any, command: str) -> None:
+    answer = operate(command, "transcriptoin")
+    assert (answer.exit_code, answer.stdout) == (2, "")
+    assert "transcription" in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "explain", "doctor", "dead-letters"])
+def test_a_shell_completes_the_workloads_of_the_account(account: BusyAccount, command: str) -> None:
+    completion = ShellComplete(main, {}, "sluice", "_SLUICE_COMPLETE")
+
+    def offered(*before: str) -> list[str]:
+        return [item.value for item in completion.get_completions([command, *before], "")]
+
+    assert offered() == offered("--embedded") == NAMES
+    assert offered("--stack", "another") == []
