@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
+from threading import Thread
 from typing import Any
 
 import click
 
 from sluice.errors import SluiceError
+from sluice_cli import completion
 from sluice_cli.progress import ProgressBar
 from sluice_cli.usage_errors import UsageError
 from sluice_cli.workloads import CHECKOUT
@@ -21,6 +23,8 @@ from sluice_operator.session import AwsSession
 
 EMBEDDED_PAUSE_S = 2.0
 """Seconds between two views of the embedded account, for each of which a minute is played."""
+COMPLETE_WITHIN_S = 3.0
+"""A shell waits for its completions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,35 @@ def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(account=options, **rest)
 
     return with_account
+
+
+def _registered(ctx: click.Context) -> list[str]:
+    """The registered workloads of the account that the options choose; none if they are not read in time."""
+    if ctx.params.get("embedded"):
+        from sluice_sim.embedded.busy_account import SCENARIOS
+
+        return [scenario.name for scenario in SCENARIOS]
+    found: list[str] = []
+    reader = Thread(target=_read_names, args=(ctx.params, found), daemon=True)
+    reader.start()
+    reader.join(COMPLETE_WITHIN_S)
+    return sorted(found)
+
+
+def _read_names(chosen: Mapping[str, Any], found: list[str]) -> None:
+    with suppress(Exception):  # completion never fails
+        session = AwsSession(
+            profile=chosen.get("profile"),
+            region=chosen.get("region"),
+            endpoint_url=chosen.get("endpoint_url"),
+        )
+        registry = open_account(session, chosen.get("stack") or "sluice").ports.registry
+        read = registry.all(lambda: COMPLETE_WITHIN_S)
+        found += [*(workload.name for workload in read.workloads), *read.refused]
+
+
+COMPLETE = completion.names(_registered)
+"""Shell completion of WORKLOAD, a registered one."""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import click
 from sluice.core.model import Unknown
 from sluice.errors import ConfigError, SluiceError
 from sluice_cli import dead_letters_json, dead_letters_tables
-from sluice_cli.aws_account import AccountOptions, OpenedAccount, account_options, opened
+from sluice_cli.aws_account import COMPLETE, AccountOptions, OpenedAccount, account_options, opened
 from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError
@@ -39,7 +39,7 @@ FINDING = 1
 
 
 @click.command(name="dead-letters")
-@click.argument("workload")
+@click.argument("workload", shell_complete=COMPLETE)
 @click.option(
     "--sample",
     "max_messages",

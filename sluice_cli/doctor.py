@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sluice_cli.aws_account import AccountOptions, account_options, opened
+from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
 from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_operator.core.checks.finding import Finding, Outcome
@@ -37,7 +37,7 @@ STYLES = {
 
 
 @click.command()
-@click.argument("workloads", metavar="[WORKLOAD]...", nargs=-1)
+@click.argument("workloads", metavar="[WORKLOAD]...", nargs=-1, shell_complete=COMPLETE)
 @click.option("--all", "lists_passes", is_flag=True, help="List the checks that pass, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/schemas/doctor.json).")
 @account_options

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 import sluice_report
-from sluice_cli.aws_account import AccountOptions, account_options, opened
+from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
 from sluice_cli.explain_report import minutes
 from sluice_cli.outputs import require_writable_directory
 from sluice_cli.progress import ProgressBar
@@ -43,7 +43,7 @@ UNITS_S = {"d": 86400, "h": 3600, "m": 60}
 
 
 @click.command()
-@click.argument("workload")
+@click.argument("workload", shell_complete=COMPLETE)
 @click.option(
     "--since", multiple=True, metavar="DURATION", help="How far back, such as 90m, 6h or 2d. [default: 6h]"
 )

@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.live import Live
 
 from sluice_cli import status_json, status_tables
-from sluice_cli.aws_account import AccountOptions, OpenedAccount, account_options, opened
+from sluice_cli.aws_account import COMPLETE, AccountOptions, OpenedAccount, account_options, opened
 from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError
@@ -43,7 +43,7 @@ class View:
 
 
 @click.command()
-@click.argument("workloads", metavar="[WORKLOAD]...", nargs=-1)
+@click.argument("workloads", metavar="[WORKLOAD]...", nargs=-1, shell_complete=COMPLETE)
 @click.option("--watch", is_flag=True, help="Show it again every ten seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/schemas/status.json).")
 @account_options

@@ -1,12 +1,20 @@
 """Call the command as a user does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pytest
 
 from sluice_cli.main import main
 from sluice_operator.session import AwsSession
+from sluice_sim.embedded import busy_account
+from tests.privileges.authorization import Call, Request, requests
+from tests.privileges.inventory import EverythingTagged
+from tests.privileges.policies import parse
+from tests.privileges.proof import Use, refused, surplus
 
 
 @dataclass(frozen=True)
@@ -52,3 +60,58 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(AwsSession, "client", made)
 
     return fail
+
+
+@pytest.fixture
+def on_embedded(sluice: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`on_embedded(account, command)(...)`: calls with --embedded, on that account as it stands."""
+
+    def on(account: Any, command: str) -> Callable[..., Answer]:
+        @contextmanager
+        def as_it_stands(*_: Any, **__: Any) -> Iterator[Any]:
+            yield account
+
+        monkeypatch.setattr(busy_account, "busy_account", as_it_stands)
+        return partial(sluice, command, "--embedded")
+
+    return on
+
+
+@pytest.fixture
+def allows_exactly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractContextManager[None]]:
+    """`with allows_exactly(policy): ...`: it allows every call made meanwhile, and no call goes without it.
+
+    `asked` says what a call asks AWS for, where that depends on more than its own parameters.
+    """
+    client = AwsSession.client
+
+    @contextmanager
+    def checked(
+        policy: dict[str, Any], asked: Callable[[Call], Iterable[Request]] = _asked
+    ) -> Iterator[None]:
+        uses: list[Use] = []
+
+        def recording(session: AwsSession, service: str, **settings: Any) -> Any:
+            made = client(session, service, **settings)
+
+            def record(params: dict[str, Any], model: Any, **_: Any) -> None:
+                signing_name = model.service_model.signing_name
+                call = Call(signing_name=signing_name, operation=model.name, parameters=dict(params))
+                uses.extend(Use(role="the policy", request=each) for each in asked(call))
+
+            made.meta.events.register("before-parameter-build", record)
+            return made
+
+        with monkeypatch.context() as patch:
+            patch.setattr(AwsSession, "client", recording)
+            yield
+        roles = {"the policy": parse(policy)}
+        assert uses
+        assert refused(roles, uses) == []
+        assert surplus(roles, uses) == []
+
+    return checked
+
+
+def _asked(call: Call) -> Iterable[Request]:
+    return requests(call, EverythingTagged())

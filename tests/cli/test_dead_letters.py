@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
@@ -17,12 +16,9 @@ from sluice.errors import TransientError
 from sluice_cli import aws_account, terminal, workloads
 from sluice_operator.aws import dead_letter_queues
 from sluice_operator.session import AwsSession
-from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
 from sluice_sim.embedded.scenarios import COMPILER_STAGING
-from tests.privileges.authorization import Call, request, requests
-from tests.privileges.policies import parse
-from tests.privileges.proof import Use, refused, surplus
+from tests.privileges.authorization import request, requests
 
 pytestmark = pytest.mark.slow
 
@@ -43,17 +39,13 @@ def account(monkeypatch):
 
 
 @pytest.fixture
-def dead_letters(sluice, account, monkeypatch):
+def dead_letters(on_embedded, account):
     """`dead_letters(...)`: one call of `sluice dead-letters --embedded` on the account as it stands."""
 
-    @contextmanager
-    def played(root, on_minute=lambda *_: None):
-        yield account
-
-    monkeypatch.setattr(embedded, "busy_account", played)
+    operate = on_embedded(account, "dead-letters")
 
     def call(*arguments):
-        answer = sluice("dead-letters", "--embedded", *arguments)
+        answer = operate(*arguments)
         # moto shows a message again once its virtual time has passed; that stands still during a call.
         account.aws.clock.run_until(account.aws.clock.now + 1)
         return answer
@@ -500,35 +492,21 @@ def test_the_busy_account_has_dead_letters_of_every_kind(sluice):
         assert expected in answer.stdout
 
 
-def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(dead_letters, monkeypatch):
-    uses, client, sqs = [], AwsSession.client, boto3.client("sqs")
+def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(dead_letters, allows_exactly):
+    sqs = boto3.client("sqs")
     tags = {
         f"{ARN}:{name}": sqs.list_queue_tags(QueueUrl=f"{URL}/{name}").get("Tags", {})
         for name in (NAME, DEAD)
     }
 
-    def recording(session, service, **settings):
-        made = client(session, service, **settings)
+    def asked(call):
+        yield from requests(call, tags)
+        if call.operation == "StartMessageMoveTask":  # what SQS does for the caller (documented)
+            source, to = call.parameters["SourceArn"], call.parameters["DestinationArn"]
+            for action in ("ReceiveMessage", "DeleteMessage"):
+                yield request(f"sqs:{action}", source, tags)
+            yield request("sqs:SendMessage", to, tags)
 
-        def record(params, model, **_):
-            call = Call(
-                signing_name=model.service_model.signing_name, operation=model.name, parameters=dict(params)
-            )
-            wanted = [*requests(call, tags)]
-            if model.name == "StartMessageMoveTask":  # what SQS does for the caller (documented)
-                source, to = params["SourceArn"], params["DestinationArn"]
-                wanted += [
-                    request(f"sqs:{action}", source, tags) for action in ("ReceiveMessage", "DeleteMessage")
-                ]
-                wanted.append(request("sqs:SendMessage", to, tags))
-            uses.extend(Use(role="dead-letters", request=each) for each in wanted)
-
-        made.meta.events.register("before-parameter-build", record)
-        return made
-
-    monkeypatch.setattr(AwsSession, "client", recording)
-    dead_letters(NAME)
-    dead_letters("--redrive", "--yes", NAME)
-    roles = {"dead-letters": parse(POLICY)}
-    assert refused(roles, uses) == []
-    assert surplus(roles, uses) == []
+    with allows_exactly(POLICY, asked):
+        dead_letters(NAME)
+        dead_letters("--redrive", "--yes", NAME)

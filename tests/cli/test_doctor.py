@@ -17,10 +17,6 @@ from sluice_operator.core.checks.finding import Check, PlaneCheck
 from sluice_operator.session import AwsSession
 from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
-from tests.privileges.authorization import Call, requests
-from tests.privileges.inventory import EverythingTagged
-from tests.privileges.policies import parse
-from tests.privileges.proof import Use, refused, surplus
 
 pytestmark = pytest.mark.slow
 
@@ -45,15 +41,10 @@ def busy():
 
 
 @pytest.fixture
-def doctor(sluice, busy, monkeypatch):
+def doctor(on_embedded, busy):
     """`doctor(...)`: one call of `sluice doctor --embedded` on the account as it stands."""
 
-    @contextmanager
-    def played(root, on_minute=lambda *_: None):
-        yield busy
-
-    monkeypatch.setattr(embedded, "busy_account", played)
-    return lambda *arguments: sluice("doctor", "--embedded", *arguments)
+    return on_embedded(busy, "doctor")
 
 
 @pytest.fixture
@@ -377,27 +368,9 @@ def test_a_narrow_terminal_folds_the_sentences_and_loses_nothing(doctor, monkeyp
     assert "".join(narrow.split()) == "".join(wide.split())
 
 
-def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(doctor, monkeypatch):
-    uses, client = [], AwsSession.client
-
-    def recording(session, service, **settings):
-        made = client(session, service, **settings)
-
-        def record(params, model, **_):
-            call = Call(
-                signing_name=model.service_model.signing_name, operation=model.name, parameters=dict(params)
-            )
-            uses.extend(Use(role="doctor", request=each) for each in requests(call, EverythingTagged()))
-
-        made.meta.events.register("before-parameter-build", record)
-        return made
-
-    monkeypatch.setattr(AwsSession, "client", recording)
-    with key(), muted():
+def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(doctor, allows_exactly):
+    with allows_exactly(POLICY), key(), muted():
         doctor()
-    roles = {"doctor": parse(POLICY)}
-    assert refused(roles, uses) == []
-    assert surplus(roles, uses) == []
 
 
 def test_the_operations_page_and_the_schema_have_every_check_and_no_other():

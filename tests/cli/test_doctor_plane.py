@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
@@ -14,7 +13,6 @@ from botocore.exceptions import ClientError
 from sluice_cli import workloads
 from sluice_operator.core.checks.finding import PlaneCheck
 from sluice_operator.session import AwsSession
-from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.cloud import embedded_aws
 from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.quotas import ALARMS, CONCURRENCY
@@ -39,21 +37,18 @@ def aws():
 
 
 @pytest.fixture
-def findings(aws, sluice, monkeypatch):
+def findings(aws, on_embedded):
     """`findings(seconds)`: the exit status and findings by their checks, that much later."""
 
-    @contextmanager
-    def played(root, on_minute=lambda *_: None):
-        yield aws
+    doctor = on_embedded(aws, "doctor")
 
     def read(later_s=0):
         aws.clock.run_until(aws.clock.now + later_s)
-        answer = sluice("doctor", "--embedded", "--json")
+        answer = doctor("--json")
         document = json.loads(answer.stdout)
         jsonschema.validate(document, SCHEMA)
         return answer.exit_code, {each["check"]: each for each in document["plane"]}
 
-    monkeypatch.setattr(embedded, "busy_account", played)
     return read
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
 from threading import Barrier
 
 import boto3
@@ -13,15 +12,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from sluice_cli import workloads
-from sluice_operator.session import AwsSession
 from sluice_sim.aws_rules.ecs_target_tracking import NotScaled
-from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
 from tests.cli.test_status import DOCS, aws_error, not_authorized
-from tests.privileges.authorization import Call, requests
-from tests.privileges.inventory import EverythingTagged
-from tests.privileges.policies import parse
-from tests.privileges.proof import Use, refused, surplus
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +29,8 @@ def busy():
 
 
 @pytest.fixture
-def explain(sluice, busy, monkeypatch):
-    @contextmanager
-    def played(root, on_minute=lambda *_: None):
-        yield busy
-
-    monkeypatch.setattr(embedded, "busy_account", played)
-    return lambda *arguments: sluice("explain", "--embedded", *arguments)
+def explain(on_embedded, busy):
+    return on_embedded(busy, "explain")
 
 
 class TestTheTimeline:
@@ -269,23 +257,6 @@ class TestBadInput:
         assert "the document of workload broken is refused" in answer.stderr
 
 
-def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(explain, monkeypatch):
-    uses, client = [], AwsSession.client
-
-    def recording(session, service, **settings):
-        made = client(session, service, **settings)
-
-        def record(params, model, **_):
-            call = Call(
-                signing_name=model.service_model.signing_name, operation=model.name, parameters=dict(params)
-            )
-            uses.extend(Use(role="explain", request=each) for each in requests(call, EverythingTagged()))
-
-        made.meta.events.register("before-parameter-build", record)
-        return made
-
-    monkeypatch.setattr(AwsSession, "client", recording)
-    assert [explain(name).exit_code for name in ("transcription", "queue-proc")] == [0, 0]
-    roles = {"explain": parse(POLICY)}
-    assert refused(roles, uses) == []
-    assert surplus(roles, uses) == []
+def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(explain, allows_exactly):
+    with allows_exactly(POLICY):
+        assert [explain(name).exit_code for name in ("transcription", "queue-proc")] == [0, 0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from click.shell_completion import ShellComplete
 
 from sluice_cli import workloads
 from sluice_cli.main import main
-from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import BusyAccount, busy_account
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schemas"
@@ -29,15 +27,9 @@ def account() -> Iterator[BusyAccount]:
 
 
 @pytest.fixture
-def operate(sluice: Any, account: BusyAccount, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`operate("status", ...)`: one call with --embedded, on the account as it stands."""
-
-    @contextmanager
-    def played(*_: Any, **__: Any) -> Iterator[BusyAccount]:
-        yield account
-
-    monkeypatch.setattr(embedded, "busy_account", played)
-    return lambda command, *arguments: sluice(command, "--embedded", *arguments)
+def operate(on_embedded: Any, account: BusyAccount) -> Any:
+    """`operate("status", ...)`: one call with --embedded."""
+    return lambda command, *arguments: on_embedded(account, command)(*arguments)
 
 
 @pytest.mark.parametrize(

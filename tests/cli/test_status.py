@@ -18,12 +18,7 @@ from sluice_cli import aws_account, terminal, workloads
 from sluice_operator.account import open_account
 from sluice_operator.session import AwsSession
 from sluice_operator.status import StatusReader
-from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
-from tests.privileges.authorization import Call, requests
-from tests.privileges.inventory import EverythingTagged
-from tests.privileges.policies import parse
-from tests.privileges.proof import Use, refused, surplus
 
 pytestmark = pytest.mark.slow
 
@@ -42,15 +37,10 @@ def busy():
 
 
 @pytest.fixture
-def status(sluice, busy, monkeypatch):
+def status(on_embedded, busy):
     """`status(...)`: one call of `sluice status --embedded` on the account as it stands."""
 
-    @contextmanager
-    def played(root, on_minute=lambda *_: None):
-        yield busy
-
-    monkeypatch.setattr(embedded, "busy_account", played)
-    return lambda *arguments: sluice("status", "--embedded", *arguments)
+    return on_embedded(busy, "status")
 
 
 def record_calls(patch, record):
@@ -318,25 +308,8 @@ class TestBadInput:
         assert "your AWS configuration: The config profile (nobody) could not be found" in answer.stderr
 
 
-def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(status, monkeypatch):
-    uses, client = [], AwsSession.client
-
-    def recording(session, service, **settings):
-        made = client(session, service, **settings)
-
-        def record(params, model, **_):
-            call = Call(
-                signing_name=model.service_model.signing_name, operation=model.name, parameters=dict(params)
-            )
-            uses.extend(Use(role="status", request=each) for each in requests(call, EverythingTagged()))
-
-        made.meta.events.register("before-parameter-build", record)
-        return made
-
-    monkeypatch.setattr(AwsSession, "client", recording)
-    status()
-    status("transcription")
-    status("queue-proc")
-    roles = {"status": parse(POLICY)}
-    assert refused(roles, uses) == []
-    assert surplus(roles, uses) == []
+def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(status, allows_exactly):
+    with allows_exactly(POLICY):
+        status()
+        status("transcription")
+        status("queue-proc")
