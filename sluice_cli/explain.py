@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,13 @@ def explain(
     if len(chosen_times) > 1:
         raise UsageError(f"{' and '.join(chosen_times)} each choose the time: give one of them")
     span = _duration(since[0]) if since else DEFAULT_SINCE
+    written = _written(moments[0]) if moments else None
     if report_dir is not None:
         require_writable_directory(report_dir)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     with ProgressBar(Console(stderr=True)) as bar, opened(account, "explain", bar) as chosen:
         now = chosen.account.ports.now()
-        at = _moment(moments[0], now) if moments else None
+        at = None if written is None else _moment(written, moments[0], now)
         start, end = (now - span, now) if at is None else (at - BEFORE, min(at + AFTER, now))
         end_s = time.monotonic() + READ_LIMIT_S
         found = read_explanation(
@@ -130,19 +132,25 @@ def _duration(text: str) -> timedelta:
     return timedelta(seconds=span_s)
 
 
-def _moment(text: str, now: datetime) -> datetime:
+def _written(text: str) -> datetime | clock_time:
+    """The moment, or a time of day, as it is written; in UTC unless it says otherwise."""
     try:
-        today = re.fullmatch(r"(\d{1,2}):(\d{2})", text, re.ASCII)
-        if today:
-            at = now.replace(hour=int(today[1]), minute=int(today[2]), second=0, microsecond=0)
-        else:
-            at = datetime.fromisoformat(text)
-        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        if of_day := re.fullmatch(r"(\d{1,2}):(\d{2})", text, re.ASCII):
+            return clock_time(int(of_day[1]), int(of_day[2]), tzinfo=UTC)
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (OverflowError, ValueError) as malformed:
         raise UsageError(f"--at {text} is no time: give 14:05 or 2026-01-15T14:05, in UTC") from malformed
+
+
+def _moment(written: datetime | clock_time, text: str, now: datetime) -> datetime:
+    of_day = isinstance(written, clock_time)
+    at = datetime.combine(now.date(), written) if isinstance(written, clock_time) else written
     if at > now:
         way_out = (
-            f"for yesterday give {at - timedelta(days=1):%Y-%m-%dT%H:%M}" if today else "give an earlier time"
+            f"for yesterday give {at - timedelta(days=1):%Y-%m-%dT%H:%M}"
+            if of_day
+            else "give an earlier time"
         )
         raise UsageError(f"--at {text} is in the future: it is {now:%Y-%m-%dT%H:%M} UTC; {way_out}")
     if now - at > LONGEST:

@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, NoRegionError
+import botocore.session
+from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
 
 from sluice.aws.clients import client
 from sluice.errors import ConfigError
@@ -65,6 +66,14 @@ class AwsSession:
 
 
 def _misconfigured(error: Exception) -> ConfigError:
-    return ConfigError(
-        f"your AWS configuration: {str(error).rstrip('.')}; give --region, or set AWS_REGION and AWS_PROFILE"
-    )
+    problem = f"your AWS configuration: {str(error).rstrip('.')}"
+    if isinstance(error, ProfileNotFound):
+        known = ", ".join(botocore.session.Session().available_profiles) or "none"
+        return ConfigError(f"{problem}; --profile and AWS_PROFILE take one of your profiles ({known})")
+    if "endpoint" in str(error):
+        return ConfigError(
+            f"{problem}; --endpoint-url and AWS_ENDPOINT_URL take a URL: http://127.0.0.1:4566"
+        )
+    if isinstance(error, NoRegionError):
+        return ConfigError(f"{problem}; give --region, or set AWS_REGION and AWS_PROFILE")
+    return ConfigError(f"{problem}; look at your AWS_... variables and your AWS configuration file")

@@ -302,10 +302,21 @@ class TestBadInput:
         assert answer.exit_code == 2
         assert said in answer.stderr
 
-    def test_a_profile_that_does_not_exist_is_said(self, sluice):
-        answer = sluice("status", "--profile", "nobody")
+    def test_a_profile_that_does_not_exist_is_said_with_those_that_do(self, sluice, monkeypatch, tmp_path):
+        (tmp_path / "config").write_text("[profile production]\nregion = eu-west-1\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        for variable, options in (("AWS_PROFILE", ()), ("IGNORED", ("--profile", "nobody"))):
+            monkeypatch.setenv(variable, "nobody")
+            answer = sluice("status", *options)
+            assert answer.exit_code == 2
+            assert "your AWS configuration: The config profile (nobody) could not be found" in answer.stderr
+            assert "take one of your profiles (production)" in answer.stderr
+            monkeypatch.delenv(variable)
+
+    def test_an_endpoint_that_is_no_url_is_said(self, sluice):
+        answer = sluice("status", "--region", "eu-west-1", "--endpoint-url", "nonsense")
         assert answer.exit_code == 2
-        assert "your AWS configuration: The config profile (nobody) could not be found" in answer.stderr
+        assert "Invalid endpoint: nonsense; --endpoint-url and AWS_ENDPOINT_URL take a URL" in answer.stderr
 
 
 def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(status, allows_exactly):
