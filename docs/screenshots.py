@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ COMMANDS = {
 }
 """Picture -> the command that it shows; all read the embedded AWS."""
 COLUMNS = 110
+WEB_FONTS = re.compile(r"@font-face {.*?}\s*|<!--.*?-->\s*", re.DOTALL)
+"""What a viewer would load from elsewhere, and rich's note of itself."""
 
 
 def main() -> None:
@@ -56,7 +59,8 @@ def _read(terminal: int) -> Iterator[bytes]:
 def _svg(title: str, output: str) -> str:
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi("\n".join(line.rstrip() for line in output.splitlines())))
-    return console.export_svg(title=title, unique_id=title.split()[2])
+    svg = console.export_svg(title=title, unique_id=title.split()[2])
+    return WEB_FONTS.sub("", svg)
 
 
 if __name__ == "__main__":
