@@ -35,7 +35,8 @@ def test_pointing_at_a_decision_shows_its_minute_its_numbers_and_its_reason(
     assert "hidden" not in tip.split(">")[0]
     text = Elements(f"<div{tip}").visible_text()
     assert text.startswith(
-        "minute 2 | waiting | 24 | in flight | 0 | desired | 1 | running | 0 | per instance | 24"
+        "minute 2 | waiting | 24 | in flight | 0 | desired | 1 | running | 0 | arriving | 0 "
+        "| backlog per instance | 24"
     )
     assert text.endswith("bootstrap 0 → 1: work waits and nothing runs")
     assert 'data-minute="2" class="now"' in document
