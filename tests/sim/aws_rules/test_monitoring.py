@@ -47,7 +47,7 @@ def changes(*, period_s: int, periods: int, threshold: float, sent: dict[int, fl
     """What an alarm does that rings above the threshold, given the messages sent in each minute."""
     clock, found = VirtualClock(START_S), []
 
-    def note(action: str, change: AlarmChange) -> None:  # noqa: ARG001 - part of the protocol
+    def note(action: str, change: AlarmChange) -> None:
         found.append(change)
 
     monitoring = Monitoring(clock, Sums(), on_action=note, on_scaled=lambda _: None)
