@@ -149,7 +149,7 @@ def retention(check: Check, facts: Facts) -> Finding:
 
 @judges(Check.QUEUE_KEY)
 def key(check: Check, facts: Facts) -> Finding:
-    """The KMS key of an encrypted queue can be used; which roles may use it is worker-permissions."""
+    """The KMS key of an encrypted queue can be used; which roles may use it is not read."""
     key_id = settings(facts).key_id
     if key_id is None:
         return passed(check, "the queue uses no KMS key")
