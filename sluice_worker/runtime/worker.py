@@ -48,6 +48,8 @@ MAX_UNACKNOWLEDGED_BYTES = 2**26
 CHECK_INTERVAL_S = 0.05
 """Between two checks of a drain for messages that have not ended."""
 ADJUST_S = 1.0
+SIGNAL_CHECK_S = 1.0
+"""The longest that a signal waits for its handler."""
 RELEASE_RESERVE_S = 5.0
 """The part of the grace period that is kept for releasing messages to SQS."""
 MIN_RELEASE_S = 1.0
@@ -173,7 +175,9 @@ class Worker:
         start_loop("adjusting", self._adjust)
         self._report_at = time.monotonic() + self._settings.report_s
         start_loop("reports", self._report)
-        self._draining.wait()
+        # A signal that another thread receives does not end a wait, and is handled when this thread runs.
+        while not self._draining.wait(SIGNAL_CHECK_S):
+            pass
         self._drain()
         return 1 if self._exhausted else 0
 

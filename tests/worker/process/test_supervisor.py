@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from sluice_worker import settings, supervisor
+from sluice_worker.runtime.worker import Worker
 from sluice_worker.supervisor import CHECK_INTERVAL_S, FIRST_BACKOFF_S, HEALTHY_AFTER_S
+from tests.worker.fakes import InMemorySqs
 from tests.worker.process.endpoints import (
     Agent,
     Metadata,
@@ -29,6 +32,7 @@ from tests.worker.process.processes import (
     Running,
     running,
 )
+from tests.worker.runtime import parts
 from tests.worker.waiting import eventually
 
 pytestmark = pytest.mark.processes
@@ -316,6 +320,26 @@ def test_a_signal_that_interrupts_the_holder_of_the_lock_which_the_drain_needs_d
         os.kill(os.getpid(), signal.SIGTERM)
         eventually(lambda: signal.SIGTERM not in signal.sigpending(), "the signal has come")
     assert drained.wait(20)
+
+
+@pytest.mark.usefixtures("_signals_as_they_were")
+def test_a_signal_that_another_thread_receives_drains_all_the_same() -> None:
+    """The kernel may choose any thread: then nothing interrupts what the main thread waits for."""
+    one = Worker(parts.settings(parts.WORK), print, InMemorySqs())
+    supervisor._on_signals(one.drain)
+
+    def receive() -> None:
+        time.sleep(0.3)  # the main thread waits by then
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    threading.Thread(target=receive, daemon=True).start()
+    too_late = threading.Timer(10, one.drain, ("ten seconds without a drain",))
+    too_late.start()
+    try:
+        assert one.run() == 0
+    finally:
+        too_late.cancel()
+    assert one._reason == "SIGTERM"
 
 
 # ---- In service --------------------------------------------------------------------------------------------
