@@ -47,6 +47,7 @@ from tests.support.builders import ecs_workload as ecs
 from tests.support.builders import workload as asg
 from tests.support.fakes import FakeAccount
 from tests.templates import stacks
+from tests.templates import test_optional_alarms as optional_alarms
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/costs.md").read_text(encoding="utf-8")
@@ -146,6 +147,27 @@ def test_what_a_workload_costs() -> None:
     together = [sum(both[column] for _, both in rows) for column in range(len(FLEETS))]
     expected.append(("**Together**", *(f"**{dollars(total)}**" for total in together)))
     assert_table("Per workload", expected)
+
+
+def test_what_the_alarms_cost_that_are_off_by_default() -> None:
+    every = {fleet: alarms(stacks.workload(fleet, **optional_alarms.EVERY, Name="NAME")) for fleet in FLEETS}
+    by_default = alarms(stacks.workload("asg")).keys()
+    assert every["asg"].keys() == every["ecs"].keys()
+    rows, totals = [], dict.fromkeys(FLEETS, 0.0)
+    switches = optional_alarms.SWITCHES | {name: names for name, (_, names) in optional_alarms.GIVEN.items()}
+    for parameter, names in sorted(switches.items()):
+        price = {
+            fleet: sum(
+                prices.month_of_alarm(alarm)
+                for logical_id, alarm in found.items()
+                if logical_id not in by_default and alarm["AlarmName"].removeprefix("sluice-NAME-") in names
+            )
+            for fleet, found in every.items()
+        }
+        rows.append((f"`{parameter}`", *(dollars(price[fleet]) for fleet in FLEETS)))
+        totals = {fleet: totals[fleet] + price[fleet] for fleet in FLEETS}
+    rows.append(("**Together**", *(f"**{dollars(totals[fleet])}**" for fleet in FLEETS)))
+    assert_table("Alarms that are off by default", rows)
 
 
 def read_cost(metrics: int, every_minutes: int) -> float:

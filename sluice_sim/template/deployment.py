@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from sluice.document import parsing
 from sluice_sim import template
 from sluice_sim.account import ACCOUNT_ID, REGION, arn, identity
 from sluice_sim.template import ResolvedStack
+from sluice_sim.template.errors import TemplateError
 
 NAMESPACE = "Sluice"
 BOOTSTRAP = arn("lambda", "function:sluice-BootstrapFunction")
@@ -29,6 +30,13 @@ EXPORTS = {
     "ShutdownFunctionArn": SHUTDOWN,
 }
 """Exports of a control plane's stack, by output."""
+
+
+WARNINGS_BEFORE_CRITICAL = {
+    "WarningDepthMessages": "CriticalDepthMessages",
+    "WarningAgeSeconds": "CriticalAgeSeconds",
+}
+"""Thresholds in order; a template's Rules compare no numbers."""
 
 
 class SettingError(ValueError):
@@ -57,8 +65,9 @@ def resolved(root: Path, parameters: Mapping[str, str]) -> ResolvedStack:
     """Resolve `workload.yaml` with these parameters in the simulated account; raises TemplateError."""
     plane = parameters.get("ControlPlaneStack", PLANE)
     stack_name = f"sluice-{parameters.get('Name', 'workload')}"
-    return template.resolve(
-        template.load(root / "workload.yaml"),
+    loaded = template.load(root / "workload.yaml")
+    stack = template.resolve(
+        loaded,
         parameters,
         identity=lambda *about: identity(stack_name, *about),
         imports={f"{plane}-{output}": value for output, value in EXPORTS.items()},
@@ -66,6 +75,17 @@ def resolved(root: Path, parameters: Mapping[str, str]) -> ResolvedStack:
         region=REGION,
         stack_name=stack_name,
     )
+    defaults = {name: declared.get("Default", "") for name, declared in loaded["Parameters"].items()}
+    if problems := list(_out_of_order(defaults | dict(parameters))):
+        raise TemplateError(*problems)
+    return stack
+
+
+def _out_of_order(parameters: Mapping[str, str]) -> Iterator[str]:
+    for warning, critical in WARNINGS_BEFORE_CRITICAL.items():
+        low, high = parameters[warning], parameters[critical]
+        if int(low) >= int(high):
+            yield f"{warning}={low}: must be below {critical}={high}, or it does not warn in advance"
 
 
 def registration(stack: ResolvedStack) -> str:
