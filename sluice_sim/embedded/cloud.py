@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -154,21 +154,19 @@ class EmbeddedAws:
             AvailabilityZones=[f"{REGION}a"],
             Tags=[{"Key": key, "Value": value, "PropagateAtLaunch": False} for key, value in MANAGED.items()],
         )
-        metrics = ("GroupDesiredCapacity", "GroupInServiceInstances")
+        metrics = ("GroupDesiredCapacity", "GroupInServiceInstances", "GroupMaxSize")
         self.autoscaling.enable_metrics_collection(
             AutoScalingGroupName=name, Metrics=list(metrics), Granularity="1Minute"
         )
         fleet = self.groups.run(name, minimum=minimum, boot_s=boot_s, start=start)
-        self.monitoring.add_source(
-            partial(
-                _fleet_metrics,
-                fleet,
-                "AWS/AutoScaling",
-                {"AutoScalingGroupName": name},
-                metrics,
-                partial(self.groups.metrics, name),
-            )
-        )
+
+        def published() -> Iterable[tuple[MetricQuery, float]]:
+            size, (_, max_size) = fleet.size(), self.groups.bounds(name)
+            for metric, value in zip(metrics, (size.desired, size.running, max_size), strict=True):
+                if metric in self.groups.metrics(name):
+                    yield _native("AWS/AutoScaling", metric, {"AutoScalingGroupName": name}), float(value)
+
+        self.monitoring.add_source(published)
         return fleet
 
     def create_service(
@@ -195,16 +193,14 @@ class EmbeddedAws:
             tags=[{"key": key, "value": value} for key, value in MANAGED.items()],
         )
         fleet = self.services.run(f"service/{cluster}/{service}", boot_s=boot_s, start=start)
-        self.monitoring.add_source(
-            partial(
-                _fleet_metrics,
-                fleet,
-                "ECS/ContainerInsights",
-                {"ClusterName": cluster, "ServiceName": service},
-                names := ("DesiredTaskCount", "RunningTaskCount"),
-                lambda: names,
-            )
-        )
+        dimensions = {"ClusterName": cluster, "ServiceName": service}
+
+        def published() -> Iterable[tuple[MetricQuery, float]]:
+            size = fleet.size()
+            yield _native("ECS/ContainerInsights", "DesiredTaskCount", dimensions), float(size.desired)
+            yield _native("ECS/ContainerInsights", "RunningTaskCount", dimensions), float(size.running)
+
+        self.monitoring.add_source(published)
         return fleet
 
     def _queue_metrics(self, name: str, url: str) -> Iterable[tuple[MetricQuery, float]]:
@@ -230,6 +226,9 @@ class EmbeddedAws:
 
     def _dead_letter_metrics(self, name: str) -> Iterable[tuple[MetricQuery, float]]:
         """The age of a dead letter counts from its move (documented)."""
+        visible = sqs_backends[ACCOUNT_ID][REGION].queues[name].approximate_number_of_messages
+        metric = "ApproximateNumberOfMessagesVisible"
+        yield _native("AWS/SQS", metric, {"QueueName": name}), float(visible)
         since_s = oldest_dead_letter_s(name)
         if since_s is not None:
             age_s = self.clock.now - since_s
@@ -301,20 +300,6 @@ def _oldest_age_s(queue_name: str, now: float) -> float | None:
         if queue_name.endswith(".fifo") or message.approximate_receive_count < POISON_PILL_RECEIVES
     ]
     return now - min(sent_s) if sent_s else None
-
-
-def _fleet_metrics(
-    fleet: EmbeddedFleet,
-    namespace: str,
-    dimensions: Mapping[str, str],
-    names: tuple[str, str],
-    published: Callable[[], Collection[str]],
-) -> Iterable[tuple[MetricQuery, float]]:
-    """A fleet's desired and running counts under these metric names, as far as they are published."""
-    size, now = fleet.size(), published()
-    for name, value in zip(names, (size.desired, size.running), strict=True):
-        if name in now:
-            yield _native(namespace, name, dimensions), float(value)
 
 
 def _native(namespace: str, name: str, dimensions: Mapping[str, str]) -> MetricQuery:

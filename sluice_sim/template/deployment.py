@@ -85,7 +85,7 @@ def _out_of_order(parameters: Mapping[str, str]) -> Iterator[str]:
     for warning, critical in WARNINGS_BEFORE_CRITICAL.items():
         low, high = parameters[warning], parameters[critical]
         if int(low) >= int(high):
-            yield f"{warning}={low}: must be below {critical}={high}, or it does not warn in advance"
+            yield f"Parameters.{warning} = '{low}': must be below {critical}, which is {high}"
 
 
 def registration(stack: ResolvedStack) -> str:

@@ -358,6 +358,14 @@ def test_invalid_json_is_a_problem(sluice: Any, tmp_path: Path) -> None:
             "scaling.margin_s: 600: must be below promise_s (600): lower this or raise promise_s",
         ),
         (
+            f'[{GROUP}, "MaxCapacity=5", "CriticalDepthMessages=500000"]',
+            "Parameters.WarningDepthMessages = '500000': must be below CriticalDepthMessages",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "WarningAgeSeconds=601"]',
+            "Parameters.WarningAgeSeconds = '601': must be below CriticalAgeSeconds, which is 600",
+        ),
+        (
             f'[{GROUP}, "MaxCapacity=5", "ArrivalMargin=-0.1"]',
             "Parameters.ArrivalMargin = '-0.1': must match",
         ),

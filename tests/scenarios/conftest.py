@@ -23,6 +23,7 @@ from sluice_sim.embedded.timeline import (
     Summary,
 )
 from sluice_sim.embedded.workers import (
+    Assignment,
     SimulatedWorkers,
     WorkerFactory,
 )
@@ -73,6 +74,29 @@ class Recording:
     def first_minute(self, holds: Callable[[Minute], bool]) -> int:
         """The first minute of which `holds` is true."""
         return next(minute.minute for minute in self.minutes if holds(minute))
+
+
+class UnreachableWorker:
+    """A worker on a running instance that cannot reach the queue."""
+
+    alive, protected = True, False
+
+    def drain(self, when_drained: Callable[[], None]) -> None:
+        when_drained()
+
+
+@dataclass
+class UnreachableWorkers:
+    """A fleet in subnets without a route to SQS."""
+
+    aws: EmbeddedAws
+    assignment: Assignment
+
+    def start(self) -> UnreachableWorker:
+        return UnreachableWorker()
+
+    def stop(self) -> None:
+        """Do nothing: the workers end with the clock."""
 
 
 def run_scenario(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
@@ -11,10 +10,10 @@ from sluice_sim.aws_rules.alarms import State
 from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.timeline import Scenario
-from sluice_sim.embedded.workers import Assignment
 from tests.scenarios.conftest import (
     WITH_NOTIFICATIONS,
     Recording,
+    UnreachableWorkers,
     run_scenario,
 )
 
@@ -22,29 +21,6 @@ pytestmark = pytest.mark.slow
 
 ARRIVAL = 4
 NATIVE_DELAY_MINUTES = 2  # a minute's metrics are read in the minute after the next
-
-
-class UnreachableWorker:
-    """A worker on a running instance that cannot reach the queue."""
-
-    alive, protected = True, False
-
-    def drain(self, when_drained: Callable[[], None]) -> None:
-        when_drained()
-
-
-@dataclass
-class UnreachableWorkers:
-    """A fleet in subnets without a route to SQS."""
-
-    aws: EmbeddedAws
-    assignment: Assignment
-
-    def start(self) -> UnreachableWorker:
-        return UnreachableWorker()
-
-    def stop(self) -> None:
-        """Do nothing: the workers end with the clock."""
 
 
 def nothing_processed(scenario: Scenario, **parameters: str) -> Recording:

@@ -53,9 +53,9 @@ def reads(alarm: Alarm) -> set[tuple[Any, ...]]:
 
 
 def value(alarm: Alarm, **metrics: float) -> float | None:
-    """What the alarm compares with its threshold, given one value of each metric."""
+    """What the alarm compares with its threshold in a minute in which these metrics are readable."""
     at = 36_000
-    series = {name: {at: one} for name, one in metrics.items()}
+    series = {query.id: {} for query in alarm.queries} | {name: {at: one} for name, one in metrics.items()}
     return alarm.values(series, [at])[at]
 
 
@@ -143,6 +143,8 @@ def test_a_fleet_at_its_maximum_rings_while_messages_wait_for_a_quarter_of_an_ho
     assert value(found, visible=0, desired=5, **group) == 0
     if fleet == "asg":  # the group's own maximum is lower than the document's
         assert value(found, visible=1, desired=3, max_size=3) == 1
+        assert value(found, visible=1, desired=3) == 0
+    assert value(found, visible=1) is None
 
 
 def test_instances_that_are_asked_for_and_do_not_run_ring_after_twenty_minutes(fleet: str) -> None:
@@ -153,6 +155,8 @@ def test_instances_that_are_asked_for_and_do_not_run_ring_after_twenty_minutes(f
     assert value(found, desired=3, **{running: 2}) == 1
     assert value(found, desired=3, **{running: 3}) == 0
     assert value(found, desired=3, **{running: 4}) == 0
+    assert value(found, desired=3) == 0
+    assert value(found, **{running: 2}) is None
 
 
 def test_a_throughput_below_the_arrivals_rings_after_an_hour_of_it(fleet: str) -> None:
