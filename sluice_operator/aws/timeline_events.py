@@ -15,7 +15,7 @@ from sluice.ports import Counter, Outcome, RemainingS
 from sluice_operator.aws.decisions import LoggedDecisions, moment
 from sluice_operator.aws.workload_events import NOT_SCALED, activities, tracking_alarms
 from sluice_operator.core.timeline import Effect, Entry, Source
-from sluice_operator.core.workload_alarms import alarm_names
+from sluice_operator.core.workload_alarms import alarm_names, optional_alarm_names
 
 NUMBERS = (
     "visible", "in_flight", "delayed", "running", "desired_now", "backlog_per_instance",
@@ -145,9 +145,10 @@ def alarm_history(cloudwatch: Any, workload: Workload, start: datetime, end: dat
 
     CloudWatch keeps the history for 30 days.
     """
-    own = alarm_names(workload)
-    tracking = [field(alarm, "AlarmName") for alarm in tracking_alarms(cloudwatch, workload)]
-    for name in (*own, *tracking):
+    asked = list(optional_alarm_names(workload))
+    optional = list_field(cloudwatch.describe_alarms(AlarmNames=asked), "MetricAlarms")
+    existing = [*optional, *tracking_alarms(cloudwatch, workload)]
+    for name in (*alarm_names(workload), *(field(alarm, "AlarmName") for alarm in existing)):
         short = UNIQUE_ID.sub(r"\1", name)
         pages = cloudwatch.get_paginator("describe_alarm_history").paginate(
             AlarmName=name, StartDate=start, EndDate=end, ScanBy="TimestampAscending"

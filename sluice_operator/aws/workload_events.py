@@ -15,7 +15,7 @@ from sluice.aws.responses import field, list_field, optional_list_field
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet, Unknown, Workload
 from sluice.errors import attempt
 from sluice_operator.core.events import Activity, AlarmState, Deployment
-from sluice_operator.core.workload_alarms import alarm_names
+from sluice_operator.core.workload_alarms import alarm_names, optional_alarm_names
 
 ENDED_ACTIVITIES = frozenset({"Successful", "Failed", "Cancelled", "Overridden", "Unfulfilled"})
 NOT_SCALED = "NotScaled"
@@ -68,7 +68,7 @@ def read_or_unknown(what: str, read: Callable[[], Found]) -> Found | Unknown:
 
 
 def _alarms(cloudwatch: Any, workload: Workload) -> tuple[AlarmState, ...]:
-    names = list(alarm_names(workload))
+    names = [*alarm_names(workload), *optional_alarm_names(workload)]
     found = list_field(cloudwatch.describe_alarms(AlarmNames=names), "MetricAlarms")
     # By position: the call answers in its own order.
     own = sorted(found, key=lambda alarm: names.index(field(alarm, "AlarmName")))

@@ -6,6 +6,19 @@ from sluice.core.model import Workload
 
 KINDS = ("bootstrap", "shutdown", "silent", "age")
 """The ends of their names."""
+OPTIONAL_KINDS = (
+    "depth-warning",
+    "depth-critical",
+    "age-warning",
+    "age-critical",
+    "processing-time",
+    "dead-letters",
+    "at-maximum",
+    "missing-instances",
+    "throughput",
+    "promise",
+)
+"""Those of the alarms that a parameter turns on."""
 
 
 def alarm_name(workload: Workload, kind: str) -> str:
@@ -14,5 +27,10 @@ def alarm_name(workload: Workload, kind: str) -> str:
 
 
 def alarm_names(workload: Workload) -> tuple[str, ...]:
-    """All of them."""
+    """Those that every workload has."""
     return tuple(alarm_name(workload, kind) for kind in KINDS)
+
+
+def optional_alarm_names(workload: Workload) -> tuple[str, ...]:
+    """Those that it may have."""
+    return tuple(alarm_name(workload, kind) for kind in OPTIONAL_KINDS)

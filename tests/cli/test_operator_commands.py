@@ -80,3 +80,26 @@ def test_a_shell_completes_the_workloads_of_the_account(account: BusyAccount, co
 
     assert offered() == offered("--embedded") == NAMES
     assert offered("--stack", "another") == []
+
+
+@pytest.mark.parametrize(("command", "shown"), [("status", "ALARM"), ("explain", "-> ALARM: 1 out of the")])
+def test_an_alarm_that_a_parameter_has_turned_on_is_shown(
+    operate: Any, account: BusyAccount, command: str, shown: str
+) -> None:
+    name = "sluice-transcription-dead-letters"
+    account.aws.cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace="AWS/SQS",
+        MetricName="ApproximateNumberOfMessagesVisible",
+        Dimensions=[{"Name": "QueueName", "Value": "dead-transcription"}],
+        Statistic="Maximum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=0,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    for _ in range(2):
+        account.play_minute()
+    lines = [line for line in operate(command, "transcription").stdout.splitlines() if name in line]
+    account.aws.cloudwatch.delete_alarms(AlarmNames=[name])
+    assert [line for line in lines if shown in line]

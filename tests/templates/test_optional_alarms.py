@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sluice_operator.core.workload_alarms import KINDS, OPTIONAL_KINDS
 from sluice_sim.aws_rules.alarms import Alarm
 from tests.templates.stacks import DIMENSIONS, TOPIC, WORKLOADS, of_type, workload
 
@@ -72,6 +73,10 @@ def test_each_switch_creates_its_own_alarms(fleet: str, switch: str) -> None:
 def test_a_threshold_or_a_queue_creates_its_alarm(fleet: str, parameter: str) -> None:
     text, names = GIVEN[parameter]
     assert set(alarms(fleet, **{parameter: text})) == ALWAYS | names
+
+
+def test_the_operators_commands_know_each_of_them(fleet: str) -> None:
+    assert {*alarms(fleet, **EVERY)} == {*KINDS, *OPTIONAL_KINDS}
 
 
 @pytest.mark.parametrize("mode", ["active", "observe", "paused"])
