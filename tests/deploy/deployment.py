@@ -104,19 +104,18 @@ class Deployment:
 
     def deploy_plane(self, **parameters: str) -> None:
         """`sam deploy --config-env e2e` of what was built, into a bucket that is named here."""
-        self._sam(
-            *("deploy", "--config-env", "e2e", "--config-file", self._config(), "--s3-bucket", BUCKET),
-            *("--template-file", self.built / "template.yaml"),
+        self._deploy(
+            *(ROOT / "samconfig.toml", "e2e", "--template-file", self.built / "template.yaml"),
             *_overrides({"Architecture": ARCHITECTURE, **parameters}),
         )
 
     def deploy_workload(self, environment: str, **parameters: str) -> None:
         """`sam deploy --config-env ENVIRONMENT`; parameters not named here keep their values."""
-        self._sam("deploy", "--config-env", environment, *_overrides(parameters))
+        self._deploy(ROOT / "samconfig.toml", environment, *_overrides(parameters))
 
     def deploy_workload_of(self, config: Path, environment: str) -> None:
         """Deploy from a user's own samconfig, outside the clone."""
-        self._sam("deploy", "--config-file", config, "--config-env", environment)
+        self._deploy(config, environment)
 
     def delete(self, stack: str) -> None:
         """`sam delete`."""
@@ -158,13 +157,14 @@ class Deployment:
             "AWS_SESSION_TOKEN": session["SessionToken"],
         }
 
-    def _config(self) -> Path:
-        """samconfig.toml without `resolve_s3`, which sam does not accept together with a bucket."""
-        text = (ROOT / "samconfig.toml").read_text()
+    def _deploy(self, config: Path, environment: str, *arguments: str | Path) -> None:
+        """Deploy by the file without `resolve_s3`, which sam does not accept together with a bucket."""
+        text = config.read_text(encoding="utf-8")
         assert RESOLVES in text
-        config = self.folder / "samconfig.toml"
-        config.write_text(text.replace(RESOLVES, ""))
-        return config
+        named = self.folder / "samconfig.toml"
+        named.write_text(text.replace(RESOLVES, ""), encoding="utf-8")
+        where = ("--config-file", named, "--config-env", environment, "--s3-bucket", BUCKET)
+        self._sam("deploy", *where, *arguments)
 
     def _sam(self, *arguments: str | Path) -> str:
         return sam(*arguments, folder=self.folder, endpoint=self.server.endpoint)
