@@ -118,8 +118,9 @@ class Deployment:
         self._deploy(config, environment)
 
     def delete(self, stack: str) -> None:
-        """`sam delete`."""
-        self._sam("delete", "--no-prompts", "--stack-name", stack, "--region", REGION)
+        """`sam delete`; a workload's template does not tell sam which bucket it was uploaded to."""
+        where = ("--region", REGION, "--s3-bucket", BUCKET)
+        self._sam("delete", "--no-prompts", "--stack-name", stack, *where)
 
     def function(self, logical_id: str) -> DeployedFunction:
         """A function of the control plane, as the account holds it."""
