@@ -1,11 +1,12 @@
 """CloudWatch Logs Insights: the part of its query language that Sluice's own commands use.
 
 Pure. `fields`, `filter` (=, !=, <, <=, >, >=, in, like, ispresent, and, or, not), `sort`, `limit` and
-`stats` with count(*), count, sum, avg, min, max, latest and earliest, by fields. Anything else is a
-QueryError that names it, so that a command cannot rely on what is not played here.
+`stats` with count(*), count, sum, avg, min, max, latest and earliest, with +, * and / between them, by fields
+and bin(period). Anything else is a QueryError that names it, so that a query cannot rely on what is not
+played here.
 
-Assumptions: a field that a line lacks differs from every value, and a time that `stats` computed is shown in
-milliseconds since 1970.
+Assumptions: a field that a line lacks differs from every value, a time that `stats` computed is shown in
+milliseconds since 1970, and a division by 0 has no result.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ Row = dict[str, Value]
 Condition = Callable[[Row], bool]
 
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<regex>/(?:[^/\\]|\\.)+/)|(?P<quoted>`[^`]+`)
-    |(?P<number>-?\d+(?:\.\d+)?(?![\w.]))|(?P<name>@?[A-Za-z_][\w.]*)|(?P<sign>!=|<=|>=|[=<>|,()\[\]*]))""",
+    r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<quoted>`[^`]+`)
+    |(?P<number>-?\d+(?:\.\d+)?(?![\w.]))|(?P<period>\d+[smhd](?!\w))|(?P<name>@?[A-Za-z_][\w.]*)
+    |(?P<sign>!=|<=|>=|[=<>|,()\[\]*+/]))""",
     re.VERBOSE,
 )
+_REGEX = re.compile(r"\s*(?P<regex>/(?:[^/\\]|\\.)+/)")
+"""After `like` alone: elsewhere a slash divides."""
+_UNIT_S: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": lambda left, right: left < right,
     "<=": lambda left, right: left <= right,
@@ -61,11 +66,31 @@ class LogEvent:
     pointer: str
 
 
+_Rows = Sequence[Row]
+_Expression = Callable[[_Rows, Row], Value]
+"""A value of a group's rows, and of the columns before it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Aggregate:
+class _Column:
+    """A column of `stats`."""
+
     name: str
-    function: str
-    argument: str | None
+    value: _Expression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Key:
+    """What `stats` groups by: a field, or the beginning of the period that a line falls into."""
+
+    name: str
+    period_s: int | None = None
+
+    def of(self, row: Row) -> Value:
+        if self.period_s is None:
+            return row.get(self.name)
+        at_s = _number(row["@timestamp"]) / 1000
+        return _moment(at_s - at_s % self.period_s)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,8 +99,8 @@ class Query:
 
     fields: list[str] = field(default_factory=lambda: ["@timestamp", "@message"])
     conditions: list[Condition] = field(default_factory=list)
-    aggregates: list[_Aggregate] = field(default_factory=list)
-    by: list[str] = field(default_factory=list)
+    columns: list[_Column] = field(default_factory=list)
+    by: list[_Key] = field(default_factory=list)
     sort: tuple[str, bool] | None = None
     """The field to sort by, and whether descending."""
     limit: int | None = None
@@ -88,14 +113,12 @@ class Query:
     def run(self, events: Iterable[LogEvent], limit: int = MAX_RESULTS) -> list[dict[str, str]]:
         """Its results over these events, as Logs Insights shows them; without `sort`, newest first."""
         rows = [row for row in map(_row, sorted(events, key=lambda event: event.at)) if self._accepts(row)]
-        found = self._grouped(rows) if self.aggregates else rows[::-1]
+        found = self._grouped(rows) if self.columns else rows[::-1]
         if self.sort:
             name, descending = self.sort
             found.sort(key=lambda row: _order(row.get(name)), reverse=descending)
-        if self.aggregates:
-            shown = [*self.by, *(aggregate.name for aggregate in self.aggregates)]
-        else:
-            shown = [*self.fields, "@ptr"]
+        stats = [part.name for part in (*self.by, *self.columns)]
+        shown = stats or [*self.fields, "@ptr"]
         most = min(limit, self.limit or limit)
         return [
             {name: _shown(name, row[name]) for name in shown if row.get(name) is not None}
@@ -105,24 +128,28 @@ class Query:
     def _accepts(self, row: Row) -> bool:
         return all(condition(row) for condition in self.conditions)
 
-    def _grouped(self, rows: Sequence[Row]) -> list[Row]:
+    def _grouped(self, rows: _Rows) -> list[Row]:
         groups: dict[tuple[Value, ...], list[Row]] = {}
         for row in rows:
-            groups.setdefault(tuple(row.get(name) for name in self.by), []).append(row)
-        return [
-            dict(zip(self.by, key, strict=True))
-            | {aggregate.name: _aggregated(aggregate, members) for aggregate in self.aggregates}
-            for key, members in groups.items()
-        ]
+            groups.setdefault(tuple(key.of(row) for key in self.by), []).append(row)
+        found = []
+        for values, members in groups.items():
+            row = dict(zip((key.name for key in self.by), values, strict=True))
+            for column in self.columns:
+                row[column.name] = column.value(members, row)
+            found.append(row)
+        return found
 
 
 class _Parser:
     """Recursive descent over the tokens of one query."""
 
     def __init__(self, text: str) -> None:
-        self._tokens, at, end = [], 0, len(text.rstrip())
+        self._tokens: list[tuple[str, str]] = []
+        at, end = 0, len(text.rstrip())
         while at < end:
-            found = _TOKEN.match(text, at)
+            after_like = bool(self._tokens) and self._tokens[-1][1].lower() == "like"
+            found = (_REGEX.match(text, at) if after_like else None) or _TOKEN.match(text, at)
             if found is None or found.lastgroup is None:
                 raise QueryError(f"unexpected symbol found at position {at}: {text[at : at + 20].strip()!r}")
             self._tokens.append((found.lastgroup, found[found.lastgroup]))
@@ -164,23 +191,69 @@ class _Parser:
         query.limit = int(number)
 
     def _stats(self, query: Query) -> None:
-        if query.aggregates:
+        if query.columns:
             raise QueryError("a second stats command is not played here")
-        query.aggregates = [self._aggregate()]
+        self._column(query)
         while self._skip(","):
-            query.aggregates.append(self._aggregate())
+            self._column(query)
         if self._skip("by"):
-            query.by = self._names()
+            query.by = [self._key()]
+            while self._skip(","):
+                query.by.append(self._key())
 
-    def _aggregate(self) -> _Aggregate:
-        function = self._name()
-        if function not in _FUNCTIONS:
-            raise QueryError(f"stats {function}: only {', '.join(_FUNCTIONS)} are played here")
-        self._expect("(")
-        argument = None if function == "count" and self._skip("*") else self._name()
+    def _column(self, query: Query) -> None:
+        named = [column.name for column in query.columns]
+        first = self._next
+        value = self._sum(named)
+        plain = "".join(token for _, token in self._tokens[first : self._next])
+        query.columns.append(_Column(name=self._name() if self._skip("as") else plain, value=value))
+
+    def _key(self) -> _Key:
+        name = self._name()
+        if name != "bin" or not self._skip("("):
+            return _Key(name=name)
+        kind, period = self._take()
+        if kind != "period":
+            raise QueryError(f"bin({period}): give a whole number of s, m, h or d")
         self._expect(")")
-        name = self._name() if self._skip("as") else f"{function}({argument or '*'})"
-        return _Aggregate(name=name, function=function, argument=argument)
+        return _Key(name=f"bin({period})", period_s=int(period[:-1]) * _UNIT_S[period[-1]])
+
+    def _sum(self, named: Sequence[str]) -> _Expression:
+        terms = [self._product(named)]
+        while self._skip("+"):
+            terms.append(self._product(named))
+        if len(terms) == 1:
+            return terms[0]
+        return lambda rows, before: sum(_number(term(rows, before)) for term in terms)
+
+    def _product(self, named: Sequence[str]) -> _Expression:
+        value = self._factor(named)
+        while True:
+            if self._skip("*"):
+                value = _times(value, self._factor(named))
+            elif self._skip("/"):
+                value = _over(value, self._factor(named))
+            else:
+                return value
+
+    def _factor(self, named: Sequence[str]) -> _Expression:
+        kind, token = self._peek()
+        if kind == "number":
+            self._take()
+            return lambda *_: float(token)
+        if self._skip("("):
+            inner = self._sum(named)
+            self._expect(")")
+            return inner
+        name = self._name()
+        if name in named:
+            return lambda _, before: before[name]
+        if name not in _FUNCTIONS:
+            raise QueryError(f"stats {name}: only {', '.join(_FUNCTIONS)} are played here")
+        self._expect("(")
+        argument = None if name == "count" and self._skip("*") else self._name()
+        self._expect(")")
+        return lambda rows, _: _aggregated(name, argument, rows)
 
     def _either(self) -> Condition:
         parts = [self._both()]
@@ -321,10 +394,21 @@ def _flatten(value: object, name: str, row: Row) -> None:
         _flatten(inner, f"{name}.{key}" if name else str(key), row)
 
 
-def _aggregated(aggregate: _Aggregate, rows: Sequence[Row]) -> Value:
-    argument = aggregate.argument
+def _times(left: _Expression, right: _Expression) -> _Expression:
+    return lambda rows, before: _number(left(rows, before)) * _number(right(rows, before))
+
+
+def _over(left: _Expression, right: _Expression) -> _Expression:
+    def divided(rows: _Rows, before: Row) -> Value:
+        divisor = _number(right(rows, before))
+        return _number(left(rows, before)) / divisor if divisor else None
+
+    return divided
+
+
+def _aggregated(function: str, argument: str | None, rows: _Rows) -> Value:
     values = [row.get(argument) for row in rows] if argument else [True for _ in rows]
-    return _FUNCTIONS[aggregate.function]([value for value in values if value is not None])
+    return _FUNCTIONS[function]([value for value in values if value is not None])
 
 
 def _equal(found: Value, wanted: Value) -> bool:
@@ -369,10 +453,12 @@ def _text(value: Value) -> str:
 
 
 def _shown(name: str, value: Value) -> str:
-    if name == "@timestamp":
-        moment = datetime.fromtimestamp(_number(value) / 1000, UTC)
-        return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}"
-    return _text(value)
+    return _moment(_number(value) / 1000) if name == "@timestamp" else _text(value)
+
+
+def _moment(at_s: float) -> str:
+    moment = datetime.fromtimestamp(at_s, UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03}"
 
 
 def _unquoted(token: str) -> str:

@@ -91,12 +91,43 @@ def test_stats_count_and_take_the_latest_by_group() -> None:
     ]
 
 
+def test_stats_compute_with_aggregates_and_the_columns_before() -> None:
+    (row,) = Query.parse(
+        "filter ispresent(desired) "
+        "| stats sum(desired) as all, count(*) as lines, all / lines + 2 * (1 + 1) as mean"
+    ).run(EVENTS)
+    assert row == {"all": "13", "lines": "2", "mean": "10.5"}
+
+
+def test_a_division_by_zero_has_no_result() -> None:
+    assert Query.parse("stats count(*) as lines, lines / sum(missing) as share").run(EVENTS) == [
+        {"lines": "5"}
+    ]
+
+
+def test_stats_group_by_the_beginning_of_a_period() -> None:
+    rows = Query.parse("stats count(*), max(desired) by bin(2m), level").run(EVENTS[:4])
+    assert rows == [
+        {"bin(2m)": "2026-01-15 12:00:00.000", "level": "INFO", "count(*)": "2", "max(desired)": "3"},
+        {"bin(2m)": "2026-01-15 12:02:00.000", "level": "ERROR", "count(*)": "1"},
+        {"bin(2m)": "2026-01-15 12:02:00.000", "level": "INFO", "count(*)": "1", "max(desired)": "10"},
+    ]
+
+
+def test_a_slash_divides_unless_it_begins_a_pattern() -> None:
+    text = "filter @message like /a/ | stats count(*) / 2 as half, half / 2 as quarter"
+    assert Query.parse(text).run(EVENTS[:1]) == [{"half": "0.5", "quarter": "0.25"}]
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
         ("parse @message '*' as all", "'parse'"),
         ("stats pct(desired, 99)", "stats pct"),
-        ("stats count(*) by bin(5m)", "'5m)'"),
+        ("stats count(*) by bin(5)", "bin(5)"),
+        ("stats count(*) by bin(5mo)", "'5mo)'"),
+        ("stats count(*) - 1", "'- 1'"),
+        ("stats later / 2, count(*) as later", "stats later"),
         ("filter level ~= 3", "'~= 3'"),
         ("filter level = ERROR", "'ERROR' is no value"),
         ("filter strcontains(level, 'E')", "strcontains ("),
