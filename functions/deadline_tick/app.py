@@ -16,6 +16,6 @@ logger, metrics = Logger(), Metrics()
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the queue of the ticks below a minute."""
-    with wiring.report(logger, metrics) as report:
+    with wiring.report(logger, metrics, context) as report:
         ticks, ports = required_deliveries(event), wiring.ports(limits=TICK_LIMITS)
         serve_deadline_ticks(ticks.values(), ports, report, wiring.remaining_s(context, limits=TICK_LIMITS))

@@ -16,7 +16,7 @@ logger, metrics = Logger(), Metrics()
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
     """Invoked by the schedule, whose input has the scheduled minute, and by the queue of a tick's shards."""
-    with wiring.report(logger, metrics) as report:
+    with wiring.report(logger, metrics, context) as report:
         ports, remaining_s = wiring.ports(), wiring.remaining_s(context)
         shards = deliveries(event)
         if shards is not None:

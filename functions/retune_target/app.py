@@ -15,5 +15,5 @@ logger, metrics = Logger(), Metrics()
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the hourly schedule, or by EventBridge with a stack's status change."""
-    with wiring.report(logger, metrics) as report:
+    with wiring.report(logger, metrics, context) as report:
         retune_targets(parse_retune(event), wiring.ports(), report, wiring.remaining_s(context))

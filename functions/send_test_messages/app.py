@@ -15,5 +15,5 @@ logger, metrics = Logger(), Metrics()
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the schedule, whose input names the workload and the load."""
-    with wiring.report(logger, metrics) as report:
+    with wiring.report(logger, metrics, context) as report:
         send_test_messages(parse_test_load(event), wiring.ports(), report, wiring.remaining_s(context))

@@ -15,5 +15,5 @@ logger, metrics = Logger(), Metrics()
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the alarm itself, or by EventBridge with the alarm's state change."""
-    with wiring.report(logger, metrics) as report:
+    with wiring.report(logger, metrics, context) as report:
         on_shutdown_alarm(parse_alarm(event), wiring.ports(), report, wiring.remaining_s(context))

@@ -117,7 +117,7 @@ class Query:
         if self.sort:
             name, descending = self.sort
             found.sort(key=lambda row: _order(row.get(name)), reverse=descending)
-        stats = [part.name for part in (*self.by, *self.columns)]
+        stats = [key.name for key in self.by] + [column.name for column in self.columns]
         shown = stats or [*self.fields, "@ptr"]
         most = min(limit, self.limit or limit)
         return [

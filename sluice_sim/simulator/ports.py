@@ -313,7 +313,7 @@ class RunReport:
     last_retune: TargetDecision | None = None
     """The last retune that had readings to decide by; the first one if none had."""
 
-    def decided(self, decision: AnyDecision, outcome: Outcome) -> None:
+    def decided(self, decision: AnyDecision, outcome: Outcome, fleet: Fleet) -> None:  # noqa: ARG002 - there is one
         """Log a decision that acted; a run of a month has a million that hold."""
         if isinstance(decision, TargetDecision) and (
             self.last_retune is None or decision.reason not in WITHOUT_EVIDENCE

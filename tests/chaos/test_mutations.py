@@ -46,6 +46,7 @@ from sluice.core.model import (
     Deadline,
     Decision,
     Durations,
+    Fleet,
     Mode,
     Observation,
     Reason,
@@ -193,9 +194,9 @@ def act_unlogged(
     decision: Decision, workload: Workload, ports: Ports, report: Report, *proof: Any
 ) -> Outcome:
     class Quiet:
-        def decided(self, decision: Decision, outcome: Outcome) -> None:
+        def decided(self, decision: Decision, outcome: Outcome, fleet: Fleet) -> None:
             if outcome is not Outcome.ACTED:
-                report.decided(decision, outcome)
+                report.decided(decision, outcome, fleet)
 
     return action(decision, workload, ports, Quiet(), *proof)  # type: ignore[arg-type]
 

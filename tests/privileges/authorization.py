@@ -126,6 +126,15 @@ def _mute_rule(parameters: Parameters) -> list[dict[str, str]]:
     return [{"AlarmMuteRuleName": parameters.get("AlarmMuteRuleName", "*")}]
 
 
+def _event_buses(parameters: Parameters) -> list[dict[str, str]]:
+    buses = []
+    for arn in sorted({entry["EventBusName"] for entry in parameters["Entries"]}):
+        *_, region, account, resource = arn.split(":")
+        name = resource.removeprefix("event-bus/")
+        buses.append({"Region": region, "Account": account, "EventBusName": name})
+    return buses
+
+
 def _log_groups(parameters: Parameters) -> list[dict[str, str]]:
     """A query's answer names no group, but takes one as its resource."""
     return [{"LogGroupName": name} for name in parameters.get("logGroupNames") or ["*"]]
@@ -151,6 +160,7 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "ecs:DescribeServices": _services,
     "ecs:UpdateService": _services,
     "ecs:UpdateTaskProtection": _tasks,
+    "events:PutEvents": _event_buses,
     "kms:DescribeKey": _key,
     "lambda:GetFunctionConcurrency": _function,
     "logs:GetQueryResults": _log_groups,

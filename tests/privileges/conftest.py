@@ -37,8 +37,8 @@ class Recorded:
 
 @pytest.fixture(scope="session")
 def plane() -> ResolvedStack:
-    """The control plane with its defaults."""
-    return stacks.plane()
+    """The control plane with a bus for its events, and its defaults otherwise."""
+    return stacks.plane(EventBusArn=stacks.EVENT_BUS)
 
 
 @pytest.fixture(scope="session")

@@ -187,7 +187,8 @@ class Scenarios:
         return event
 
     def _create_stores(self, plane: ResolvedStack) -> None:
-        """The queues and the table under the names that the roles allow."""
+        """The bus, the queues and the table under the names that the roles allow."""
+        boto3.client("events").create_event_bus(Name=stacks.EVENT_BUS.rpartition("/")[2])
         dynamodb = boto3.client("dynamodb")
         [(self._table, table)] = stacks.of_type(plane, "AWS::DynamoDB::Table").items()
         settings = {key: value for key, value in table.items() if key != "TimeToLiveSpecification"}
@@ -196,10 +197,12 @@ class Scenarios:
             "PublishBacklogFunction",
             "DeadlineTickFunction",
             "RetuneTargetFunction",
+            "BootstrapFunction",
             "ShutdownFunction",
         ):
             variables = plane.resources[name].properties["Environment"]["Variables"]
-            own = {key: value for key, value in variables.items() if key.endswith(("QUEUE_URL", "TABLE"))}
+            own_keys = ("QUEUE_URL", "TABLE", "BUS_ARN")
+            own = {key: value for key, value in variables.items() if key.endswith(own_keys)}
             for url in own.values():
                 if url.startswith("https:"):
                     self._aws.sqs.create_queue(QueueName=url.rsplit("/", 1)[-1])

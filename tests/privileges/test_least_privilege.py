@@ -11,8 +11,9 @@ from sluice_sim.template import ResolvedStack
 from tests.privileges.conftest import Recorded
 from tests.privileges.policies import Request, Statement, decide
 from tests.privileges.proof import Use, grants, refused, revoked, surplus
-from tests.privileges.roles import role_of_functions
+from tests.privileges.roles import role_of_functions, roles
 from tests.privileges.scenarios import WORKLOADS
+from tests.templates import stacks
 from tests.templates.stacks import arn
 
 TAG = "aws:ResourceTag/sluice"
@@ -185,6 +186,18 @@ def test_the_deadline_engine_alone_writes_the_table_of_states_and_a_shutdown_rea
     assert able("dynamodb:BatchGetItem") == engine | {"PublishBacklogRole", "ShutdownRole"}
     others = [replace(each, resource=arn("dynamodb", "table/EngineStateTable2")) for each in requested]
     assert allowed(recorded, others) == []
+
+
+def test_the_functions_that_decide_put_events_on_the_bus_that_is_named_alone(recorded: Recorded) -> None:
+    [put] = [each for each in recorded.requests if each.action == "events:PutEvents"]
+    able = {each.split(":")[0] for each in allowed(recorded, [put])}
+    assert able == set(recorded.roles) - {"SendTestMessagesRole"}
+    others = ("event-bus/default", "event-bus/decisions2", "event-bus/decisions/more")
+    assert allowed(recorded, [replace(put, resource=arn("events", other)) for other in others]) == []
+
+
+def test_no_function_may_put_events_if_no_bus_is_named() -> None:
+    assert [str(grant) for grant in grants(roles(stacks.plane())) if grant.action.startswith("events:")] == []
 
 
 def test_only_the_registry_is_read_of_the_parameter_store(recorded: Recorded) -> None:

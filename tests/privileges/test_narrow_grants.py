@@ -17,7 +17,7 @@ from tests.templates.stacks import arn
 ONE_OBJECT = "arn:aws:s3:::"
 SECRET = arn("secretsmanager", "secret:worker-AbCdEf")
 STACKS: dict[str, Callable[[], ResolvedStack]] = {
-    "control plane": stacks.plane,
+    "control plane": lambda: stacks.plane(EventBusArn=stacks.EVENT_BUS),
     "example group": stacks.example_fleet,
     "example service": lambda: stacks.example_fleet("ecs", SecretArn=SECRET, Repository="worker"),
 }

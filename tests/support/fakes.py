@@ -34,6 +34,7 @@ from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import (
     NO_TICK_S,
     Counter,
+    DecisionEvent,
     DelayedMessage,
     LastKnown,
     Outcome,
@@ -515,6 +516,21 @@ class FakeStates:
 
 
 @dataclass
+class FakeEventBus:
+    """A bus in memory; `refusing` is the reason why it takes nothing."""
+
+    events: list[DecisionEvent] = field(default_factory=list)
+    refusing: str | None = None
+
+    def put(self, events: Sequence[DecisionEvent], remaining_s: RemainingS) -> Mapping[int, Unknown]:
+        late = "not read before the deadline" if remaining_s() <= 0 else None
+        if reason := late or self.refusing:
+            return {place: Unknown(reason=reason) for place in range(len(events))}
+        self.events += events
+        return {}
+
+
+@dataclass
 class RecordingReport:
     """A report that records everything it is given."""
 
@@ -530,7 +546,7 @@ class RecordingReport:
     def defects(self) -> int:
         return len({id(defect) for defect in self.recorded_defects})
 
-    def decided(self, decision: AnyDecision, outcome: Outcome) -> None:
+    def decided(self, decision: AnyDecision, outcome: Outcome, fleet: Fleet) -> None:
         self.decisions.append((decision, outcome))
         self.counts[Counter.DECISIONS] += 1
 

@@ -20,6 +20,7 @@ from sluice_sim.template import ResolvedStack, load, resolve
 ROOT = Path(__file__).parents[2]
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:operators"
+EVENT_BUS = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/decisions"
 WORKLOAD_TEMPLATE = "workload.yaml"
 
 ASG_WORKLOAD = {

@@ -40,6 +40,8 @@ RETRIES = {
     "ShutdownFunction": (2, 900),
     "SendTestMessagesFunction": (0, 60),
 }
+OTHER_BUS = "arn:aws:events:us-east-1:210987654321:event-bus/chat/decisions.v1"
+"""A bus of another account and region."""
 SCHEDULED_TIME = {"scheduled_time": "<aws.scheduler.scheduled-time>"}
 
 
@@ -102,6 +104,22 @@ def test_a_function_gets_the_variables_it_needs_and_no_others(
     }
     [layer] = properties["Layers"]
     assert layer.startswith("SluiceLayer")
+
+
+@pytest.mark.parametrize("bus", ["", stacks.EVENT_BUS, OTHER_BUS])
+def test_the_functions_that_decide_know_the_bus_for_their_events_if_there_is_one(bus: str) -> None:
+    knowing = {
+        name: properties["Environment"]["Variables"]["SLUICE_EVENT_BUS_ARN"]
+        for name, properties in functions(stacks.plane(EventBusArn=bus)).items()
+        if "SLUICE_EVENT_BUS_ARN" in properties["Environment"]["Variables"]
+    }
+    assert knowing == (dict.fromkeys(FUNCTIONS.keys() - {"SendTestMessagesFunction"}, bus) if bus else {})
+
+
+@pytest.mark.parametrize("bus", ["decisions", "arn:aws:sns:eu-west-1:123456789012:decisions", "default"])
+def test_a_bus_that_is_no_arn_of_a_bus_is_refused(bus: str) -> None:
+    with pytest.raises(ValueError, match="must be empty or the ARN of an EventBridge event bus"):
+        stacks.plane(EventBusArn=bus)
 
 
 @pytest.mark.parametrize(("function", "timeout_s"), TIMEOUTS_S.items())
@@ -312,7 +330,8 @@ def test_two_planes_share_no_name() -> None:
         }
         for name in ("sluice", "sluice-staging")
     )
-    assert len(first) == len(second) == 7  # six log groups and the layer; AWS names everything else
+    # Six log groups, four saved queries and the layer; AWS names everything else.
+    assert len(first) == len(second) == 11
     assert not first & second
 
 

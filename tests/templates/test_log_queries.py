@@ -24,7 +24,7 @@ from tests.templates import stacks
 
 NOON = 1_768_478_400.0
 IDLE = Gauges(buffered={}, buffer_use=0, pushed=0, popped=0, pollers=1, slots=1, busy=0, depths={})
-FOLDER = "Sluice/"
+FOLDER = "Sluice/sluice/"
 WORKERS = ("Throughput of all workers", "Processing rate of each worker", "Share of failed messages")
 DECISIONS = "Decisions by reason"
 

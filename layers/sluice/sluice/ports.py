@@ -290,6 +290,23 @@ class Counter(StrEnum):
     TICKS_QUEUED = "TicksQueued"
     TICK_FAILED = "TickFailed"
     STATE_REBUILT = "StateRebuilt"
+    EVENTS_NOT_SENT = "EventsNotSent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionEvent:
+    """A decision for those who listen on a bus; `detail` is what JSON can hold."""
+
+    detail_type: str
+    detail: Mapping[str, object]
+
+
+class EventBus(Protocol):
+    """The bus that tells others of decisions."""
+
+    def put(self, events: Sequence[DecisionEvent], remaining_s: RemainingS) -> Mapping[int, Unknown]:
+        """Put every event on the bus; returns, by their places, those that are not on it, with the reason."""
+        ...
 
 
 class Report(Protocol):
@@ -300,8 +317,8 @@ class Report(Protocol):
         """How many different defects of Sluice's own code were logged in this invocation."""
         ...
 
-    def decided(self, decision: AnyDecision, outcome: Outcome) -> None:
-        """Log a decision, the readings behind it, and its outcome."""
+    def decided(self, decision: AnyDecision, outcome: Outcome, fleet: Fleet) -> None:
+        """Log a decision about this fleet, the readings behind it, and its outcome."""
         ...
 
     def observed(self, workload: Workload, observation: Observation, published: Published) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from functools import partial
 from traceback import walk_tb
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from sluice.core.model import (
     Capacity,
     Decision,
     Durations,
+    Fleet,
     LearningDecision,
     Observation,
     Published,
@@ -26,8 +28,9 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.errors import SluiceError, failure_message
-from sluice.ports import Counter, Outcome
+from sluice.decision_events import DecisionEvents, Unsent
+from sluice.errors import SluiceError, attempt, failure_message
+from sluice.ports import Counter, Outcome, RemainingS
 
 
 def sentence(decision: AnyDecision, outcome: Outcome) -> str:
@@ -168,12 +171,20 @@ def _origin(defect: Exception) -> tuple[object, ...]:
 class PowertoolsReport:
     """Implements `ports.Report` with structured logs and embedded metrics.
 
-    A context for one invocation: what makes it fail is logged and counted before it reaches Lambda, and
-    the metrics are flushed either way.
+    A context for one invocation: what makes it fail is logged and counted before it reaches Lambda. Either
+    way the events of its decisions are sent, within what is left of its time, and the metrics are flushed.
     """
 
-    def __init__(self, logger: Logger, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        logger: Logger,
+        metrics: Metrics,
+        events: DecisionEvents | None,
+        remaining_s: RemainingS,
+    ) -> None:
+        """`events` is None if nobody listens; `remaining_s` is the time for sending them."""
         self._logger, self._metrics = logger, metrics
+        self._events, self._remaining_s = events, remaining_s
         self._defects: set[tuple[object, ...]] = set()
         self._has_counted = False
 
@@ -194,14 +205,19 @@ class PowertoolsReport:
                 exc_info=None if understood else failure,
             )
             self._count(Counter.INVOCATION_FAILED, 1)
+        if self._events is not None:
+            self._send(self._events)
         # Powertools warns where there is nothing to flush; most ticks of the deadline engine count nothing.
         if self._has_counted:
             self._metrics.flush_metrics()
 
-    def decided(self, decision: AnyDecision, outcome: Outcome) -> None:
-        """One line per decision, with the readings behind it."""
-        self._logger.info(sentence(decision, outcome), extra=fields(decision, outcome))
+    def decided(self, decision: AnyDecision, outcome: Outcome, fleet: Fleet) -> None:
+        """One line per decision, with the readings behind it; an event at the end, if it is one."""
+        text = sentence(decision, outcome)
+        self._logger.info(text, extra=fields(decision, outcome))
         self._count(Counter.DECISIONS, 1)
+        if self._events is not None:
+            self._events.add(decision, outcome, fleet, text)
 
     def observed(self, workload: Workload, observation: Observation, published: Published) -> None:
         """One line per workload and tick."""
@@ -226,6 +242,20 @@ class PowertoolsReport:
         """One line about the control plane itself."""
         self._logger.info(f"{counter}: {what}", extra={"count": count})
         self._count(counter, count)
+
+    def _send(self, events: DecisionEvents) -> None:
+        """Send the events; whatever goes wrong is one error line, and harms nothing that was decided."""
+        unsent = attempt(partial(events.send, self._remaining_s))
+        if unsent is None:
+            return
+        if not isinstance(unsent, Unsent):
+            unsent = Unsent(events=1, reason=Unknown(reason=failure_message(unsent), defect=unsent))
+        self._logger.error(
+            f"{unsent.events} events are not sent: {unsent.reason.reason}",
+            extra={"failure": Counter.EVENTS_NOT_SENT.value, "count": unsent.events},
+            exc_info=unsent.reason.defect,
+        )
+        self._count(Counter.EVENTS_NOT_SENT, unsent.events)
 
     def _count(self, counter: Counter, count: int) -> None:
         self._has_counted = True

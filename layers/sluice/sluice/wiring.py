@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from sluice.aws.clients import Session, client
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
 from sluice.aws.engine_states import DynamoDbEngineStates
+from sluice.aws.event_bus import EventBridgeBus
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.launch_failures import (
     EVENT_FIELDS,
@@ -31,6 +32,7 @@ from sluice.aws.registry import SsmRegistry
 from sluice.aws.shard_queue import SqsShards
 from sluice.aws.sqs import SqsQueues
 from sluice.aws.tick_queue import SqsTickQueue
+from sluice.decision_events import DecisionEvents
 from sluice.errors import ConfigError
 from sluice.ports import Ports, RemainingS
 from sluice.report import PowertoolsReport
@@ -64,6 +66,8 @@ TICK_RESERVE_S = 15
 timeouts of 1 + 2 s, and 1 s between them."""
 TICK_LIMITS = TimeLimits(connect_s=1, read_s=2, attempts=2, reserve_s=TICK_RESERVE_S)
 """For ticks below a minute: the next tick does the work of a failed one."""
+EVENT_LIMITS = replace(TICK_LIMITS, reserve_s=1)
+"""For the events at the end of an invocation, which keeps a second to log what could not be sent."""
 
 
 def ports(environ: Mapping[str, str] = os.environ, *, limits: TimeLimits = MINUTE_LIMITS) -> Ports:
@@ -159,9 +163,28 @@ def wired(
     )
 
 
+@cache
+def _decision_events(bus_arn: str) -> DecisionEvents:
+    import boto3
+
+    def make() -> Any:
+        return client(
+            boto3.Session(),
+            "events",
+            region_name=bus_arn.split(":")[3],
+            connect_timeout=EVENT_LIMITS.connect_s,
+            read_timeout=EVENT_LIMITS.read_s,
+            max_pool_connections=READERS,
+            retries={"mode": "standard", "total_max_attempts": EVENT_LIMITS.attempts},
+        )
+
+    return DecisionEvents(bus=EventBridgeBus(cache(make), ThreadPoolExecutor(READERS), bus_arn), now=now)
+
+
 def cold_start() -> None:
-    """Discard the ports that were built, so that the next call builds them as in a new process."""
+    """Discard what was built, so that the next call builds it as in a new process."""
     _ports.cache_clear()
+    _decision_events.cache_clear()
 
 
 def now() -> datetime:
@@ -169,9 +192,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def report(logger: Logger, metrics: Metrics) -> PowertoolsReport:
-    """The report of this invocation."""
-    return PowertoolsReport(logger, metrics)
+def report(
+    logger: Logger, metrics: Metrics, context: LambdaContext, environ: Mapping[str, str] = os.environ
+) -> PowertoolsReport:
+    """The report of this invocation; it sends events if the environment names a bus."""
+    bus_arn = environ.get("SLUICE_EVENT_BUS_ARN")
+    events = _decision_events(bus_arn) if bus_arn else None
+    return PowertoolsReport(logger, metrics, events, remaining_s(context, limits=EVENT_LIMITS))
 
 
 def remaining_s(context: LambdaContext, *, limits: TimeLimits = MINUTE_LIMITS) -> RemainingS:

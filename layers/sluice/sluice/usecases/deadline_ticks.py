@@ -255,13 +255,13 @@ def _act(decided: _Decided, moment: datetime, context: TickContext) -> None:
     """Set the desired count, and log it."""
     workload, decision, report = decided.workload, decided.scaling.decision, context.report
     if decided.scaling.warning is not None:
-        report.decided(decided.scaling.warning, Outcome.HELD)
+        report.decided(decided.scaling.warning, Outcome.HELD, workload.fleet)
     if decision.desired is not None and workload.mode is Mode.ACTIVE:
         if _for_acting(context)() <= 0:
             raise TransientError(NO_TIME_LEFT)
-        with report_if_refused(decision, report):
+        with report_if_refused(decision, workload.fleet, report):
             context.ports.fleets.set_desired(workload.fleet, decision.desired)
-        report.decided(decision, Outcome.ACTED)
+        report.decided(decision, Outcome.ACTED, workload.fleet)
     else:
         _log_unchanged(workload, decision, moment, report)
 
@@ -269,4 +269,5 @@ def _act(decided: _Decided, moment: datetime, context: TickContext) -> None:
 def _log_unchanged(workload: Workload, decision: Decision, moment: datetime, report: Report) -> None:
     """Log a decision that changes nothing, once a minute."""
     if workload.deadline and moment - minute_of(moment) < timedelta(seconds=workload.deadline.tick_s):
-        report.decided(decision, Outcome.HELD if decision.desired is None else Outcome.OBSERVED)
+        outcome = Outcome.HELD if decision.desired is None else Outcome.OBSERVED
+        report.decided(decision, outcome, workload.fleet)

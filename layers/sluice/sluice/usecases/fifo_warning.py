@@ -47,7 +47,7 @@ def warn_idle_instances(tick: TickContext) -> None:
         if isinstance(minutes, Unknown):
             report_unknown(name, [minutes], tick.report)
         elif decision := decide_cap(workload, tick.observed[name], minutes, Trigger.TICK, minute=tick.minute):
-            tick.report.decided(decision, Outcome.OBSERVED)
+            tick.report.decided(decision, Outcome.OBSERVED, workload.fleet)
 
     each_isolated(due, Counter.OBSERVATION_FAILED, tick.report, decide)
 

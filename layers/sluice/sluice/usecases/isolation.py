@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
-from sluice.core.model import AnyDecision, Unknown, Workload
+from sluice.core.model import AnyDecision, Fleet, Unknown, Workload
 from sluice.errors import DefectError, SluiceError, attempt, failure_message
 from sluice.ports import Counter, Outcome, Report
 
@@ -21,12 +21,12 @@ Reading = TypeVar("Reading")
 
 
 @contextmanager
-def report_if_refused(decision: AnyDecision, report: Report) -> Iterator[None]:
+def report_if_refused(decision: AnyDecision, fleet: Fleet, report: Report) -> Iterator[None]:
     """Log a decision that AWS refuses like any other, then let the failure pass through."""
     try:
         yield
     except SluiceError:
-        report.decided(decision, Outcome.FAILED)
+        report.decided(decision, Outcome.FAILED, fleet)
         raise
 
 

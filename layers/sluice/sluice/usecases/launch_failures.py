@@ -28,7 +28,7 @@ def report_launch_failures(tick: TickContext) -> None:
         if workload.mode is Mode.PAUSED or not lacks_instances(observation):
             return
         if held := decide_held_launch(workload, observation, Trigger.TICK):
-            report.decided(held, Outcome.HELD)
+            report.decided(held, Outcome.HELD, workload.fleet)
         else:
             lacking[workload.name] = workload
 
@@ -46,7 +46,7 @@ def report_launch_failures(tick: TickContext) -> None:
         elif decision := decide_no_capacity(
             workload, tick.observed[name], of_fleet, Trigger.TICK, now=ports.now()
         ):
-            report.decided(decision, Outcome.HELD)
+            report.decided(decision, Outcome.HELD, workload.fleet)
             refused.append(name)
 
     each_isolated(lacking, Counter.OBSERVATION_FAILED, report, decide)

@@ -105,7 +105,8 @@ def _learn(
     if stored is not None and stored.state is not None:
         decision = replace(decision, boots=measured_boots(stored.state.boots))
     ports.states.learn(workload.name, learned)
-    report.decided(decision, Outcome.HELD if decision.margin_s is None else Outcome.ACTED)
+    outcome = Outcome.HELD if decision.margin_s is None else Outcome.ACTED
+    report.decided(decision, outcome, workload.fleet)
     unknown = [one for one in (measured.mean, measured.median, measured.hour) if isinstance(one, Unknown)]
     for one in unknown:
         if one.defect:

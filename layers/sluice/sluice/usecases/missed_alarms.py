@@ -98,11 +98,11 @@ def _missed_bootstraps(served: Workloads, tick: TickContext) -> list[str]:
             target_per_instance=initial_target(workload),
         )
         if decision.desired is not None and workload.mode is Mode.OBSERVE:
-            tick.report.decided(decision, Outcome.OBSERVED)
+            tick.report.decided(decision, Outcome.OBSERVED, workload.fleet)
         elif decision.desired is not None:
             missed.append(workload.name)
         elif decision.reason in (Reason.HELD, Reason.BOUNDS_DISJOINT, Reason.NO_ROOM):
-            tick.report.decided(decision, Outcome.HELD)
+            tick.report.decided(decision, Outcome.HELD, workload.fleet)
 
     each_isolated(served, Counter.ACTION_FAILED, tick.report, decide)
     return missed
@@ -144,11 +144,11 @@ def _missed_shutdowns(
             workload, observation, floor, proof, Trigger.TICK, proof_end_minutes=proof_end_minutes
         )
         if decision.desired is not None and workload.mode is Mode.OBSERVE:
-            tick.report.decided(decision, Outcome.OBSERVED)
+            tick.report.decided(decision, Outcome.OBSERVED, workload.fleet)
         elif decision.desired is not None:
             missed.append(workload.name)
         else:
-            tick.report.decided(decision, Outcome.HELD)
+            tick.report.decided(decision, Outcome.HELD, workload.fleet)
             report_stuck_deployment(decision, tick.report)
             if unknown := [one for one in (floor, proof) if isinstance(one, Unknown)]:
                 report_unknown(workload.name, unknown, tick.report)

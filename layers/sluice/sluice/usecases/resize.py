@@ -82,10 +82,10 @@ def act(
     if decision.desired is not None and workload.mode is Mode.OBSERVE:
         outcome = Outcome.OBSERVED
     elif decision.desired is not None:
-        with report_if_refused(decision, report):
+        with report_if_refused(decision, workload.fleet, report):
             ports.fleets.set_desired(workload.fleet, decision.desired)
         outcome = Outcome.ACTED
-    report.decided(decision, outcome)
+    report.decided(decision, outcome, workload.fleet)
     report_stuck_deployment(decision, report)
     if decision.reason is Reason.UNKNOWN_READING:
         for reading in (decision.observation.backlog, decision.observation.capacity, *proof):

@@ -106,10 +106,10 @@ def _retune(
     if decision.target is not None and policy is None:
         outcome = Outcome.OBSERVED
     elif decision.target is not None and policy is not None:
-        with report_if_refused(decision, report):
+        with report_if_refused(decision, workload.fleet, report):
             ports.policies.put_target(policy, decision.target)
         outcome = Outcome.ACTED
-    report.decided(decision, outcome)
+    report.decided(decision, outcome, workload.fleet)
     if isinstance(durations, Unknown):
         if durations.defect:
             raise durations.defect
