@@ -168,7 +168,7 @@ class Lambda:
     def on_event(self, event: dict[str, Any]) -> None:
         """Deliver an event of the default bus: every rule whose pattern matches invokes its function."""
         for pattern, function in self._rules:
-            if _matches(pattern, event):
+            if matches(pattern, event):
                 self.invoke_async(function, event)
 
     def invoke_async(self, function: Function, event: dict[str, Any], attempt: int = 0) -> None:
@@ -300,10 +300,10 @@ def _log_lines(printed: str) -> Iterator[dict[str, Any]]:
             yield line
 
 
-def _matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     """EventBridge's exact matching: the event has, for each key of the pattern, one of the listed values."""
     return all(
-        _matches(accepted, event.get(key) or {})
+        matches(accepted, event.get(key) or {})
         if isinstance(accepted, Mapping)
         else event.get(key) in accepted
         for key, accepted in pattern.items()

@@ -164,6 +164,7 @@ class Account:
         for queue in (SHARDS, TICKS):
             moto_account.create_queue(queue)
         moto_account.create_state_table(STATES)
+        moto_account.client("events").create_event_bus(Name=stacks.EVENT_BUS.rpartition("/")[2])
         for name in (ASG, FIFO):
             self._policy_arns[name] = moto_account.create_group_policy(name)
         service = FLEETS[ECS]
@@ -395,7 +396,8 @@ def deployed_account() -> Iterator[Account]:
         ReadersPool(wiring.READERS) as pool,
     ):
         queues = {"SLUICE_SHARD_QUEUE_URL": queue_url(SHARDS), "SLUICE_TICK_QUEUE_URL": queue_url(TICKS)}
-        for name, value in (ENVIRONMENT | queues | {"SLUICE_STATE_TABLE": STATES}).items():
+        others = {"SLUICE_STATE_TABLE": STATES, "SLUICE_EVENT_BUS_ARN": stacks.EVENT_BUS}
+        for name, value in (ENVIRONMENT | queues | others).items():
             patch.setenv(name, value)
         timeline = Timeline(travel, pool)
         switchboard = FaultInjector(WORKLOADS, timeline)

@@ -43,6 +43,7 @@ FAILURES = (
     Counter.TICK_FAILED,
     Counter.DOCUMENT_INVALID,
     Counter.REGISTRY_STALE,
+    Counter.EVENTS_NOT_SENT,
     Counter.INVOCATION_FAILED,
 )
 ACTIONS = ("SetDesiredCapacity", "UpdateService")
@@ -70,6 +71,7 @@ def assert_invariants(case: Case, healthy: Outcome, call: Call, fault: Fault, ou
     others_are_served(healthy, call, fault, outcome)
     is_reported(healthy, call, fault, outcome)
     ends_in_time_without_a_trace(outcome)
+    events_change_nothing_else(healthy, call, outcome)
 
 
 def stays_within_bounds(case: Case, outcome: Outcome) -> None:
@@ -220,6 +222,15 @@ def ends_in_time_without_a_trace(outcome: Outcome) -> None:
     traces = [line["message"] for line in outcome.lines if "exception" in line]
     assert not traces, f"a traceback is all that is logged: {traces}"
     assert outcome.elapsed_s <= outcome.timeout_s, f"took {outcome.elapsed_s} of {outcome.timeout_s} s"
+
+
+def events_change_nothing_else(healthy: Outcome, call: Call, outcome: Outcome) -> None:
+    """Whatever becomes of the events, the invocation does and returns what it does without a fault."""
+    if call.operation != "PutEvents":
+        return
+    assert outcome.failure is None, f"an event that is not sent fails the invocation: {outcome.failure!r}"
+    assert (outcome.state, outcome.points) == (healthy.state, healthy.points)
+    assert _reasons(outcome) == _reasons(healthy), "another decision is logged"
 
 
 def recovers_later(case: Case, account: Account, healthy: Outcome, outcome: Outcome) -> None:

@@ -10,6 +10,7 @@ from sluice.aws import (
     cloudwatch,
     ecs,
     engine_states,
+    event_bus,
     launch_failures,
     policies,
     registry,
@@ -18,7 +19,7 @@ from sluice.aws import (
 from tests.faults.account import Account
 from tests.faults.matrix import Cell, run_cell, share
 
-ADAPTERS = (asg, cloudwatch, ecs, engine_states, launch_failures, policies, registry, sqs)
+ADAPTERS = (asg, cloudwatch, ecs, engine_states, event_bus, launch_failures, policies, registry, sqs)
 UNANSWERED = ("access denied", "timed out", "not found", "bad gateway")
 OFTEN_ENOUGH = 20
 

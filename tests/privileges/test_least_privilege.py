@@ -188,10 +188,12 @@ def test_the_deadline_engine_alone_writes_the_table_of_states_and_a_shutdown_rea
     assert allowed(recorded, others) == []
 
 
-def test_the_functions_that_decide_put_events_on_the_bus_that_is_named_alone(recorded: Recorded) -> None:
+def test_the_functions_that_decide_put_events_on_the_bus_that_is_named_alone(
+    recorded: Recorded, plane: ResolvedStack
+) -> None:
     [put] = [each for each in recorded.requests if each.action == "events:PutEvents"]
     able = {each.split(":")[0] for each in allowed(recorded, [put])}
-    assert able == set(recorded.roles) - {"SendTestMessagesRole"}
+    assert able == set(role_of_functions(plane).values()) - {"SendTestMessagesRole"}
     others = ("event-bus/default", "event-bus/decisions2", "event-bus/decisions/more")
     assert allowed(recorded, [replace(put, resource=arn("events", other)) for other in others]) == []
 

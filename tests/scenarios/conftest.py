@@ -133,12 +133,18 @@ def _identity(logical_id: str, kind: str, properties: Mapping[str, Any], attribu
     return stacks.identity(logical_id, kind, properties, attribute)
 
 
+@pytest.fixture(scope="module")
+def plane_parameters() -> Mapping[str, str]:
+    """The parameters of the control plane's stack, by which the roles are resolved."""
+    return {}
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _under_the_deployed_roles() -> Iterator[None]:
+def _under_the_deployed_roles(plane_parameters: Mapping[str, str]) -> Iterator[None]:
     """Every function runs under its role in template.yaml, and makes no request that the role denies."""
     plane = resolve(
         stacks.transformed_plane(),
-        {},
+        plane_parameters,
         identity=_identity,
         imports={},
         account_id=ACCOUNT_ID,
