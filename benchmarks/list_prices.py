@@ -26,6 +26,10 @@ DYNAMODB_PER_WRITE_UNIT = 0.625e-6
 """On demand; an item of up to 1 KB."""
 DYNAMODB_PER_READ_UNIT = 0.125e-6
 """On demand; a consistent read of an item of up to 4 KB."""
+CUSTOM_EVENT = 1.00e-6
+"""On EventBridge, of up to 64 KB; its delivery within the account is free."""
+LOGS_INSIGHTS_PER_GB = 0.005
+"""Scanned by a query."""
 CUSTOM_METRIC = 0.30
 """Per month, in proportion to the hours in which it receives values."""
 ALARM_METRIC = 0.10

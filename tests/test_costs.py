@@ -20,6 +20,7 @@ from sluice.core.fifo import EVERY_MINUTES
 from sluice.core.minutes import MINUTE
 from sluice.core.model import MSG_PROCESSING_DURATION, Deadline, TrackedMetric, Tracking, Trigger, Workload
 from sluice.core.sustained_arrivals import READ_MINUTES
+from sluice.decision_events import REPEAT_AFTER
 from sluice.events import RetuneRequest
 from sluice.ports import NO_TICK_S, StateWrite, StoredState
 from sluice.usecases.offered_load import (
@@ -473,6 +474,24 @@ def test_what_the_control_plane_costs() -> None:
     expected = [(label, dollars(cost)) for label, cost in costs]
     expected.append(("**Together**", f"**{dollars(sum(cost for _, cost in costs))}**"))
     assert_table("Per control plane", expected)
+
+
+def test_what_the_events_of_decisions_cost() -> None:
+    tick_s, repeat = deadline().tick_s, REPEAT_AFTER // MINUTE
+    resized = prices.MINUTES * 60 / tick_s
+    expected = [
+        ("A million events: decisions that act, and findings", dollars(1e6 * prices.CUSTOM_EVENT)),
+        (
+            f"A workload that the deadline engine resized at every tick of {tick_s} s",
+            dollars(resized * prices.CUSTOM_EVENT),
+        ),
+        (
+            f"1000 findings that last the whole month, each sent every {repeat} minutes",
+            dollars(1000 * prices.MINUTES / repeat * prices.CUSTOM_EVENT),
+        ),
+    ]
+    assert_table("Events, with `EventBusArn`", expected)
+    assert f"${prices.LOGS_INSIGHTS_PER_GB} a GB" in PAGE
 
 
 @pytest.mark.parametrize("fleet", FLEETS)

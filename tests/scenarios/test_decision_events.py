@@ -21,15 +21,17 @@ from tests.templates.stacks import EVENT_BUS
 pytestmark = pytest.mark.slow
 
 SCHEMA = json.loads((ROOT / "docs/schemas/event.json").read_text(encoding="utf-8"))
-MINUTES = 50
-STARVED_MINUTES = 30
+MINUTES = 45
+STARVED_MINUTES = 12
 STARVED = replace(TRANSCRIPTION, bursts={4: 3})
-"""AWS launches nothing for half an hour."""
+"""AWS launches nothing for twelve minutes."""
 LATE = replace(
     PHOTO_IMPORT, bursts={}, parameters={"AcceptableLatencySeconds": "60", "ProcessingSeconds": "5"}
 )
 """A boot takes longer than its promise."""
-DISJOINT = replace(TRANSCRIPTION_IN_TIME, bursts={})
+DISJOINT = replace(
+    TRANSCRIPTION_IN_TIME, bursts={}, parameters={**TRANSCRIPTION_IN_TIME.parameters, "MaxCapacity": "2"}
+)
 """Its group holds more instances than its document allows."""
 Event = dict[str, Any]
 
@@ -62,7 +64,7 @@ def heard(aws: EmbeddedAws, url: str) -> list[Event]:
 
 @pytest.fixture(scope="module")
 def events(plane_parameters: Mapping[str, str], _under_the_deployed_roles: None) -> list[Event]:
-    """Fifty minutes of three workloads; the bus is named by an update of the control plane's stack."""
+    """Three workloads, minute by minute; the bus is named by an update of the control plane's stack."""
     with embedded_aws(ROOT) as aws:
         demo, url = Demo(aws, ROOT), listen(aws)
         aws.stacks.deploy("template.yaml", CONTROL_PLANE, plane_parameters)
@@ -70,7 +72,7 @@ def events(plane_parameters: Mapping[str, str], _under_the_deployed_roles: None)
             demo.add_workload(scenario)
         aws.groups.fail_launches(STARVED.name, "Could not launch Spot Instances. UnfulfillableCapacity")
         boto3.client("autoscaling").update_auto_scaling_group(
-            AutoScalingGroupName=DISJOINT.name, MinSize=20, MaxSize=30, DesiredCapacity=20
+            AutoScalingGroupName=DISJOINT.name, MinSize=3, MaxSize=4, DesiredCapacity=3
         )
         for minute in demo.minutes():
             if minute == STARVED_MINUTES:
