@@ -75,6 +75,7 @@ LISTINGS: Mapping[str, Listing] = {
     "AWS::Lambda::Function": _names("lambda", "ListFunctions", "Functions", "FunctionName"),
     "AWS::Lambda::LayerVersion": _names("lambda", "ListLayers", "Layers", "LayerName"),
     "AWS::Logs::LogGroup": _names("logs", "DescribeLogGroups", "logGroups", "logGroupName"),
+    "AWS::Logs::QueryDefinition": _names("logs", "DescribeQueryDefinitions", "queryDefinitions", "name"),
     "AWS::SQS::Queue": lambda aws: aws("sqs", "ListQueues").get("QueueUrls", []),
     "AWS::SSM::Parameter": _names("ssm", "DescribeParameters", "Parameters", "Name"),
     "AWS::Scheduler::Schedule": _names("scheduler", "ListSchedules", "Schedules", "Name"),

