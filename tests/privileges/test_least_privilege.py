@@ -199,7 +199,9 @@ def test_the_functions_that_decide_put_events_on_the_bus_that_is_named_alone(
 
 
 def test_no_function_may_put_events_if_no_bus_is_named() -> None:
-    assert [str(grant) for grant in grants(roles(stacks.plane())) if grant.action.startswith("events:")] == []
+    without = stacks.plane()
+    assert [str(grant) for grant in grants(roles(without)) if grant.action.startswith("events:")] == []
+    assert "PutEventsPolicy" not in without.resources
 
 
 def test_only_the_registry_is_read_of_the_parameter_store(recorded: Recorded) -> None:

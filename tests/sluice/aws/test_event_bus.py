@@ -82,11 +82,13 @@ def test_a_refused_call_keeps_its_events_from_the_bus_and_no_others(pool: Thread
 @pytest.mark.parametrize(
     "entries", [(), (TAKEN,), (TAKEN, {}, TAKEN), (TAKEN,) * 4], ids=["none", "one", "empty", "four"]
 )
-def test_an_answer_that_does_not_say_what_was_taken_counts_as_not_taken(
+def test_an_answer_that_does_not_say_what_was_taken_counts_as_not_taken_and_as_no_defect(
     pool: ThreadPoolExecutor, entries: tuple[Mapping[str, str], ...]
 ) -> None:
     with stubbed("events", call(*entries)) as client:
-        assert put(client, pool)
+        unsent = EventBridgeBus(lambda: client, pool, EVENT_BUS).put(EVENTS[:3], plenty)
+    assert unsent
+    assert [why.defect for why in unsent.values() if why.defect] == []
 
 
 def test_a_call_that_hangs_is_not_waited_for(pool: ThreadPoolExecutor) -> None:
