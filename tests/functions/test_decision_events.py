@@ -204,11 +204,12 @@ def test_a_bus_that_takes_nothing_harms_no_decision_and_is_logged_and_counted_on
     assert "exception" not in failure
 
 
+@pytest.mark.parametrize(("part", "name"), [(EventBridgeBus, "put"), (decision_events, "detail")])
 @pytest.mark.usefixtures("listener")
-def test_a_defect_while_events_are_sent_is_logged_with_its_trace_and_fails_no_invocation(
-    plane: Plane, monkeypatch: pytest.MonkeyPatch
+def test_a_defect_while_events_are_made_or_sent_is_logged_with_its_trace_and_fails_no_invocation(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, part: object, name: str
 ) -> None:
-    monkeypatch.setattr(EventBridgeBus, "put", broken)
+    monkeypatch.setattr(part, name, broken)
     account.send(plane.queues["asg"], 3)
     plane.invoke("bootstrap", sample("bootstrap-asg-direct"))
     assert plane.desired("asg") == 1

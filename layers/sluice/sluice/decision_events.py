@@ -69,13 +69,30 @@ class Unsent:
     reason: Unknown
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """A decision that becomes an event at the end of the invocation."""
+
+    kind: str
+    decision: AnyDecision
+    fleet: Fleet
+    sentence: str
+
+    @property
+    def finding(self) -> tuple[str, Reason] | None:
+        return (self.decision.workload, self.decision.reason) if self.kind == FINDING else None
+
+    def event(self) -> DecisionEvent:
+        return DecisionEvent(detail_type=self.kind, detail=detail(self.decision, self.fleet, self.sentence))
+
+
 @dataclass(slots=True, kw_only=True)
 class DecisionEvents:
-    """Keeps an invocation's events until its end, and which findings were sent as long as it lives."""
+    """Keeps an invocation's decisions until its end, and which findings were sent as long as it lives."""
 
     bus: EventBus
     now: Callable[[], datetime]
-    _kept: list[tuple[DecisionEvent, tuple[str, Reason] | None]] = field(default_factory=list)
+    _kept: list[_Kept] = field(default_factory=list)
     _sent_at: dict[tuple[str, Reason], datetime] = field(default_factory=dict)
     """(workload, reason) of a finding -> when its event was sent."""
 
@@ -84,27 +101,25 @@ class DecisionEvents:
         kind = detail_type(decision, outcome)
         if kind is None:
             return
-        finding = (decision.workload, decision.reason) if kind == FINDING else None
-        if finding and self._is_known(finding):
-            return
-        event = DecisionEvent(detail_type=kind, detail=detail(decision, fleet, sentence))
-        self._kept.append((event, finding))
+        kept = _Kept(kind=kind, decision=decision, fleet=fleet, sentence=sentence)
+        if kept.finding is None or not self._is_known(kept.finding):
+            self._kept.append(kept)
 
     def send(self, remaining_s: RemainingS) -> Unsent | None:
         """Put what was kept on the bus; a finding that is not on it is tried again when it is found again."""
         kept, self._kept = self._kept, []
         if not kept:
             return None
-        unsent = self.bus.put([event for event, _ in kept], remaining_s)
-        for place, (_, finding) in enumerate(kept):
-            if finding and place not in unsent:
-                self._sent_at[finding] = self.now()
+        unsent = self.bus.put([each.event() for each in kept], remaining_s)
+        for place, each in enumerate(kept):
+            if each.finding and place not in unsent:
+                self._sent_at[each.finding] = self.now()
         return Unsent(events=len(unsent), reason=unsent[min(unsent)]) if unsent else None
 
     def _is_known(self, finding: tuple[str, Reason]) -> bool:
         sent_at = self._sent_at.get(finding)
         is_recent = sent_at is not None and self.now() - sent_at < REPEAT_AFTER
-        return is_recent or any(finding == other for _, other in self._kept)
+        return is_recent or any(finding == each.finding for each in self._kept)
 
 
 def _fleet(fleet: Fleet) -> dict[str, str]:
