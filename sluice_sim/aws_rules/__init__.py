@@ -1,1 +1,1 @@
-"""AWS's documented behaviour: alarms, metric math, target tracking, schedules. Pure."""
+"""AWS's documented behaviour: alarms, metric math, target tracking, schedules, IAM policies. Pure."""

@@ -10,10 +10,10 @@ import pytest
 
 from sluice_cli.main import main
 from sluice_operator.session import AwsSession
+from sluice_sim.aws_rules.iam_policies import parse
 from sluice_sim.embedded import busy_account
 from tests.privileges.authorization import Call, Request, requests
 from tests.privileges.inventory import EverythingTagged
-from tests.privileges.policies import parse
 from tests.privileges.proof import Use, refused, surplus
 
 

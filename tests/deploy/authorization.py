@@ -21,9 +21,9 @@ from moto.sqs.models import sqs_backends
 from moto.sts.models import sts_backends
 
 from sluice_sim.account import ACCOUNT_ID, REGION, arn
+from sluice_sim.aws_rules.iam_policies import Request, Statement, decide, parse
 from tests.deploy.cloudformation.workloads import ScalableTarget
 from tests.privileges.authorization import Call, opaque_id, requests
-from tests.privileges.policies import Request, Statement, decide, parse
 
 PARTITION = "aws"
 QUERY_SERVICES = ("autoscaling", "sqs", "monitoring")

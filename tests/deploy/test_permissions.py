@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sluice_sim.aws_rules.iam_policies import parse
 from tests.deploy.account import Account
 from tests.deploy.build import ROOT
 from tests.deploy.cloudformation.calls import Aws
@@ -27,7 +28,6 @@ from tests.deploy.shared_deployment import (
     SharedDeployment,
     Start,
 )
-from tests.privileges.policies import parse
 
 # The document itself, and all others: no two may claim one fleet.
 REGISTRY = ("ssm:GetParameter", "ssm:GetParametersByPath")

@@ -19,6 +19,7 @@ import boto3
 import pytest
 
 from sluice_sim.account import REGION, arn
+from sluice_sim.aws_rules.iam_policies import parse
 from tests.deploy.account import (
     CLUSTER,
     DIMENSIONS,
@@ -42,7 +43,6 @@ from tests.deploy.workers import (
     installed,
     on_an_instance,
 )
-from tests.privileges.policies import parse
 from tests.support.aws_environment import (
     Agent,
     agent,

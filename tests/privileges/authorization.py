@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluice_sim.account import ACCOUNT_ID, REGION
+from sluice_sim.aws_rules.iam_policies import Request
 from tests.privileges import catalog
-from tests.privileges.policies import Request
 
 Parameters = Mapping[str, Any]
 Tags = Mapping[str, Mapping[str, str]]

@@ -13,7 +13,7 @@ from functools import cache
 
 from policy_sentry.shared.iam_data import get_service_prefix_data
 
-from tests.privileges.patterns import matches_text, overlap
+from sluice_sim.aws_rules.iam_patterns import matches_text, overlap
 
 PLACEHOLDER = re.compile(r"\$\{(\w+)}")
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from sluice_sim.aws_rules.iam_policies import Request
 from sluice_sim.template import ResolvedStack
 from tests.privileges import inventory
 from tests.privileges.on_behalf import ImpliedRequest, exercised
-from tests.privileges.policies import Request
 from tests.privileges.proof import Use
 from tests.privileges.roles import Roles, roles
 from tests.privileges.scenarios import ScenarioRun, Scenarios, account, deployed_scenarios

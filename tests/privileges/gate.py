@@ -17,9 +17,9 @@ from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 
 from sluice_sim.account import ACCOUNT_ID
+from sluice_sim.aws_rules.iam_policies import Decision, Request, decide
 from sluice_sim.embedded.functions import Function, Lambda
 from tests.privileges.authorization import Call, Tags, requests
-from tests.privileges.policies import Decision, Request, decide
 from tests.privileges.roles import Roles
 
 

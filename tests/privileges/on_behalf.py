@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sluice_sim.account import arn
+from sluice_sim.aws_rules.iam_policies import Request
 from sluice_sim.template import ResolvedStack
 from tests.privileges.authorization import Tags, opaque_id, request
 from tests.privileges.gate import RecordedCall
-from tests.privileges.policies import Request
 from tests.privileges.roles import role_of_functions
 from tests.templates.stacks import of_type
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.privileges.policies import Request, Statement, decide, without
+from sluice_sim.aws_rules.iam_policies import Request, Statement, decide, without
 from tests.privileges.roles import Roles
 
 

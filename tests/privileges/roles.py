@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sluice_sim.aws_rules.iam_policies import Statement, parse
 from sluice_sim.template import ResolvedStack
-from tests.privileges.policies import Statement, parse
 from tests.templates.stacks import of_type
 
 Roles = Mapping[str, tuple[Statement, ...]]

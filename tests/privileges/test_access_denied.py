@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from sluice_sim.aws_rules.iam_policies import Request
 from tests.privileges.conftest import Recorded
-from tests.privileges.policies import Request
 from tests.privileges.proof import grants, revoked
 from tests.privileges.scenarios import ScenarioRun, Scenarios
 

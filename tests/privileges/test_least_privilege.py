@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from sluice_sim.aws_rules.iam_policies import Request, Statement, decide
 from sluice_sim.template import ResolvedStack
 from tests.privileges.conftest import Recorded
-from tests.privileges.policies import Request, Statement, decide
 from tests.privileges.proof import Use, grants, refused, revoked, surplus
 from tests.privileges.roles import role_of_functions, roles
 from tests.privileges.scenarios import WORKLOADS

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from sluice_sim.aws_rules.iam_policies import Statement
 from sluice_sim.template import ResolvedStack
 from tests.privileges import catalog
-from tests.privileges.policies import Statement
 from tests.privileges.proof import Grant, grants
 from tests.privileges.roles import roles
 from tests.templates import stacks

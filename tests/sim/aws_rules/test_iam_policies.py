@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.privileges.policies import (
+from sluice_sim.aws_rules.iam_policies import (
     Condition,
     NotEvaluatedError,
     Request,
@@ -97,7 +97,7 @@ def test_a_key_that_the_request_lacks_meets_no_condition() -> None:
 @pytest.mark.parametrize(
     ("policy", "sentence"),
     [
-        (document(Effect="Deny"), "Effect 'Deny': only Allow is evaluated"),
+        (document(Effect="deny"), "Effect 'deny': only Allow and Deny are evaluated"),
         (document(NotAction="sqs:*"), "NotAction in a statement is not evaluated"),
         (document(NotResource="*"), "NotResource in a statement is not evaluated"),
         (document(Principal="*"), "Principal in a statement is not evaluated"),
@@ -175,6 +175,14 @@ def test_a_further_statement_removes_no_permission(
         assert decide([further, *some], request).allowed
 
 
+@given(st.lists(statements, max_size=4), statements, requests)
+def test_a_statement_that_denies_overrides_whatever_others_allow(
+    some: list[Statement], denying: Statement, request: Request
+) -> None:
+    decision = decide([*some, replace(denying, denies=True)], request)
+    assert decision.allowed == (decide(some, request).allowed and not denying.covers(request))
+
+
 @given(st.lists(statements, max_size=4), requests, st.randoms())
 def test_the_order_of_statements_has_no_meaning(some: list[Statement], request: Request, random: Any) -> None:
     shuffled = random.sample(some, len(some))
@@ -183,8 +191,8 @@ def test_the_order_of_statements_has_no_meaning(some: list[Statement], request: 
 
 @given(statements, requests)
 def test_removing_a_condition_never_denies_what_it_allowed(statement: Statement, request: Request) -> None:
-    if statement.allows(request):
-        assert replace(statement, conditions=statement.conditions[1:]).allows(request)
+    if statement.covers(request):
+        assert replace(statement, conditions=statement.conditions[1:]).covers(request)
 
 
 @given(statements, requests)
@@ -192,13 +200,13 @@ def test_a_condition_key_that_no_condition_names_changes_nothing(
     statement: Statement, request: Request
 ) -> None:
     extended = replace(request, context={**request.context, "k3": "one"})
-    assert statement.allows(extended) == statement.allows(request)
+    assert statement.covers(extended) == statement.covers(request)
 
 
 @given(st.lists(statements, max_size=4), requests)
 def test_removing_an_action_from_every_statement_denies_it(some: list[Statement], request: Request) -> None:
     less = tuple(some)
     for statement in some:
-        if statement.allows(request):
+        if statement.covers(request):
             less = without(less, request.action, statement)
     assert not decide(less, request).allowed

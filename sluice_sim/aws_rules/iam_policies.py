@@ -1,8 +1,7 @@
-"""What a role's policies allow: an evaluator for the grammar our templates use, and for no other.
+"""What a role's policies allow or deny: an evaluator for the grammar our templates use, and for no other.
 
-Owns parsing a policy document and deciding one request. Refuses with a sentence what it does not know (Deny,
-NotAction, wildcards in actions, policy variables, operators other than StringEquals, StringLike and
-StringNotEquals), because a decision made without it could be wrong.
+Owns parsing a policy document and deciding one request. Refuses with a sentence what it does not know (NotAction,
+wildcards in actions, policy variables, operators other than StringEquals, StringLike and StringNotEquals), because a decision made without it could be wrong.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from operator import eq, ne
 from typing import Any
 
-from tests.privileges.patterns import matches, matches_text
+from sluice_sim.aws_rules.iam_patterns import matches, matches_text
 
 OPERATORS: Mapping[str, Callable[[str, str], bool]] = {"StringEquals": eq, "StringLike": matches_text}
 NEGATED = {"StringNotEquals": ne}
 """Operators that hold for a request without the key, and else only if they hold for each of the values."""
+EFFECTS = ("Allow", "Deny")
 VERSIONS = ("2008-10-17", "2012-10-17")
 """They differ in policy variables alone; a document without a version means the older one."""
 
@@ -27,7 +27,7 @@ class NotEvaluatedError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request to IAM: may this action be done on this resource with these condition keys?"""
+    """A request to IAM: an action on a resource with condition keys."""
 
     action: str
     resource: str
@@ -58,13 +58,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One Allow statement."""
+    """One statement, which allows, or denies whatever others allow."""
 
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     conditions: tuple[Condition, ...] = ()
+    denies: bool = False
 
-    def allows(self, request: Request) -> bool:
+    def covers(self, request: Request) -> bool:
         """Whether action, resource and every condition agree."""
         return (
             request.action.lower() in {action.lower() for action in self.actions}
@@ -75,18 +76,20 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The statement that allows a request; None if nothing does, which is IAM's implicit deny."""
+    """The statement that decides a request; None if there is none, which is IAM's implicit deny."""
 
     by: Statement | None
 
     @property
     def allowed(self) -> bool:
-        return self.by is not None
+        """Whether a statement allows it and none denies it."""
+        return self.by is not None and not self.by.denies
 
 
 def decide(statements: Iterable[Statement], request: Request) -> Decision:
-    """The first statement that allows the request: without a Deny the order has no meaning."""
-    return Decision(by=next((statement for statement in statements if statement.allows(request)), None))
+    """A statement that denies the request, or else one that allows it: their order has no meaning."""
+    covering = [statement for statement in statements if statement.covers(request)]
+    return Decision(by=max(covering, key=lambda statement: statement.denies, default=None))
 
 
 def without(statements: Iterable[Statement], action: str, grant: Statement) -> tuple[Statement, ...]:
@@ -110,8 +113,8 @@ def parse(document: Mapping[str, Any]) -> tuple[Statement, ...]:
 
 def _statement(statement: Mapping[str, Any]) -> Statement:
     _only(statement, {"Sid", "Effect", "Action", "Resource", "Condition"}, "statement")
-    if statement["Effect"] != "Allow":
-        raise NotEvaluatedError(f"Effect {statement['Effect']!r}: only Allow is evaluated")
+    if statement["Effect"] not in EFFECTS:
+        raise NotEvaluatedError(f"Effect {statement['Effect']!r}: only {' and '.join(EFFECTS)} are evaluated")
     actions, resources = _listed(statement["Action"]), _listed(statement["Resource"])
     for action in actions:
         if "*" in action or "?" in action or action.count(":") != 1:
@@ -121,7 +124,8 @@ def _statement(statement: Mapping[str, Any]) -> Statement:
         for operator, keys in statement.get("Condition", {}).items()
         for key, values in keys.items()
     )
-    return Statement(actions=actions, resources=resources, conditions=conditions)
+    denies = statement["Effect"] == "Deny"
+    return Statement(actions=actions, resources=resources, conditions=conditions, denies=denies)
 
 
 def _condition(operator: str, key: str, values: tuple[str, ...]) -> Condition:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.privileges.patterns import matches, overlap
+from sluice_sim.aws_rules.iam_patterns import matches, overlap
 
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:transcription"
 GROUP = "arn:aws:autoscaling:eu-west-1:123456789012:autoScalingGroup:1b2c:autoScalingGroupName/transcription"
