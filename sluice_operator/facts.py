@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import chain
@@ -25,10 +25,20 @@ from sluice.wiring import READERS
 from sluice_operator.account import Account
 from sluice_operator.aws.alarm_settings import read_alarms, read_mute_rules
 from sluice_operator.aws.fleet_settings import read_fleets, read_refreshes
-from sluice_operator.aws.queue_settings import read_key_states, read_queues, read_tags
+from sluice_operator.aws.queue_settings import read_key_policies, read_keys, read_queues, read_tags
 from sluice_operator.aws.scaling_policies import read_policies, read_scheduled_actions
-from sluice_operator.core.checks.facts import AlarmSettings, Facts, QueueSettings, ScalingPolicy
+from sluice_operator.aws.worker_permissions import Simulation, read_worker_roles, simulate
+from sluice_operator.core.checks.facts import (
+    AlarmSettings,
+    Facts,
+    KmsKey,
+    Permission,
+    QueueSettings,
+    ScalingPolicy,
+)
+from sluice_operator.core.checks.key_policy import KeyPolicy
 from sluice_operator.core.checks.metrics import published_name
+from sluice_operator.core.checks.permissions import DECRYPT, NEEDED, OURS, PUT_METRICS
 from sluice_operator.core.checks.queue import url_of
 from sluice_operator.core.events import Deployment
 from sluice_operator.core.readings import Point
@@ -52,6 +62,8 @@ def read_facts(
     try:
         queues = _queues(clients, pool, {workload.queue_url for workload in workloads}, remaining_s)
         settings = read_fleets(clients, pool, fleets, remaining_s)
+        roles = read_worker_roles(clients, pool, settings, remaining_s)
+        permissions = _permissions(clients("iam"), pool, workloads, roles, queues, remaining_s)
         refreshes = read_refreshes(clients, pool, groups, remaining_s)
         policies = read_policies(clients, pool, fleets, remaining_s)
         actions = read_scheduled_actions(clients, pool, fleets, remaining_s)
@@ -71,6 +83,8 @@ def read_facts(
             workload=workload,
             **queues[workload.queue_url],
             fleet=settings[fleet],
+            worker_role=roles[fleet],
+            worker_permissions=permissions[workload.name],
             capacity=capacities[fleet],
             deployment=refreshes[fleet]
             if isinstance(fleet, AutoScalingGroup)
@@ -100,7 +114,8 @@ def read_facts(
 class _QueueFacts(TypedDict):
     queue: QueueSettings | Unknown | None
     queue_tags: Mapping[str, str] | Unknown | None
-    queue_key_state: str | Unknown | None
+    queue_key: KmsKey | Unknown | None
+    queue_key_policy: KeyPolicy | Unknown | None
     dead_letter_queue: QueueSettings | Unknown | None
 
 
@@ -118,16 +133,63 @@ def _queues(
     }
     dead = read_queues(sqs, pool, set(dead_urls.values()), remaining_s)
     key_ids = {url: queue.key_id for url, queue in found.items() if queue.key_id}
-    states = read_key_states(clients("kms"), pool, set(key_ids.values()), remaining_s)
+    keys = read_keys(clients("kms"), pool, set(key_ids.values()), remaining_s)
+    own = {url: keys[key_ids[url]] for url, queue in found.items() if queue.own_key_id}
+    arns = {key.arn for key in own.values() if isinstance(key, KmsKey)}
+    key_policies = read_key_policies(clients("kms"), pool, arns, remaining_s)
     return {
         url: _QueueFacts(
             queue=queue,
             queue_tags=tags[url],
-            queue_key_state=states[key_ids[url]] if url in key_ids else None,
+            queue_key=keys[key_ids[url]] if url in key_ids else None,
+            queue_key_policy=key_policies[key.arn] if isinstance(key := own.get(url), KmsKey) else key,
             dead_letter_queue=dead[dead_urls[url]] if url in dead_urls else None,
         )
         for url, queue in queues.items()
     }
+
+
+def _permissions(
+    iam: Any,
+    pool: ThreadPoolExecutor,
+    workloads: Sequence[Workload],
+    roles: Mapping[Fleet, str | Unknown | None],
+    queues: Mapping[str, _QueueFacts],
+    remaining_s: RemainingS,
+) -> Mapping[str, Mapping[str, Permission | Unknown] | Unknown]:
+    """What each workload's workers may do, by its name; roles and queues that they share are asked once."""
+    simulations = {
+        workload.name: tuple(_simulations(role, workload, queues[workload.queue_url]))
+        for workload in workloads
+        if isinstance(role := roles[workload.fleet], str)
+    }
+    found = simulate(iam, pool, set(chain.from_iterable(simulations.values())), remaining_s)
+    permissions: dict[str, Mapping[str, Permission | Unknown] | Unknown] = {}
+    for workload in workloads:
+        role = roles[workload.fleet]
+        permissions[workload.name] = (
+            role
+            if isinstance(role, Unknown)
+            else {
+                action: answer if isinstance(answer, Unknown) else answer[action]
+                for simulation in simulations.get(workload.name, ())
+                for answer in (found[simulation],)
+                for action in simulation.actions
+            }
+        )
+    return permissions
+
+
+def _simulations(role: str, workload: Workload, facts: _QueueFacts) -> Iterator[Simulation]:
+    namespace = ("cloudwatch:namespace", workload.duration_metric.namespace)
+    yield Simulation(role=role, actions=(PUT_METRICS,), resource="*", context=(namespace,))
+    queue, key = facts["queue"], facts["queue_key"]
+    if isinstance(queue, QueueSettings):
+        yield Simulation(role=role, actions=(*NEEDED, *OURS), resource=queue.arn)
+        if queue.own_key_id and isinstance(key, KmsKey):
+            via = f"sqs.{queue.arn.split(':')[3]}.amazonaws.com"
+            context = (("kms:ViaService", via), ("kms:EncryptionContext:aws:sqs:arn", queue.arn))
+            yield Simulation(role=role, actions=(DECRYPT,), resource=key.arn, context=context)
 
 
 def _both(one: tuple[str, ...] | Unknown, other: tuple[str, ...] | Unknown) -> tuple[str, ...] | Unknown:

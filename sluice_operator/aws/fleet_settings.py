@@ -14,7 +14,7 @@ from sluice.aws.responses import count, field, list_field, optional_list_field
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet, Unknown
 from sluice.ports import RemainingS
 from sluice_operator.aws.workload_events import instance_refresh
-from sluice_operator.core.checks.facts import FleetSettings, WarmPool
+from sluice_operator.core.checks.facts import FleetSettings, WarmPool, WorkerSource
 from sluice_operator.core.events import Deployment
 
 Clients = Callable[[str], Any]
@@ -108,7 +108,21 @@ def _group(group: Mapping[str, Any]) -> FleetSettings:
             is_deleted=pool.get("Status") == "PendingDelete",
         ),
         default_warmup_s=group.get("DefaultInstanceWarmup"),
+        worker_source=_group_source(group),
     )
+
+
+def _group_source(group: Mapping[str, Any]) -> WorkerSource | None:
+    """The launch template, that of a mixed instances policy, or the launch configuration."""
+    if name := group.get("LaunchConfigurationName"):
+        return WorkerSource(kind="launch configuration", name=name)
+    mixed = (group.get("MixedInstancesPolicy") or {}).get("LaunchTemplate") or {}
+    template = group.get("LaunchTemplate") or mixed.get("LaunchTemplateSpecification")
+    overrides = optional_list_field(mixed, "Overrides")
+    if not template or any("LaunchTemplateSpecification" in override for override in overrides):
+        return None
+    version = template.get("Version", "$Default")  # AWS omits a version that was not given
+    return WorkerSource(kind="launch template", name=field(template, "LaunchTemplateId"), version=version)
 
 
 def _service(service: Mapping[str, Any], metrics: frozenset[str]) -> FleetSettings:
@@ -117,7 +131,15 @@ def _service(service: Mapping[str, Any], metrics: frozenset[str]) -> FleetSettin
         tags={field(tag, "key"): tag.get("value", "") for tag in optional_list_field(service, "tags")},
         metrics=metrics,
         scheduling_strategy=service.get("schedulingStrategy", "REPLICA"),
+        worker_source=_service_source(service),
     )
+
+
+def _service_source(service: Mapping[str, Any]) -> WorkerSource | None:
+    """The task definition; of a service that another controller deploys, that of its primary task set."""
+    primary = (each for each in optional_list_field(service, "taskSets") if each.get("status") == "PRIMARY")
+    task_definition = next(primary, service).get("taskDefinition")
+    return WorkerSource(kind="task definition", name=task_definition) if task_definition else None
 
 
 def _cluster_metrics(cluster: Mapping[str, Any]) -> frozenset[str]:

@@ -14,12 +14,16 @@ from sluice.aws.errors import aws_errors
 from sluice.aws.responses import MalformedResponse, count, field
 from sluice.core.model import Backlog, Unknown
 from sluice.ports import RemainingS
-from sluice_operator.core.checks.facts import QueueSettings
+from sluice_operator.core.checks import key_policy
+from sluice_operator.core.checks.facts import KmsKey, QueueSettings
+from sluice_operator.core.checks.key_policy import KeyPolicy
 
 NO_QUEUE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 """SQS's codes for a queue that does not exist, in its query and its JSON protocol."""
 NO_KEY = frozenset({"NotFoundException"})
 ATTRIBUTES = (
+    "QueueArn",
+    "Policy",
     "VisibilityTimeout",
     "MessageRetentionPeriod",
     "RedrivePolicy",
@@ -60,17 +64,36 @@ def read_tags(
     return fan_out(pool, read, urls, lambda url: f"ListQueueTags of {url}", remaining_s)
 
 
-def read_key_states(
+def read_keys(
     client: Any, pool: ThreadPoolExecutor, key_ids: Collection[str], remaining_s: RemainingS
-) -> Mapping[str, str | Unknown | None]:
-    """KMS's state of each key by its id, ARN or alias; None for one that does not exist."""
+) -> Mapping[str, KmsKey | Unknown | None]:
+    """Each key by its id, ARN or alias; None for one that does not exist."""
 
-    def read(key_id: str) -> str | None:
+    def read(key_id: str) -> KmsKey | None:
         answer = _found(f"DescribeKey of {key_id}", NO_KEY, lambda: client.describe_key(KeyId=key_id))
         with aws_errors(f"DescribeKey of {key_id}"):
-            return None if answer is None else str(field(field(answer, "KeyMetadata"), "KeyState"))
+            if answer is None:
+                return None
+            found = field(answer, "KeyMetadata")
+            return KmsKey(arn=field(found, "Arn"), state=field(found, "KeyState"))
 
     return fan_out(pool, read, key_ids, lambda key_id: f"DescribeKey of {key_id}", remaining_s)
+
+
+def read_key_policies(
+    client: Any, pool: ThreadPoolExecutor, arns: Collection[str], remaining_s: RemainingS
+) -> Mapping[str, KeyPolicy | Unknown]:
+    """The policy of each key by its ARN: KMS takes no alias here, and answers for keys of this account."""
+
+    def read(arn: str) -> KeyPolicy:
+        with aws_errors(f"GetKeyPolicy of {arn}"):
+            text = field(client.get_key_policy(KeyId=arn, PolicyName="default"), "Policy")
+            try:
+                return key_policy.parse(json.loads(text))
+            except (ValueError, KeyError, TypeError) as malformed:
+                raise MalformedResponse(f"the policy of {arn} is {text!r}") from malformed
+
+    return fan_out(pool, read, arns, lambda arn: f"GetKeyPolicy of {arn}", remaining_s)
 
 
 def _found(what: str, absent: Collection[str], call: Callable[[], Found]) -> Found | None:
@@ -87,6 +110,8 @@ def _found(what: str, absent: Collection[str], call: Callable[[], Found]) -> Fou
 def _settings(attributes: Mapping[str, str]) -> QueueSettings:
     redrive = _redrive(attributes.get("RedrivePolicy"))
     return QueueSettings(
+        arn=field(attributes, "QueueArn"),
+        has_policy=bool(attributes.get("Policy")),
         visibility_timeout_s=count(field(attributes, "VisibilityTimeout")),
         retention_s=count(field(attributes, "MessageRetentionPeriod")),
         dead_letter_queue_arn=redrive and field(redrive, "deadLetterTargetArn"),

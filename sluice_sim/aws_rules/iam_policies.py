@@ -1,7 +1,8 @@
 """What a role's policies allow or deny: an evaluator for the grammar our templates use, and for no other.
 
-Owns parsing a policy document and deciding one request. Refuses with a sentence what it does not know (NotAction,
-wildcards in actions, policy variables, operators other than StringEquals, StringLike and StringNotEquals), because a decision made without it could be wrong.
+Owns parsing a policy document and deciding one request. Refuses with a sentence what it does not know
+(NotAction, wildcards in actions, policy variables, operators other than StringEquals, StringLike and
+StringNotEquals), because a decision made without it could be wrong.
 """
 
 from __future__ import annotations

@@ -52,6 +52,7 @@ from sluice_sim.embedded.message_counts import DELETED, RECEIVED, SENT, MessageC
 from sluice_sim.embedded.moto_shortcuts import install_shortcuts
 from sluice_sim.embedded.quotas import CONCURRENCY, ServiceQuotas
 from sluice_sim.embedded.redrive import MessageMoveTasks, oldest_dead_letter_s
+from sluice_sim.embedded.roles import create_instance_profile, create_worker_role, simulated_policies
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stack_records import StackRecords
 from sluice_sim.embedded.stacks import Account, Stacks
@@ -59,6 +60,8 @@ from sluice_sim.embedded.worker_protocol import Worker
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
 """Message counts that SQS reports when they are 0; it omits the others while there are no such messages."""
+NAMESPACE = "Sluice"
+"""Where the workers publish."""
 MANAGED = {"sluice": "managed"}
 """The tag by which the functions' roles admit a queue and a fleet."""
 DEAD_LETTER_RETENTION_S = 14 * 86400
@@ -142,12 +145,20 @@ class EmbeddedAws:
         self, name: str, *, minimum: int, maximum: int, boot_s: float, start: Callable[[], Worker]
     ) -> EmbeddedFleet:
         """Create a managed Auto Scaling group at its minimum, with group metrics; `start` starts a worker."""
-        self.autoscaling.create_launch_configuration(
-            LaunchConfigurationName=name, ImageId="ami-12c6146b", InstanceType="g5.xlarge"
+        role = f"{name}-worker"
+        create_worker_role(role, "ec2.amazonaws.com", NAMESPACE)
+        create_instance_profile(role)
+        _client("ec2").create_launch_template(
+            LaunchTemplateName=name,
+            LaunchTemplateData={
+                "ImageId": "ami-12c6146b",
+                "InstanceType": "g5.xlarge",
+                "IamInstanceProfile": {"Name": role},
+            },
         )
         self.autoscaling.create_auto_scaling_group(
             AutoScalingGroupName=name,
-            LaunchConfigurationName=name,
+            LaunchTemplate={"LaunchTemplateName": name, "Version": "$Default"},
             MinSize=0,  # the embedded fleet creates the instances, not moto
             MaxSize=maximum,
             DesiredCapacity=0,
@@ -182,7 +193,9 @@ class EmbeddedAws:
         insights: Any = [{"name": "containerInsights", "value": "enabled"}]
         self.ecs.create_cluster(clusterName=cluster, settings=insights)
         self.ecs.register_task_definition(
-            family=service, containerDefinitions=[{"name": "worker", "image": "worker", "memory": 512}]
+            family=service,
+            taskRoleArn=create_worker_role(f"{service}-worker", "ecs-tasks.amazonaws.com", NAMESPACE),
+            containerDefinitions=[{"name": "worker", "image": "worker", "memory": 512}],
         )
         self.ecs.create_service(
             cluster=cluster,
@@ -277,6 +290,7 @@ def embedded_aws(
         running.enter_context(aws.groups.patched_moto(aws.monitoring))
         running.enter_context(aws.services.patched_moto(aws.monitoring))
         running.enter_context(aws.message_counts.patched_moto())
+        running.enter_context(simulated_policies())
         running.enter_context(MessageMoveTasks(clock).patched_moto())
         running.enter_context(aws.stacks.records.patched_moto())
         running.enter_context(aws.logs.patched_moto())

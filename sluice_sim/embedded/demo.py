@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sluice.document import parsing
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
-from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
+from sluice_sim.embedded.cloud import NAMESPACE, EmbeddedAws, embedded_aws
 from sluice_sim.embedded.function_logs import LogLine
 from sluice_sim.embedded.run import (
     MINUTE_S,
@@ -32,7 +32,6 @@ from sluice_sim.promise import promise_s
 from sluice_sim.template import deployment
 
 CONTROL_PLANE = "sluice"
-NAMESPACE = "Sluice"
 
 
 class Demo:

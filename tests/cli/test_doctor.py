@@ -11,12 +11,14 @@ import boto3
 import jsonschema
 import pytest
 from botocore.exceptions import ClientError
+from moto.autoscaling.models import autoscaling_backends
 
 from sluice_cli import workloads
 from sluice_operator.core.checks.finding import Check, PlaneCheck
 from sluice_operator.session import AwsSession
 from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
+from sluice_sim.embedded.roles import put_role_policy
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +29,8 @@ NAME = "transcription"
 BOOTSTRAP = f"sluice-{NAME}-bootstrap"
 ALARM_FIELDS = boto3.client("cloudwatch").meta.service_model.shape_for("PutMetricAlarmInput").members
 DEAD_LETTERS = f"https://sqs.eu-west-1.amazonaws.com/123456789012/dead-{NAME}"
+ROLE = f"arn:aws:iam::123456789012:role/{NAME}-worker"
+WORK = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes")
 QUEUE = f"https://sqs.eu-west-1.amazonaws.com/123456789012/{NAME}"
 
 
@@ -107,6 +111,45 @@ def key(disabled=False):
         kms.disable_key(KeyId=key_id)
     with queue_attribute("KmsMasterKeyId", key_id):
         yield
+
+
+def allowing(*actions, effect="Allow", resource="*", **more):
+    return {"Effect": effect, "Action": [*actions], "Resource": resource, **more}
+
+
+@contextmanager
+def role_policy(*statements, name="work", role=f"{NAME}-worker"):
+    """The workers' role with these statements in place of its own, or beside them by another name."""
+    iam = boto3.client("iam")
+    kept = name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+    before = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] if kept else None
+    put_role_policy(role, name, *statements)
+    yield
+    if before:
+        put_role_policy(role, name, *before["Statement"])
+    else:
+        iam.delete_role_policy(RoleName=role, PolicyName=name)
+
+
+@contextmanager
+def profile_without_role():
+    iam, name = boto3.client("iam"), f"{NAME}-worker"
+    iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=name)
+    yield
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+
+
+@contextmanager
+def launch_configuration(profile=f"{NAME}-worker"):
+    """The group starts instances from a launch configuration; moto has no way back."""
+    client = boto3.client("autoscaling")
+    client.create_launch_configuration(
+        LaunchConfigurationName="older", ImageId="ami-1", InstanceType="g5.xlarge", IamInstanceProfile=profile
+    )
+    client.update_auto_scaling_group(AutoScalingGroupName=NAME, LaunchConfigurationName="older")
+    yield
+    [moto_group] = autoscaling_backends["123456789012"]["eu-west-1"].describe_auto_scaling_groups([NAME])
+    moto_group.launch_configuration_name = None
 
 
 @contextmanager
@@ -297,6 +340,24 @@ def redrive_after(receipts, queue=f"arn:aws:sqs:eu-west-1:123456789012:dead-{NAM
             lambda: alarm(["arn:aws:lambda:eu-west-1:123456789012:function:older"]),
             *("alarms-start-functions", "fail", "function:older and not"),
         ),
+        (
+            lambda: role_policy(allowing("sqs:ReceiveMessage")),
+            *("worker-permissions", "fail", f"no policy of {ROLE} allows sqs:DeleteMessage"),
+        ),
+        (
+            lambda: role_policy(allowing("sqs:DeleteMessage", effect="Deny"), name="guard"),
+            *("worker-permissions", "fail", f"a policy of {ROLE} denies sqs:DeleteMessage"),
+        ),
+        (
+            lambda: role_policy(allowing(*WORK, resource="arn:aws:sqs:eu-west-1:123456789012:other")),
+            *("worker-permissions", "fail", "sqs:ReceiveMessage and sqs:DeleteMessage and"),
+        ),
+        (
+            lambda: role_policy(allowing(*WORK[:2])),
+            *("worker-permissions", "warn", "sqs:GetQueueAttributes, which sluice_worker asks for"),
+        ),
+        (profile_without_role, "worker-permissions", "warn", "without a role"),
+        (key, "key-permissions", "fail", f"no policy of {ROLE} allows kms:Decrypt"),
         (dead_letter, "dead-letters", "fail", "1 messages are in the dead-letter queue, and 1 more"),
         (lambda: mode("observe"), "mode-active", "warn", "decisions are logged, and none acts"),
         (lambda: mode("paused"), "mode-active", "warn", "nothing decides"),
@@ -316,6 +377,34 @@ def test_a_fault_is_found_with_its_value_and_its_fix_and_passes_once_mended(
 
 def not_passed(found):
     return {check: each["message"] for check, each in found.items() if each["outcome"] != "pass"}
+
+
+def test_a_role_that_may_decrypt_passes_for_a_queue_with_a_key(findings):
+    with key(), role_policy(allowing("kms:Decrypt"), name="decrypt"):
+        assert not_passed(findings()[1]) == {}
+
+
+def test_a_condition_of_the_role_that_only_a_request_shows_is_unknown(findings):
+    endpoint = {"StringEquals": {"aws:SourceVpce": "vpce-1"}}
+    with role_policy(allowing(*WORK, Condition=endpoint)):
+        status, found = findings()
+    assert (status, found["worker-permissions"]["outcome"]) == (1, "unknown")
+    assert "only a request shows: aws:SourceVpce" in found["worker-permissions"]["message"]
+
+
+def test_the_role_of_a_launch_configuration_is_found(findings):
+    with launch_configuration():
+        assert ROLE in findings()[1]["worker-permissions"]["message"]
+
+
+@pytest.mark.parametrize(
+    "operation", ["DescribeLaunchTemplateVersions", "GetInstanceProfile", "SimulatePrincipalPolicy"]
+)
+def test_what_may_not_be_read_of_the_role_is_unknown_and_named(findings, failing, operation):
+    failing("AccessDenied", operation)
+    found = findings()[1]["worker-permissions"]
+    assert found["outcome"] == "unknown"
+    assert "AccessDenied" in found["message"]
 
 
 def test_a_policy_that_was_deleted_by_hand_fails_until_it_exists_again(findings):
@@ -371,6 +460,8 @@ def test_a_narrow_terminal_folds_the_sentences_and_loses_nothing(doctor, monkeyp
 def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(doctor, allows_exactly):
     with allows_exactly(POLICY), key(), muted():
         doctor()
+        with launch_configuration():
+            doctor()
 
 
 def test_the_operations_page_and_the_schema_have_every_check_and_no_other():

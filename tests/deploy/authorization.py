@@ -7,8 +7,7 @@ role are the administrator's. moto's own enforcement considers actions only.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from moto.applicationautoscaling.models import applicationautoscaling_backends
@@ -21,11 +20,11 @@ from moto.sqs.models import sqs_backends
 from moto.sts.models import sts_backends
 
 from sluice_sim.account import ACCOUNT_ID, REGION, arn
-from sluice_sim.aws_rules.iam_policies import Request, Statement, decide, parse
+from sluice_sim.aws_rules.iam_policies import Request, decide
+from sluice_sim.embedded.roles import PARTITION, statements
 from tests.deploy.cloudformation.workloads import ScalableTarget
 from tests.privileges.authorization import Call, opaque_id, requests
 
-PARTITION = "aws"
 QUERY_SERVICES = ("autoscaling", "sqs", "monitoring")
 CODES = ("AccessDeniedException", "AccessDenied")
 """The error code of most services, and that of `QUERY_SERVICES`."""
@@ -75,9 +74,9 @@ class Gate:
         return authorized
 
     def _refused(self, role: Role, call: Call) -> Request | None:
-        statements = list(_statements(role))
+        in_force = list(statements(role))
         for request in requests(call, _tags()):
-            allowed = decide(statements, request).allowed
+            allowed = decide(in_force, request).allowed
             self.authorizations.append(AuthorizationResult(role=role.name, request=request, allowed=allowed))
             if not allowed:
                 return request
@@ -93,15 +92,6 @@ def _signed_by(authorization: str) -> tuple[str, str]:
 def _assumed_role(key: str) -> Role | None:
     session = sts_backends[ACCOUNT_ID][PARTITION].get_assumed_role_from_access_key(key)
     return iam_backends[ACCOUNT_ID][PARTITION].get_role_by_arn(session.role_arn) if session else None
-
-
-def _statements(role: Role) -> Iterator[Statement]:
-    """A role's own policies and, of the shared ones, the version in force."""
-    documents = list(role.policies.values())
-    for policy in role.managed_policies.values():
-        documents += [version.document for version in policy.versions if version.is_default]
-    for document in documents:
-        yield from parse(json.loads(document))
 
 
 def _tags() -> dict[str, dict[str, str]]:

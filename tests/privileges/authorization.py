@@ -122,6 +122,14 @@ def _key(parameters: Parameters) -> list[dict[str, str]]:
     return [{"KeyId": parameters["KeyId"].rsplit("/", 1)[-1]}]
 
 
+def _role(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"RoleNameWithPath": parameters["PolicySourceArn"].split("/", 1)[-1]}]
+
+
+def _instance_profile(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"InstanceProfileNameWithPath": parameters["InstanceProfileName"]}]
+
+
 def _mute_rule(parameters: Parameters) -> list[dict[str, str]]:
     return [{"AlarmMuteRuleName": parameters.get("AlarmMuteRuleName", "*")}]
 
@@ -161,7 +169,10 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "ecs:UpdateService": _services,
     "ecs:UpdateTaskProtection": _tasks,
     "events:PutEvents": _event_buses,
+    "iam:GetInstanceProfile": _instance_profile,
+    "iam:SimulatePrincipalPolicy": _role,
     "kms:DescribeKey": _key,
+    "kms:GetKeyPolicy": _key,
     "lambda:GetFunctionConcurrency": _function,
     "logs:GetQueryResults": _log_groups,
     "logs:StartQuery": _log_groups,
@@ -208,9 +219,7 @@ def requests(call: Call, tags: Tags) -> list[Request]:
         )
     return [
         request(action.name, arn, tags, **context)
-        for arn in (
-            catalog.form(action.arn_format, HERE | named) for named in RESOURCES[action.name](call.parameters)
-        )
+        for arn in (action.arn(HERE | named) for named in RESOURCES[action.name](call.parameters))
     ]
 
 

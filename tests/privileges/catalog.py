@@ -33,6 +33,11 @@ class Action:
         [only] = self.arn_formats.values()
         return only
 
+    def arn(self, values: Mapping[str, str]) -> str:
+        """The ARN of a resource of the one type whose placeholders have all got a value."""
+        [only] = [text for text in self.arn_formats.values() if {*PLACEHOLDER.findall(text)} <= values.keys()]
+        return form(only, values)
+
     def takes(self, pattern: str) -> bool:
         """Whether the policy's resource pattern covers a resource that the action takes."""
         return any(overlap(pattern, PLACEHOLDER.sub("?*", text)) for text in self.arn_formats.values())

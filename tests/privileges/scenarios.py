@@ -27,8 +27,8 @@ from sluice.aws.registry import SsmRegistry
 from sluice.events import Shard, shard_message
 from sluice.usecases import shards
 from sluice_sim.account import ACCOUNT_ID, REGION
-from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
-from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Demo
+from sluice_sim.embedded.cloud import NAMESPACE, EmbeddedAws, embedded_aws
+from sluice_sim.embedded.demo import CONTROL_PLANE, Demo
 from sluice_sim.embedded.function_logs import LogLine
 from sluice_sim.embedded.scenarios import COMPILER_STAGING, QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.template import ResolvedStack, stack_id

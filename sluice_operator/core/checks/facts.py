@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from sluice.core.model import Backlog, Capacity, LaunchAttempt, Metric, Unknown, Workload
+from sluice_operator.core.checks.key_policy import KeyPolicy
 from sluice_operator.core.events import Deployment
 from sluice_operator.core.readings import Point
+
+AWS_MANAGED_KEY = "alias/aws/sqs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueSettings:
     """The attributes of a queue."""
 
+    arn: str
     visibility_timeout_s: int
     retention_s: int
     """Seconds after which SQS deletes a message, counted from its arrival."""
@@ -24,7 +29,57 @@ class QueueSettings:
     """Receipts after which SQS moves a message to the dead-letter queue."""
     key_id: str | None
     """The KMS key as the queue names it; None for a queue without one."""
+    has_policy: bool
+    """Whether the queue has a policy of its own, which may allow or deny beyond those of IAM."""
     backlog: Backlog
+
+    @property
+    def own_key_id(self) -> str | None:
+        """The customer's KMS key; None without one, and for AWS's own, which every role may use."""
+        is_managed = f":{self.key_id}".endswith(f":{AWS_MANAGED_KEY}")
+        return None if is_managed else self.key_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmsKey:
+    """A key, and KMS's state of it, such as Enabled."""
+
+    arn: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSource:
+    """What a fleet starts its workers from."""
+
+    kind: Literal["launch template", "launch configuration", "task definition"]
+    name: str
+    """AWS's id, name or ARN."""
+    version: str = ""
+    """Of a launch template."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """What IAM's simulation says of one action of a role on one resource."""
+
+    is_allowed: bool
+    is_denied: bool = False
+    """Whether a statement denies it; otherwise none allows it."""
+    by_organization: bool = True
+    """Whether the organization's service control policies allow it."""
+    by_boundary: bool = True
+    """Whether the role's permissions boundary does."""
+    missing_keys: tuple[str, ...] = ()
+    """The condition keys of the role's policies that only a real request has."""
+
+    @property
+    def is_only_lacking(self) -> bool:
+        """Whether a further statement that allows it would be enough."""
+        return not self.is_allowed and not self.is_denied and self.by_organization and self.by_boundary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +111,8 @@ class FleetSettings:
     """DefaultInstanceWarmup of a group; None if it is not set."""
     scheduling_strategy: str = "REPLICA"
     """Of a service: REPLICA or DAEMON."""
+    worker_source: WorkerSource | None = None
+    """None if the fleet has several, or none that AWS describes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +165,17 @@ class Facts:
     workload: Workload
     queue: QueueSettings | Unknown | None
     queue_tags: Mapping[str, str] | Unknown | None
-    queue_key_state: str | Unknown | None
-    """KMS's state of the queue's key, such as Enabled; None for a key that does not exist, or without one."""
+    queue_key: KmsKey | Unknown | None
+    """None for a key that does not exist, or without one."""
+    queue_key_policy: KeyPolicy | Unknown | None
+    """None without a key of the customer's."""
     dead_letter_queue: QueueSettings | Unknown | None
     """None without one, or if it does not exist."""
     fleet: FleetSettings | Unknown | None
+    worker_role: str | Unknown | None
+    """The ARN of the role that the fleet gives its workers; None if it gives none."""
+    worker_permissions: Mapping[str, Permission | Unknown] | Unknown
+    """What that role may do, by the action; empty without a role."""
     capacity: Capacity | Unknown
     deployment: Deployment | Unknown | None
     """The deployment or instance refresh that is under way."""

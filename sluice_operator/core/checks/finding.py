@@ -41,6 +41,8 @@ class Check(StrEnum):
     BACKLOG_PUBLISHED = "backlog-published"
     DURATIONS_PUBLISHED = "durations-published"
     WAITS_PUBLISHED = "waits-published"
+    WORKER_PERMISSIONS = "worker-permissions"
+    KEY_PERMISSIONS = "key-permissions"
     MESSAGES_RECEIVED = "messages-received"
     MESSAGES_DELETED = "messages-deleted"
     MESSAGE_GROUPS = "message-groups"

@@ -33,9 +33,9 @@ def received(check: Check, facts: Facts) -> Finding:
         check,
         f"{backlog.visible} messages wait, {capacity.running} instances run, and none received a message in "
         "the last quarter of an hour",
-        "read the log of one instance: is the worker running, is there a route to SQS, may its role call "
-        "sqs:ReceiveMessage on the queue and kms:Decrypt on its key? A worker in a warm pool or behind a "
-        "launch hook receives only once it is InService",
+        "mend worker-permissions and key-permissions if they do not pass; then read the log of one instance: "
+        "is the worker running, is there a route to SQS? A worker in a warm pool or behind a launch hook "
+        "receives only once it is InService",
     )
 
 
@@ -49,7 +49,7 @@ def deleted(check: Check, facts: Facts) -> Finding:
         return passed(check, found)
     fix = (
         "read the workers' log for the reason: handlers fail, the visibility timeout ends before they do "
-        "(visibility-timeout), or the role lacks sqs:DeleteMessage"
+        "(visibility-timeout), or the role may not delete (worker-permissions)"
     )
     return warned(check, found, fix) if deletions else failed(check, f"{found}: none is processed", fix)
 

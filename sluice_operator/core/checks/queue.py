@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shlex import quote
 
-from sluice_operator.core.checks.facts import Facts, QueueSettings
+from sluice_operator.core.checks.facts import AWS_MANAGED_KEY, Facts, QueueSettings
 from sluice_operator.core.checks.finding import Check, Finding, failed, passed, unknown, warned
 from sluice_operator.core.checks.judging import UnreadError, judges, known
 
@@ -17,7 +17,6 @@ MIN_RECEIVE_COUNT = 3
 DAY_S = 86400
 MAX_RETENTION_S = 14 * DAY_S
 """The longest that SQS allows."""
-AWS_MANAGED_KEY = "alias/aws/sqs"
 NOT_FOUND = "SQS finds no such queue"
 KEY_FIXES = {
     "Disabled": "aws kms enable-key --key-id {}",
@@ -149,26 +148,26 @@ def retention(check: Check, facts: Facts) -> Finding:
 
 @judges(Check.QUEUE_KEY)
 def key(check: Check, facts: Facts) -> Finding:
-    """The KMS key of an encrypted queue can be used; which roles may use it is not read."""
+    """The KMS key of an encrypted queue can be used."""
     key_id = settings(facts).key_id
     if key_id is None:
         return passed(check, "the queue uses no KMS key")
-    if key_id == AWS_MANAGED_KEY or key_id.endswith(f":{AWS_MANAGED_KEY}"):
+    if settings(facts).own_key_id is None:
         return passed(check, f"the queue uses {AWS_MANAGED_KEY}, which every role of this account may use")
-    state = known(facts.queue_key_state)
-    if state == "Enabled":
+    kms_key = known(facts.queue_key)
+    if kms_key is not None and kms_key.state == "Enabled":
         return passed(check, f"the queue's KMS key {key_id} is enabled")
-    if state is None:
+    if kms_key is None:
         return failed(
             check,
             f"the queue's KMS key {key_id} does not exist: nothing can be sent or received",
             "set the queue's KmsMasterKeyId to a key that exists in the queue's region",
         )
-    fix = KEY_FIXES.get(state, "give the queue another key, or wait until KMS can use this one").format(
-        quote(key_id)
-    )
+    fix = KEY_FIXES.get(kms_key.state, "give the queue another key, or wait until KMS can use this one")
     return failed(
-        check, f"the queue's KMS key {key_id} is in state {state}: nothing can be sent or received", fix
+        check,
+        f"the queue's KMS key {key_id} is in state {kms_key.state}: nothing can be sent or received",
+        fix.format(quote(key_id)),
     )
 
 

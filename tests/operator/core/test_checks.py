@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,11 +20,24 @@ from sluice.core.model import (
     Tracking,
     Unknown,
 )
-from sluice_operator.core.checks import CHECKS, alarms, failures, fleet, messages, metrics, policy, queue
+from sluice_operator.core.checks import (
+    CHECKS,
+    alarms,
+    failures,
+    fleet,
+    key_policy,
+    messages,
+    metrics,
+    permissions,
+    policy,
+    queue,
+)
 from sluice_operator.core.checks.facts import (
     AlarmSettings,
     Facts,
     FleetSettings,
+    KmsKey,
+    Permission,
     QueueSettings,
     ScalingPolicy,
     ScheduledAction,
@@ -37,12 +52,22 @@ NOW = datetime(2026, 1, 15, 12, 0, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DAY_S = 86400
 QUEUE = QueueSettings(
+    arn="arn:aws:sqs:eu-west-1:123456789012:transcription",
+    has_policy=False,
     visibility_timeout_s=120,
     retention_s=4 * DAY_S,
     dead_letter_queue_arn="arn:aws:sqs:eu-west-1:123456789012:dead",
     max_receive_count=5,
     key_id=None,
     backlog=backlog(),
+)
+KEY = KmsKey(arn="arn:aws:kms:eu-west-1:123456789012:key/1", state="Enabled")
+ROLE = "arn:aws:iam::123456789012:role/work/worker"
+ALLOWED = Permission(is_allowed=True)
+LACKING = Permission(is_allowed=False)
+DENIED = Permission(is_allowed=False, is_denied=True)
+PERMISSIONS = dict.fromkeys(
+    (*permissions.NEEDED, *permissions.OURS, permissions.PUT_METRICS, permissions.DECRYPT), ALLOWED
 )
 
 CAPACITY = Capacity(desired=2, running=2, bounds=workload().bounds, protected=0)
@@ -97,9 +122,12 @@ def facts(**read):
         "workload": workload(),
         "queue": QUEUE,
         "queue_tags": {"sluice": "managed"},
-        "queue_key_state": None,
+        "queue_key": None,
+        "queue_key_policy": None,
         "dead_letter_queue": replace(QUEUE, dead_letter_queue_arn=None, retention_s=14 * DAY_S),
         "fleet": FLEET,
+        "worker_role": ROLE,
+        "worker_permissions": PERMISSIONS,
         "capacity": CAPACITY,
         "deployment": None,
         "launches": (),
@@ -172,7 +200,9 @@ def test_a_fifo_queues_dead_letters_start_anew_and_need_no_longer_retention():
     ],
 )
 def test_a_key_that_kms_cannot_use_fails(key_id, state, outcome):
-    found = queue.key(facts(queue=replace(QUEUE, key_id=key_id), queue_key_state=state))
+    found = queue.key(
+        facts(queue=replace(QUEUE, key_id=key_id), queue_key=state and replace(KEY, state=state))
+    )
     assert found.outcome is outcome
 
 
@@ -280,3 +310,152 @@ def test_a_fault_is_told_from_what_is_harmless_and_has_a_fix(check, outcome, rea
     found = check(facts(**read))
     assert found.outcome.value == outcome
     assert bool(found.fix) == (outcome in ("warn", "fail"))
+
+
+RECEIVE, DELETE = permissions.NEEDED
+CHANGE, ATTRIBUTES = permissions.OURS
+
+
+def may(**changes):
+    """The outcome and the message about the role's permissions, with these changed by their operation."""
+    names = {action.split(":")[1]: action for action in PERMISSIONS}
+    changed = {names[operation]: permission for operation, permission in changes.items()}
+    return {"worker_permissions": {**PERMISSIONS, **changed}}
+
+
+@pytest.mark.parametrize(
+    ("read", "outcome", "said"),
+    [
+        ({}, "pass", f"the policies of {ROLE} allow"),
+        (may(ReceiveMessage=LACKING), "fail", f"no policy of {ROLE} allows {RECEIVE}"),
+        (
+            may(ReceiveMessage=LACKING, DeleteMessage=LACKING, GetQueueAttributes=DENIED),
+            *(
+                "fail",
+                f"no policy of {ROLE} allows {RECEIVE} and {DELETE}; a policy of {ROLE} denies {ATTRIBUTES}",
+            ),
+        ),
+        (may(DeleteMessage=DENIED), "fail", f"a policy of {ROLE} denies {DELETE}"),
+        (
+            may(DeleteMessage=replace(DENIED, by_organization=False)),
+            *("fail", f"the organization's service control policies do not allow {DELETE}"),
+        ),
+        (
+            may(DeleteMessage=replace(LACKING, by_boundary=False)),
+            *("fail", f"the permissions boundary of {ROLE} does not allow {DELETE}"),
+        ),
+        (
+            may(DeleteMessage=replace(LACKING, missing_keys=("aws:SourceVpce",))),
+            *("unknown", "unless conditions hold that only a request shows: aws:SourceVpce"),
+        ),
+        (
+            {**may(DeleteMessage=LACKING), "queue": replace(QUEUE, has_policy=True)},
+            *("unknown", "unless the queue's policy does"),
+        ),
+        (
+            {**may(DeleteMessage=DENIED), "queue": replace(QUEUE, has_policy=True)},
+            *("fail", f"a policy of {ROLE} denies {DELETE}"),
+        ),
+        (may(GetQueueAttributes=LACKING), "warn", f"allows {ATTRIBUTES}, which sluice_worker asks for"),
+        (may(PutMetricData=LACKING), "pass", "allow what a worker asks for"),
+        ({**may(PutMetricData=LACKING), "longest_processing_s": None}, "warn", permissions.PUT_METRICS),
+        ({"worker_role": None, "worker_permissions": {}}, "warn", "without a role"),
+        (may(ReceiveMessage=Unknown(reason="AccessDenied")), "unknown", "AccessDenied"),
+    ],
+)
+def test_what_keeps_the_workers_role_from_its_queue_is_named(read, outcome, said):
+    found = permissions.worker(facts(**read))
+    assert (found.outcome.value, bool(found.fix)) == (outcome, outcome in ("warn", "fail"))
+    assert said in found.message
+
+
+def test_the_fix_is_a_command_that_allows_what_is_lacking_and_no_more():
+    lacking = {**may(ReceiveMessage=LACKING, GetQueueAttributes=LACKING, PutMetricData=LACKING)}
+    arguments = shlex.split(permissions.worker(facts(**lacking, longest_processing_s=None)).fix)
+    assert arguments[:5] == ["aws", "iam", "put-role-policy", "--role-name", "worker"]
+    assert json.loads(arguments[-1])["Statement"] == [
+        {"Effect": "Allow", "Action": [RECEIVE, ATTRIBUTES], "Resource": QUEUE.arn},
+        {
+            "Effect": "Allow",
+            "Action": [permissions.PUT_METRICS],
+            "Resource": "*",
+            "Condition": {"StringEquals": {"cloudwatch:namespace": workload().duration_metric.namespace}},
+        },
+    ]
+
+
+ROOT = "arn:aws:iam::123456789012:root"
+
+
+def allows(principal, action="kms:*", **more):
+    return {"Effect": "Allow", "Principal": principal, "Action": action, "Resource": "*", **more}
+
+
+DELEGATES = allows({"AWS": ROOT})
+NAMES = allows(
+    {"AWS": ["arn:aws:iam::123456789012:role/other", ROLE]}, ["kms:Decrypt", "kms:GenerateDataKey"]
+)
+VIA_SQS = {"Condition": {"StringEquals": {"kms:ViaService": "sqs.eu-west-1.amazonaws.com"}}}
+
+
+@pytest.mark.parametrize(
+    ("statements", "permission", "outcome", "said"),
+    [
+        ([DELEGATES], ALLOWED, "pass", f"the policies of {ROLE}"),
+        ([allows({"AWS": "123456789012"}, "kms:Dec*")], ALLOWED, "pass", "which the key's lets decide"),
+        (
+            [DELEGATES],
+            LACKING,
+            "fail",
+            f"no policy of {ROLE} allows kms:Decrypt with the queue's key {KEY.arn}",
+        ),
+        ([DELEGATES, NAMES], LACKING, "pass", "the policy of the key allows kms:Decrypt"),
+        ([NAMES], ALLOWED, "pass", "the policy of the key"),
+        ([allows("*")], LACKING, "pass", "the policy of the key"),
+        ([allows({"AWS": ROLE}, "kms:GenerateDataKey")], LACKING, "fail", "and the key's does not either"),
+        ([allows({"AWS": "arn:aws:iam::1:root"})], ALLOWED, "fail", "do not count"),
+        ([allows({"Service": "sqs.amazonaws.com"})], ALLOWED, "fail", "do not count"),
+        ([DELEGATES, NAMES], DENIED, "fail", f"a policy of {ROLE} denies kms:Decrypt"),
+        ([NAMES], replace(LACKING, by_organization=False), "fail", "service control policies"),
+        ([NAMES], replace(LACKING, by_boundary=False), "fail", "the permissions boundary"),
+        ([DELEGATES, NAMES | {"Effect": "Deny"}], ALLOWED, "unknown", "may deny kms:Decrypt"),
+        ([DELEGATES, allows({"AWS": ROLE}, **VIA_SQS)], LACKING, "unknown", "only under conditions"),
+        ([DELEGATES, allows({"AWS": ROLE}, **VIA_SQS)], ALLOWED, "pass", "which the key's lets decide"),
+        ([allows({"AWS": ROOT}, **VIA_SQS)], ALLOWED, "unknown", "only under conditions"),
+        ([DELEGATES], replace(LACKING, missing_keys=("aws:SourceVpc",)), "unknown", "aws:SourceVpc"),
+    ],
+)
+def test_decrypting_needs_the_roles_policies_and_the_keys_or_the_keys_alone(
+    statements, permission, outcome, said
+):
+    found = permissions.key(
+        facts(
+            queue=replace(QUEUE, key_id="alias/own"),
+            queue_key=KEY,
+            queue_key_policy=key_policy.parse({"Statement": statements}),
+            **may(Decrypt=permission),
+        )
+    )
+    assert (found.outcome.value, bool(found.fix)) == (outcome, outcome == "fail")
+    assert said in found.message
+
+
+@pytest.mark.parametrize("key_id", [None, "alias/aws/sqs", "arn:aws:kms:eu-west-1:1:alias/aws/sqs"])
+def test_a_queue_without_a_key_of_ones_own_needs_no_permission(key_id):
+    found = permissions.key(facts(queue=replace(QUEUE, key_id=key_id), **may(Decrypt=LACKING)))
+    assert found.outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        {"queue_key_policy": Unknown(reason="AWS answered AccessDenied")},
+        {"queue_key": None, "queue_key_policy": None},
+        {"worker_role": None, "worker_permissions": {}},
+        may(Decrypt=Unknown(reason="AWS answered AccessDenied")),
+    ],
+)
+def test_without_the_key_its_policy_or_the_role_nothing_is_said_of_decrypting(read):
+    delegating = {"queue_key": KEY, "queue_key_policy": key_policy.parse({"Statement": DELEGATES})}
+    found = permissions.key(facts(queue=replace(QUEUE, key_id="alias/own"), **(delegating | read)))
+    assert found.outcome is Outcome.UNKNOWN
