@@ -15,7 +15,6 @@ from sluice.ports import RemainingS
 from sluice_operator.core.checks.facts import FleetSettings, Permission, WorkerSource
 
 Clients = Callable[[str], Any]
-SERVICES = ("autoscaling", "ec2", "ecs", "iam")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +37,14 @@ def read_worker_roles(
     remaining_s: RemainingS,
 ) -> Mapping[Fleet, str | Unknown | None]:
     """The ARN of the role of each fleet's workers; None for a fleet that gives them none."""
-    for service in SERVICES:
-        clients(service)  # boto3 makes clients in one thread only
     sources = {fleet: _source(fleet, settings) for fleet, settings in fleets.items()}
     distinct = {source for source in sources.values() if isinstance(source, WorkerSource)}
+    # boto3 makes clients in one thread only.
+    made = {kind: clients(SERVICES[kind]) for kind in {source.kind for source in distinct}}
 
     def read(source: WorkerSource) -> str | None:
         with aws_errors(_read(source)):
-            return READS[source.kind](clients, source)
+            return READS[source.kind](made[source.kind], source)
 
     found = fan_out(pool, read, distinct, _read, remaining_s)
     profiles = {name for name in found.values() if isinstance(name, str) and not _is_role(name)}
@@ -103,28 +102,31 @@ def _is_role(arn: str) -> bool:
     return ":role/" in arn
 
 
-def _task_role(clients: Clients, source: WorkerSource) -> str | None:
-    answer = clients("ecs").describe_task_definition(taskDefinition=source.name)
+def _task_role(ecs: Any, source: WorkerSource) -> str | None:
+    answer = ecs.describe_task_definition(taskDefinition=source.name)
     role: str | None = field(answer, "taskDefinition").get("taskRoleArn")
     return role or None
 
 
-def _template_profile(clients: Clients, source: WorkerSource) -> str | None:
-    answer = clients("ec2").describe_launch_template_versions(
-        LaunchTemplateId=source.name, Versions=[source.version]
-    )
+def _template_profile(ec2: Any, source: WorkerSource) -> str | None:
+    answer = ec2.describe_launch_template_versions(LaunchTemplateId=source.name, Versions=[source.version])
     [version] = list_field(answer, "LaunchTemplateVersions")
     profile = field(version, "LaunchTemplateData").get("IamInstanceProfile") or {}
     return _profile_name(profile.get("Name") or profile.get("Arn"))
 
 
-def _configuration_profile(clients: Clients, source: WorkerSource) -> str | None:
-    answer = clients("autoscaling").describe_launch_configurations(LaunchConfigurationNames=[source.name])
+def _configuration_profile(autoscaling: Any, source: WorkerSource) -> str | None:
+    answer = autoscaling.describe_launch_configurations(LaunchConfigurationNames=[source.name])
     [found] = list_field(answer, "LaunchConfigurations")
     return _profile_name(found.get("IamInstanceProfile"))
 
 
-READS: Mapping[str, Callable[[Clients, WorkerSource], str | None]] = {
+SERVICES = {
+    "task definition": "ecs",
+    "launch template": "ec2",
+    "launch configuration": "autoscaling",
+}
+READS: Mapping[str, Callable[[Any, WorkerSource], str | None]] = {
     "task definition": _task_role,
     "launch template": _template_profile,
     "launch configuration": _configuration_profile,
