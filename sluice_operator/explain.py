@@ -16,7 +16,7 @@ from sluice.ports import RemainingS
 from sluice_operator.account import Account
 from sluice_operator.aws import timeline_events
 from sluice_operator.core.conditions import refused
-from sluice_operator.core.timeline import LOGGED, Entry, merged, silences
+from sluice_operator.core.timeline import LOGGED, Entry, merged, silences, without_quoted
 from sluice_operator.status import chosen_names
 
 DECISIONS = "decisions"
@@ -78,7 +78,7 @@ def explain(
     pool.shutdown(wait=False, cancel_futures=True)  # a read that is late must not delay the others' answer
     unread = {what: read for what, read in found.items() if isinstance(read, Unknown)}
     entries = merged(*(read for read in found.values() if not isinstance(read, Unknown)))
-    entries = [entry for entry in entries if start <= entry.at <= end]
+    entries = without_quoted([entry for entry in entries if start <= entry.at <= end])
     if not any(what.startswith(DECISIONS) for what in unread):
         entries = merged(entries, silences(entries, end))
     return Explanation(entries=tuple(entries), unread=unread)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from sluice.aws.errors import aws_errors
+from sluice.aws.launch_failures import START_FAILED
 from sluice.aws.responses import field, list_field, optional_list_field
-from sluice.core.model import AutoScalingGroup, EcsService, Fleet, Kind, Workload
+from sluice.core.model import AutoScalingGroup, Fleet, Kind, Workload
 from sluice.ports import Counter, Outcome, RemainingS
 from sluice_operator.aws.decisions import LoggedDecisions, moment
 from sluice_operator.aws.workload_events import NOT_SCALED, activities, tracking_alarms
@@ -42,6 +43,17 @@ TICKING = ("publish_backlog", "deadline_tick")
 INSTANCE_ID = re.compile(r"\bi-[0-9a-f]+")
 UNIQUE_ID = re.compile(r"(-Alarm(?:High|Low))-[0-9a-f-]{36}")
 """Ends the names of target tracking's alarms."""
+OF_SERVICE = re.compile(r"^\(service [^)]*\) ")
+"""Begins every event of a service."""
+HEX_ID = re.compile(r"[0-9a-f]{32}")
+"""The id of a task or of a container instance."""
+ROUTINE = re.compile(
+    r"has reached a steady state|has started \d+ tasks|has stopped \d+ running tasks|has begun draining"
+    r"|registered \d+ targets|deployment completed",
+    re.IGNORECASE,
+)
+"""Events of a service that nothing follows from: sizes and deployments are told by other entries."""
+FAILED = re.compile(r"\bfail|unhealthy|unable|rolling back", re.IGNORECASE)
 LATER_SENTENCES = re.compile(r"\.  At .*", re.DOTALL)
 """A group's cause says first what changed its size, and then that instances followed."""
 MOMENT = re.compile(r"^At [\d-]+T[\d:]+Z ")
@@ -196,19 +208,29 @@ def _cause(text: str) -> str:
 
 
 def deployments(clients: Callable[[str], Any], fleet: Fleet, start: datetime) -> Iterator[Entry]:
-    """The instance refreshes or the service's deployments that AWS still lists, by their start."""
-    found = _refreshes(clients, fleet) if isinstance(fleet, AutoScalingGroup) else _rollouts(clients, fleet)
+    """The instance refreshes or deployments that AWS still lists, by their start, and a service's events."""
+    if isinstance(fleet, AutoScalingGroup):
+        yield from _begun(_refreshes(clients("autoscaling"), fleet), start)
+        return
+    answer = clients("ecs").describe_services(cluster=fleet.cluster, services=[fleet.service])
+    for service in list_field(answer, "services"):
+        yield from _begun(_rollouts(service), start)
+        yield from _service_events(service, start)
+
+
+Begun = tuple[datetime | None, str, str, bool]
+"""The start of a refresh or a deployment, its state, AWS's reason, and whether it failed."""
+
+
+def _begun(found: Iterable[Begun], start: datetime) -> Iterator[Entry]:
     for at, text, reason, failed in found:
         if at is not None and at >= start:
             text = f"{text}: {reason}".rstrip(": ")
             yield Entry(at=at, source=Source.DEPLOYMENT, text=text, wrong=failed)
 
 
-def _refreshes(
-    clients: Callable[[str], Any], group: AutoScalingGroup
-) -> Iterator[tuple[datetime | None, str, str, bool]]:
-    """The start of each, its state, AWS's reason, and whether it failed."""
-    answer = clients("autoscaling").describe_instance_refreshes(AutoScalingGroupName=group.name)
+def _refreshes(autoscaling: Any, group: AutoScalingGroup) -> Iterator[Begun]:
+    answer = autoscaling.describe_instance_refreshes(AutoScalingGroupName=group.name)
     for refresh in list_field(answer, "InstanceRefreshes"):
         state, done = field(refresh, "Status"), refresh.get("PercentageComplete", 0)
         text = f"an instance refresh began; it is {state}, {done} % of the instances"
@@ -216,19 +238,34 @@ def _refreshes(
         yield refresh.get("StartTime"), text, refresh.get("StatusReason", ""), failed
 
 
-def _rollouts(
-    clients: Callable[[str], Any], service: EcsService
-) -> Iterator[tuple[datetime | None, str, str, bool]]:
-    """As of instance refreshes, of the service's deployments."""
-    answer = clients("ecs").describe_services(cluster=service.cluster, services=[service.service])
-    for described in list_field(answer, "services"):
-        for each in optional_list_field(described, "deployments"):
-            state, running = each.get("rolloutState", "?"), each.get("runningCount", 0)
-            text = (
-                f"a deployment began; it is {each.get('status', '?')}, {state}, {running} of "
-                f"{each.get('desiredCount', 0)} tasks run"
-            )
-            yield each.get("createdAt"), text, each.get("rolloutStateReason", ""), state == "FAILED"
+def _rollouts(service: Mapping[str, Any]) -> Iterator[Begun]:
+    for each in optional_list_field(service, "deployments"):
+        state, running = each.get("rolloutState", "?"), each.get("runningCount", 0)
+        text = (
+            f"a deployment began; it is {each.get('status', '?')}, {state}, {running} of "
+            f"{each.get('desiredCount', 0)} tasks run"
+        )
+        yield each.get("createdAt"), text, each.get("rolloutStateReason", ""), state == "FAILED"
+
+
+def _service_events(service: Mapping[str, Any], start: datetime) -> Iterator[Entry]:
+    """What ECS says of the service beyond its routine: a failed start holds the size; oldest first.
+
+    ECS keeps the newest hundred, and leaves out what repeats the latest.
+    """
+    for event in reversed(optional_list_field(service, "events")):
+        at, message = field(event, "createdAt"), " ".join(field(event, "message").split())
+        if at < start or ROUTINE.search(message):
+            continue
+        text, is_start = OF_SERVICE.sub("", message), START_FAILED.search(message) is not None
+        yield Entry(
+            at=at,
+            source=Source.SERVICE,
+            text=text,
+            effect=Effect.HELD if is_start else Effect.NONE,
+            wrong=is_start or FAILED.search(message) is not None,
+            repeats=("service", HEX_ID.sub("", text)),
+        )
 
 
 def stack_events(cloudformation: Any, stack: str, start: datetime) -> Iterator[Entry]:

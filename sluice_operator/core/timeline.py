@@ -12,6 +12,8 @@ SILENT_AFTER = timedelta(minutes=3)
 """Ticks of consecutive minutes are up to two minutes apart."""
 HELD_FOR = timedelta(minutes=10)
 """A hold this long before a moment still explains it, unless the size has changed since."""
+QUOTED_CHARS = 300
+"""Of an event's text; a decision shortens a longer one."""
 STEERING = ("-AlarmHigh", "-AlarmLow")
 """The ends of the names of the alarms by which target tracking steers."""
 
@@ -21,6 +23,7 @@ class Source(StrEnum):
 
     STACK = "stack"
     DEPLOYMENT = "deployment"
+    SERVICE = "service"
     ALARM = "alarm"
     PLANE = "plane"
     TICK = "tick"
@@ -65,6 +68,17 @@ def merged(*sources: Iterable[Entry]) -> list[Entry]:
     return sorted(
         (entry for source in sources for entry in source), key=lambda entry: (entry.at, ORDER[entry.source])
     )
+
+
+def without_quoted(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries without the events of a service that a decision quotes with their minute."""
+    decisions = [entry.text for entry in entries if entry.source is Source.DECISION]
+
+    def is_quoted(event: Entry) -> bool:
+        minute, text = f"at {event.at:%Y-%m-%d %H:%M} UTC: ", event.text[:QUOTED_CHARS]
+        return any(minute in decision and text in decision for decision in decisions)
+
+    return [entry for entry in entries if entry.source is not Source.SERVICE or not is_quoted(entry)]
 
 
 def silences(entries: Sequence[Entry], end: datetime) -> Iterator[Entry]:

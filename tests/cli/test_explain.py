@@ -260,3 +260,20 @@ class TestBadInput:
 def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(explain, allows_exactly):
     with allows_exactly(POLICY):
         assert [explain(name).exit_code for name in ("transcription", "queue-proc")] == [0, 0]
+
+
+def test_why_a_service_starts_no_task_is_said_once_by_its_event_or_by_the_decision_that_quotes_it(
+    explain, busy
+):
+    """Last, because it plays the account on."""
+    resource, services = "service/workers/queue-proc", busy.aws.services
+    services.fail_launches(resource, "(service queue-proc) was unable to place a task. Reason: no capacity.")
+    services.set_desired(resource, services.fleet(resource).size().desired + 1)
+    before = explain("queue-proc")
+    for _ in range(2):
+        busy.play_minute()
+    after = explain("queue-proc").stdout
+    assert before.exit_code == 1
+    assert re.search(r"service +was unable to place a task", before.stdout)
+    assert re.search(r"decision +launch holds: .*\(service queue-proc\) was unable to place", after)
+    assert not re.search(r"service +was unable to place a task", after)

@@ -8,7 +8,7 @@ import pytest
 
 from sluice_operator.aws import timeline_events
 from sluice_operator.aws.timeline_events import log_entry
-from sluice_operator.core.timeline import Effect, Source
+from sluice_operator.core.timeline import Effect, Source, folded
 from tests.support.builders import GROUP, SERVICE, workload
 
 AT = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
@@ -196,3 +196,60 @@ class TestDeployments:
         [entry] = timeline_events.deployments(clients, SERVICE, AT)
         assert entry.text == "a deployment began; it is PRIMARY, IN_PROGRESS, 1 of 4 tasks run"
         assert not entry.wrong
+
+
+def service_events(*events):
+    """The entries of these events, (seconds after AT, message), which ECS lists newest first."""
+    listed = [
+        {"id": str(number), "createdAt": AT + timedelta(seconds=after_s), "message": message}
+        for number, (after_s, message) in enumerate(events)
+    ]
+    clients = paged(describe_services={"services": [{"deployments": [], "events": listed[::-1]}]})
+    return list(timeline_events.deployments(clients, SERVICE, AT))
+
+
+UNABLE = (
+    "(service jobs) was unable to place a task because no container instance met all of its requirements. "
+    "The closest matching container-instance 0123456789abcdef0123456789abcdef has insufficient memory."
+)
+
+
+class TestServiceEvents:
+    def test_why_no_task_starts_is_wrong_and_holds_the_size(self):
+        [entry] = service_events((5, UNABLE))
+        assert (entry.source, entry.effect, entry.wrong) == (Source.SERVICE, Effect.HELD, True)
+        assert (entry.at, entry.text) == (AT + timedelta(seconds=5), UNABLE.removeprefix("(service jobs) "))
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "(service jobs) has reached a steady state.",
+            "(service jobs) has started 2 tasks: (task 0123) (task 4567).",
+            "(service jobs, taskSet ecs-svc/1) has started 1 tasks: (task 0123).",
+            "(service jobs) has stopped 1 running tasks: (task 0123).",
+            "(service jobs) has begun draining connections on 1 tasks.",
+            "(service jobs) deregistered 1 targets in (target-group arn)",
+            "(service jobs) (deployment ecs-svc/1) deployment completed.",
+        ],
+    )
+    def test_routine_is_left_out(self, message):
+        assert service_events((1, message)) == []
+
+    @pytest.mark.parametrize(
+        ("message", "wrong"),
+        [
+            ("(service jobs) (task 01) failed container health checks.", True),
+            ("(service jobs) rolling back to deployment ecs-svc/1.", True),
+            ("(service jobs) (deployment ecs-svc/2) deployment failed: tasks failed to start.", True),
+            ("(service jobs) something new happened.", False),
+        ],
+    )
+    def test_what_is_no_routine_is_shown(self, message, wrong):
+        [entry] = service_events((1, message))
+        assert (entry.text, entry.wrong) == (message.removeprefix("(service jobs) "), wrong)
+
+    def test_events_from_before_are_left_out_and_alike_ones_fold(self):
+        other = UNABLE.replace("0123456789abcdef", "f" * 16)
+        entries = service_events((-1, UNABLE), (1, UNABLE), (2, other))
+        [entry] = folded(entries)
+        assert (entry.times, entry.at, entry.until) == (2, *(AT + timedelta(seconds=each) for each in (1, 2)))

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_operator.core.timeline import Effect, Entry, Source, at_moment, folded, merged, silences
+from sluice_operator.core.timeline import (
+    Effect,
+    Entry,
+    Source,
+    at_moment,
+    folded,
+    merged,
+    silences,
+    without_quoted,
+)
 
 START = datetime(2026, 1, 15, 14, 0, tzinfo=UTC)
 
@@ -224,3 +233,37 @@ class TestSilences:
     def test_ticks_before_and_after_are_two_lines(self):
         read = [tick(1), tick(2), tick(7), tick(8)]
         assert [entry.times for entry in folded(merged(read, silences(read, at(8))))] == [2, 1, 2]
+
+
+def service_event(minute, text="was unable to place a task. Reason: Capacity is unavailable at this time."):
+    return Entry(at=at(minute), source=Source.SERVICE, text=text, effect=Effect.HELD, wrong=True)
+
+
+def launch(minute, quoted, event_minute):
+    return hold(
+        minute,
+        kind="launch",
+        text=f"launch holds: (at 2026-01-15 14:{event_minute:02} UTC: (service a) {quoted})",
+    )
+
+
+def test_an_event_that_a_decision_quotes_is_not_said_twice():
+    event, later = service_event(1), service_event(9)
+    decision = launch(3, event.text, 1)
+    assert without_quoted([event, decision, later]) == [decision, later]
+
+
+def test_an_event_that_a_decision_shortens_is_quoted_too():
+    event = service_event(1, text="unable " * 100)
+    assert without_quoted([event, launch(3, event.text[:390] + "...", 1)]) == [
+        launch(3, event.text[:390] + "...", 1)
+    ]
+
+
+def test_an_event_of_another_text_or_source_stays():
+    other, activity = (
+        service_event(1, "failed health checks"),
+        replace(service_event(1), source=Source.ACTIVITY),
+    )
+    decision = launch(3, service_event(1).text, 1)
+    assert without_quoted([other, activity, decision]) == [other, activity, decision]
