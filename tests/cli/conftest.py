@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from sluice_cli.main import main
 from sluice_operator.session import AwsSession
@@ -43,16 +44,22 @@ def sluice(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`failing(error, *operations)`: these operations of every client raise the error; all without any."""
+    """`failing(error, *operations)`: these operations of every client fail; without any, all `but` those.
+
+    The error is AWS's code, with AWS's `message`; or an exception; or what makes one of an operation's name.
+    """
     client = AwsSession.client
 
-    def fail(error, *operations):
+    def fail(error, *operations, but=(), message="no"):
         def made(session, service, **settings):
             built = client(session, service, **settings)
 
             def refuse(model, **_):
-                if not operations or model.name in operations:
-                    raise error(model.name) if callable(error) else error
+                if model.name in but or (operations and model.name not in operations):
+                    return
+                if isinstance(error, str):
+                    raise ClientError({"Error": {"Code": error, "Message": message}}, model.name)
+                raise error(model.name) if callable(error) else error
 
             built.meta.events.register("before-parameter-build", refuse)
             return built

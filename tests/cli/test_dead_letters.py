@@ -53,27 +53,6 @@ def dead_letters(on_embedded, account):
     return call
 
 
-@pytest.fixture
-def failing(monkeypatch):
-    """`failing(code, *operations)`: AWS answers these operations with the code."""
-    client = AwsSession.client
-
-    def fail(code, *operations, message="no"):
-        def made(session, service, **settings):
-            built = client(session, service, **settings)
-
-            def refuse(model, **_):
-                if model.name in operations:
-                    raise ClientError({"Error": {"Code": code, "Message": message}}, model.name)
-
-            built.meta.events.register("before-parameter-build", refuse)
-            return built
-
-        monkeypatch.setattr(AwsSession, "client", made)
-
-    return fail
-
-
 class Terminal(io.StringIO):
     """What a person types."""
 

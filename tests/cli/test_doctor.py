@@ -10,12 +10,10 @@ from unittest import mock
 import boto3
 import jsonschema
 import pytest
-from botocore.exceptions import ClientError
 from moto.autoscaling.models import autoscaling_backends
 
 from sluice_cli import workloads
 from sluice_operator.core.checks.finding import Check, PlaneCheck
-from sluice_operator.session import AwsSession
 from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
 from sluice_sim.embedded.roles import put_role_policy
@@ -62,27 +60,6 @@ def findings(doctor):
         return answer.exit_code, {each["check"]: each for each in document["workloads"][0]["findings"]}
 
     return read
-
-
-@pytest.fixture
-def failing(monkeypatch):
-    """`failing(code, *operations)`: AWS answers these operations, or all `but` some, with the code."""
-    client = AwsSession.client
-
-    def fail(code, *operations, but=None):
-        def made(session, service, **settings):
-            built = client(session, service, **settings)
-
-            def refuse(model, **_):
-                if model.name in operations if but is None else model.name not in but:
-                    raise ClientError({"Error": {"Code": code, "Message": "no"}}, model.name)
-
-            built.meta.events.register("before-parameter-build", refuse)
-            return built
-
-        monkeypatch.setattr(AwsSession, "client", made)
-
-    return fail
 
 
 @contextmanager
