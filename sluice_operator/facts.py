@@ -164,20 +164,22 @@ def _permissions(
         if isinstance(role := roles[workload.fleet], str)
     }
     found = simulate(iam, pool, set(chain.from_iterable(simulations.values())), remaining_s)
-    permissions: dict[str, Mapping[str, Permission | Unknown] | Unknown] = {}
-    for workload in workloads:
-        role = roles[workload.fleet]
-        permissions[workload.name] = (
-            role
-            if isinstance(role, Unknown)
-            else {
-                action: answer if isinstance(answer, Unknown) else answer[action]
-                for simulation in simulations.get(workload.name, ())
-                for answer in (found[simulation],)
-                for action in simulation.actions
-            }
-        )
-    return permissions
+    return {
+        workload.name: role
+        if isinstance(role, Unknown)
+        else dict(_by_action(simulations.get(workload.name, ()), found))
+        for workload in workloads
+        for role in (roles[workload.fleet],)
+    }
+
+
+def _by_action(
+    simulations: Sequence[Simulation], found: Mapping[Simulation, Mapping[str, Permission] | Unknown]
+) -> Iterator[tuple[str, Permission | Unknown]]:
+    for simulation in simulations:
+        answer = found[simulation]
+        for action in simulation.actions:
+            yield action, answer if isinstance(answer, Unknown) else answer[action]
 
 
 def _simulations(role: str, workload: Workload, facts: _QueueFacts) -> Iterator[Simulation]:
