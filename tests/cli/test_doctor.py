@@ -13,6 +13,7 @@ import pytest
 from moto.autoscaling.models import autoscaling_backends
 
 from sluice_cli import workloads
+from sluice_operator import facts
 from sluice_operator.core.checks.finding import Check, PlaneCheck
 from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
@@ -81,13 +82,14 @@ def untagged_queue():
 
 @contextmanager
 def key(disabled=False):
-    """The queue is encrypted with a key of its own."""
+    """The queue is encrypted with a key of its own; gives its ARN."""
     kms = boto3.client("kms")
-    key_id = kms.create_key()["KeyMetadata"]["KeyId"]
+    created = kms.create_key()["KeyMetadata"]
+    key_id = created["KeyId"]
     if disabled:
         kms.disable_key(KeyId=key_id)
     with queue_attribute("KmsMasterKeyId", key_id):
-        yield
+        yield created["Arn"]
 
 
 def allowing(*actions, effect="Allow", resource="*", **more):
@@ -359,6 +361,32 @@ def not_passed(found):
 def test_a_role_that_may_decrypt_passes_for_a_queue_with_a_key(findings):
     with key(), role_policy(allowing("kms:Decrypt"), name="decrypt"):
         assert not_passed(findings()[1]) == {}
+
+
+def test_the_simulation_has_the_resources_and_the_conditions_of_a_workers_requests(doctor, monkeypatch):
+    asked, simulate = [], facts.simulate
+
+    def recorded(iam, pool, simulations, remaining_s):
+        asked.extend(simulations)
+        return simulate(iam, pool, simulations, remaining_s)
+
+    monkeypatch.setattr(facts, "simulate", recorded)
+    queue = f"arn:aws:sqs:eu-west-1:123456789012:{NAME}"
+    with key() as key_arn:
+        doctor(NAME)
+    assert {(each.actions, each.resource, each.context) for each in asked} == {
+        (("cloudwatch:PutMetricData",), "*", (("cloudwatch:namespace", "Sluice"),)),
+        (WORK, queue, ()),
+        (
+            ("kms:Decrypt",),
+            key_arn,
+            (
+                ("kms:ViaService", "sqs.eu-west-1.amazonaws.com"),
+                ("kms:EncryptionContext:aws:sqs:arn", queue),
+            ),
+        ),
+    }
+    assert {each.role for each in asked} == {ROLE}
 
 
 def test_a_condition_of_the_role_that_only_a_request_shows_is_unknown(findings):
