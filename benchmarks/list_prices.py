@@ -37,6 +37,9 @@ ALARM_METRIC = 0.10
 HIGH_RESOLUTION_ALARM_METRIC = 0.30
 """The same, with a period below a minute."""
 
+DASHBOARD = 3.00
+"""Per month and dashboard."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:

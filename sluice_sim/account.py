@@ -21,6 +21,7 @@ ENVIRONMENT = {
 
 NAMED_BY: Mapping[str, str] = {
     "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
     "AWS::Logs::LogGroup": "LogGroupName",
     "AWS::SSM::Parameter": "Name",
 }

@@ -171,6 +171,17 @@ def test_what_the_alarms_cost_that_are_off_by_default() -> None:
     assert_table("Alarms that are off by default", rows)
 
 
+def test_what_the_dashboard_costs() -> None:
+    """It reads what is published anyway, so that it adds no custom metric."""
+    price = {}
+    for fleet in FLEETS:
+        shown, plain = stacks.workload(fleet, Dashboard="true").resources, stacks.workload(fleet).resources
+        [dashboard] = [shown[name] for name in shown.keys() - plain.keys()]
+        assert dashboard.type == "AWS::CloudWatch::Dashboard"
+        price[fleet] = prices.DASHBOARD
+    assert_table("What a person sees", [("`Dashboard`", *(dollars(price[fleet]) for fleet in FLEETS))])
+
+
 def read_cost(metrics: int, every_minutes: int) -> float:
     return metrics * prices.MINUTES / every_minutes * prices.GET_METRIC_DATA_PER_METRIC
 

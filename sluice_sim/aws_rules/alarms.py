@@ -144,7 +144,7 @@ class Alarm:
         self, series: Mapping[str, Series], periods: Sequence[int], missing: MissingOperand = ASSUMED
     ) -> dict[int, float | None]:
         """The value of each of these periods, by its start; None for a missing datapoint."""
-        values = self.expression.evaluate(series, missing, minutes=periods)
+        values = self.expression.evaluate(series, missing, minutes=periods, period_s=self.period_s)
         return {at: values.get(at) for at in periods}
 
     def next_state(self, points: Sequence[float | None], previous: State) -> State:

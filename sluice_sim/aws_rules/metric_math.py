@@ -1,8 +1,8 @@
 """CloudWatch metric math, as far as this project's templates use it.
 
 Parses numbers, metric ids, `+ - * /`, comparisons, `AND`, `OR`, `IF(condition, then, else)`, `FILL(metric,
-number)` and parentheses, and evaluates them minute by minute. Every other function and operator, and a
-mixture whose precedence AWS does not document, is an ExpressionError.
+number)`, `PERIOD(metric)` and parentheses, and evaluates them minute by minute. Every other function and
+operator, and a mixture whose precedence AWS does not document, is an ExpressionError.
 
 A minute in which no referenced metric has a datapoint yields none, unless FILL provides it. A datapoint
 dropped inside a larger expression is a missing operand of it. `metric_nodes` defines how operators treat
@@ -28,7 +28,10 @@ __all__ = ["ASSUMED", "Expression", "ExpressionError", "MissingOperand", "Series
 
 Series = Mapping[int, float]
 
-_KNOWN = "+ - * / == != < <= > >= AND OR IF(condition, then, else) FILL(metric, number) and parentheses"
+_KNOWN = (
+    "+ - * / == != < <= > >= AND OR IF(condition, then, else) FILL(metric, number) PERIOD(metric) "
+    "and parentheses"
+)
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
     r"|(?P<symbol>==|!=|<=|>=|&&|\|\||\S))"
@@ -55,10 +58,12 @@ class Expression:
         missing: MissingOperand = ASSUMED,
         *,
         minutes: Iterable[int] = (),
+        period_s: int = 60,
     ) -> dict[int, float]:
         """One value per minute (epoch seconds) that has a result and a datapoint of a referenced metric.
 
         `minutes` are the requested ones: FILL provides a datapoint for each, even if no metric has one.
+        PERIOD is `period_s`, that of all metrics.
         """
         if not self.ids <= series.keys():
             unknown = sorted(self.ids - series.keys())
@@ -70,7 +75,8 @@ class Expression:
         requested = set(minutes) if self.fills else set()
         own = {name: series[name] for name in self.ids}
         for minute in sorted(requested.union(*own.values())):
-            value = self.root({name: of.get(minute) for name, of in own.items()}, missing)
+            values = {name: of.get(minute) for name, of in own.items()}
+            value = self.root({**values, metric_nodes.PERIOD: period_s}, missing)
             if value is not None:
                 result[minute] = value
         return result
@@ -169,9 +175,10 @@ class _Parser:
     def _name(self) -> Node:
         word = self._take()
         if self._token[1] == "(":
-            if word not in ("IF", "FILL"):
+            functions = {"IF": self._if, "FILL": self._fill, metric_nodes.PERIOD: self._period}
+            if word not in functions:
                 raise self._error(f"calls {word}, which is not simulated; known are {_KNOWN}")
-            return self._if() if word == "IF" else self._fill()
+            return functions[word]()
         self._read(word)
         return lambda values, _missing: values[word]
 
@@ -179,6 +186,16 @@ class _Parser:
         if not word[0].islower():  # CloudWatch: an id starts with a lowercase letter
             raise self._error(f"holds {word!r}, neither a metric id (lowercase first) nor one of {_KNOWN}")
         self.ids.add(word)
+
+    def _period(self) -> Node:
+        self.expect("(")
+        if self._token[0] != "name":
+            raise self._error(
+                "asks for the period of something else than a metric; give PERIOD the id of one"
+            )
+        self._read(self._take())
+        self.expect(")")
+        return lambda values, _missing: values[metric_nodes.PERIOD]
 
     def _fill(self) -> Node:
         self.expect("(")

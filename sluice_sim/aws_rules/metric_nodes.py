@@ -34,7 +34,8 @@ class MissingOperand:
 ASSUMED = MissingOperand()
 
 Values = Mapping[str, float | None]
-"""One minute: a value, or none, by metric id."""
+"""One minute: a value, or none, by metric id; the seconds of the period by `PERIOD`, which is no id."""
+PERIOD = "PERIOD"
 Node = Callable[[Values, MissingOperand], float | None]
 
 ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {

@@ -114,6 +114,7 @@ class EmbeddedAws:
             ssm=_client("ssm"),
             sqs=self.sqs,
             dynamodb=_client("dynamodb"),
+            cloudwatch=self.cloudwatch,
             autoscaling=self.autoscaling,
             scaling=self.scaling,
         )
@@ -165,7 +166,12 @@ class EmbeddedAws:
             AvailabilityZones=[f"{REGION}a"],
             Tags=[{"Key": key, "Value": value, "PropagateAtLaunch": False} for key, value in MANAGED.items()],
         )
-        metrics = ("GroupDesiredCapacity", "GroupInServiceInstances", "GroupMaxSize")
+        metrics = (
+            "GroupDesiredCapacity",
+            "GroupInServiceInstances",
+            "GroupPendingInstances",
+            "GroupMaxSize",
+        )
         self.autoscaling.enable_metrics_collection(
             AutoScalingGroupName=name, Metrics=list(metrics), Granularity="1Minute"
         )
@@ -173,7 +179,8 @@ class EmbeddedAws:
 
         def published() -> Iterable[tuple[MetricQuery, float]]:
             size, (_, max_size) = fleet.size(), self.groups.bounds(name)
-            for metric, value in zip(metrics, (size.desired, size.running, max_size), strict=True):
+            values = (size.desired, size.running, size.booting, max_size)
+            for metric, value in zip(metrics, values, strict=True):
                 if metric in self.groups.metrics(name):
                     yield _native("AWS/AutoScaling", metric, {"AutoScalingGroupName": name}), float(value)
 
@@ -212,6 +219,7 @@ class EmbeddedAws:
             size = fleet.size()
             yield _native("ECS/ContainerInsights", "DesiredTaskCount", dimensions), float(size.desired)
             yield _native("ECS/ContainerInsights", "RunningTaskCount", dimensions), float(size.running)
+            yield _native("ECS/ContainerInsights", "PendingTaskCount", dimensions), float(size.booting)
 
         self.monitoring.add_source(published)
         return fleet

@@ -66,7 +66,7 @@ class MotoMetrics:
             return {}
         ids = {f"q{index}": query for index, query in enumerate(sorted(queries, key=repr))}
         answer = self._client.get_metric_data(
-            MetricDataQueries=[_data_query(query_id, query) for query_id, query in ids.items()],
+            MetricDataQueries=[data_query(query_id, query) for query_id, query in ids.items()],
             StartTime=datetime.fromtimestamp(start, UTC),
             EndTime=datetime.fromtimestamp(end, UTC),
         )
@@ -137,7 +137,8 @@ def action_payload(change: AlarmChange) -> dict[str, Any]:
     }
 
 
-def _data_query(query_id: str, query: MetricQuery) -> Any:
+def data_query(query_id: str, query: MetricQuery) -> Any:
+    """The metric as an entry of GetMetricData."""
     return {
         "Id": query_id,
         "MetricStat": {

@@ -31,6 +31,7 @@ from sluice_sim.account import arn
 from sluice_sim.aws_rules.scheduler import Scheduler
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded import lambda_api
+from sluice_sim.embedded.embedded_metrics import is_embedded, metric_data
 from sluice_sim.embedded.event_sources import EventSources
 from sluice_sim.embedded.schedules import Schedules
 
@@ -91,6 +92,7 @@ class Lambda:
         """(function's name, metric) -> count since it was last sampled."""
         self._rules: list[tuple[Mapping[str, Any], Function]] = []
         self._event_sources, self._sqs = EventSources(clock), boto3.client("sqs")
+        self._cloudwatch = boto3.client("cloudwatch")
 
     def create(self, name: str, properties: Mapping[str, Any], root: Path) -> Function:
         """Create a function from resolved AWS::Serverless::Function properties, with its events."""
@@ -206,13 +208,21 @@ class Lambda:
             except Exception as raised:  # noqa: BLE001 - the runtime records any failure of a function
                 failure = raised
         for line in _log_lines(printed.getvalue()):
-            self._on_log(function.name, line)
+            self._log(function, line)
         if failure is not None:
             self._on_log(function.name, {"level": "ERROR", "message": f"{type(failure).__name__}: {failure}"})
         self._counts[function.name, INVOCATIONS] += 1
         self._counts[function.name, ERRORS] += failure is not None
         self._event_sources.schedule_polls()
         return failure
+
+    def _log(self, function: Function, line: dict[str, Any]) -> None:
+        """Keep a line; CloudWatch takes metrics from one in the embedded metric format."""
+        if not is_embedded(line):
+            self._on_log(function.name, line)
+            return
+        for request in metric_data(line):
+            self._cloudwatch.put_metric_data(**request)
 
     def _deliver(self, function: Function, event: dict[str, Any]) -> Exception | None:
         """Invoke for a queue; a function that is switched off drops what it is sent."""
@@ -290,14 +300,12 @@ def _load(folder: Path, handler: str, environment: Mapping[str, str]) -> Handler
 
 
 def _log_lines(printed: str) -> Iterator[dict[str, Any]]:
-    """Printed lines as records; embedded metric format (EMF) lines are skipped."""
+    """Printed lines as records; what is no JSON is the message of one."""
     for text in printed.splitlines():
         try:
-            line = json.loads(text)
+            yield json.loads(text)
         except ValueError:
-            line = {"level": "INFO", "message": text}
-        if "_aws" not in line:
-            yield line
+            yield {"level": "INFO", "message": text}
 
 
 def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:

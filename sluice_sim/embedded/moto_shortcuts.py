@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from datetime import datetime
-from functools import cache
+from datetime import datetime, timedelta
+from functools import cache, partial
 from time import time
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from moto.moto_api._internal import mock_random
 from moto.sqs import models
 from moto.sqs.models import Message, Queue, SQSBackend
 
+from sluice_sim.aws_rules import metric_math
 from sluice_sim.aws_rules.percentiles import needs_single_values, of_single_values
 
 _RECEIPT_HANDLE_LENGTH = 185
@@ -80,11 +81,62 @@ def _metric_data(
         return _original_metric_data(
             backend, queries, start_time, end_time, scan_by
         )  # reads metrics in another way
-    names = {query["MetricStat"]["Metric"]["MetricName"] for query in queries if "MetricStat" in query}
-    named = [datum for datum in backend.get_all_metrics() if datum.name in names]
-    # The only method of the backend that moto calls here.
-    holder = SimpleNamespace(get_all_metrics=lambda: named)
-    return _original_metric_data(holder, queries, start_time, end_time, scan_by)  # type: ignore[arg-type]
+    found = _stored(backend, [query for query in queries if "MetricStat" in query], start_time, end_time)
+    found |= {
+        query["Id"]: _computed(query, queries, found, start_time, end_time)
+        for query in queries
+        if "Expression" in query
+    }
+    answers = [found[query["Id"]] for query in queries if query.get("ReturnData", True)]
+    if scan_by == "TimestampDescending":
+        for answer in answers:
+            answer["timestamps"].reverse()
+            answer["values"].reverse()
+    return answers
+
+
+def _stored(
+    backend: CloudWatchBackend, queries: list[dict[str, Any]], start_time: datetime, end_time: datetime
+) -> dict[str, dict[str, Any]]:
+    """Each metric's answer by its id; moto itself does not compare namespaces where there are dimensions."""
+    every, found = backend.get_all_metrics(), dict[str, dict[str, Any]]()
+    for namespace in {query["MetricStat"]["Metric"]["Namespace"] for query in queries}:
+        own = [query for query in queries if query["MetricStat"]["Metric"]["Namespace"] == namespace]
+        names = {query["MetricStat"]["Metric"]["MetricName"] for query in own}
+        named = [datum for datum in every if datum.name in names and datum.namespace == namespace]
+        # The only method of the backend that moto calls here.
+        holder: Any = SimpleNamespace(get_all_metrics=partial(list, named))
+        returned = [{**query, "ReturnData": True} for query in own]
+        found |= {each["id"]: each for each in _original_metric_data(holder, returned, start_time, end_time)}
+    return found
+
+
+def _computed(
+    query: dict[str, Any],
+    queries: list[dict[str, Any]],
+    found: dict[str, dict[str, Any]],
+    start_time: datetime,
+    end_time: datetime,
+) -> dict[str, Any]:
+    """The answer of a metric math expression, which moto does not evaluate; its metrics have one period."""
+    expression = metric_math.parse(query["Expression"])
+    [period_s] = {int(each["MetricStat"]["Period"]) for each in queries if each["Id"] in expression.ids}
+    series = {
+        name: {
+            int((at - start_time).total_seconds()): float(value)
+            for at, value in zip(found[name]["timestamps"], found[name]["values"], strict=True)
+        }
+        for name in expression.ids
+    }
+    requested = range(0, int((end_time - start_time).total_seconds()), period_s)
+    values = expression.evaluate(series, minutes=requested, period_s=period_s)
+    return {
+        "id": query["Id"],
+        "label": query.get("Label") or query["Id"],
+        "values": list(values.values()),
+        "timestamps": [start_time + timedelta(seconds=at) for at in values],
+        "status_code": "Complete",
+    }
 
 
 def _statistic(statistics: Statistics, stat: str) -> Any:

@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sluice_sim.clock import VirtualClock
+from sluice_worker.core.model import Outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -25,7 +26,10 @@ POLL_S = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
-    """Settings of the simulated workers of a fleet; a message's body says how many seconds it takes."""
+    """Settings of the simulated workers of a fleet.
+
+    A message's body says how many seconds it takes, and how it ends unless it succeeds (`outcome`).
+    """
 
     queue_url: str
     has_messages: Callable[[], bool]
@@ -33,8 +37,8 @@ class WorkerConfig:
     concurrency: int
     batch: int
     """Messages per receive, 1 to 10."""
-    on_processed: Callable[[str, float, float], None]
-    """Called for each message: id, seconds it took, seconds it waited from sending to start."""
+    on_ended: Callable[[str, Outcome, float, float], None]
+    """Called for each message: id, outcome, seconds it took, seconds it waited from sending to start."""
 
 
 class SimulatedWorker:
@@ -77,27 +81,36 @@ class SimulatedWorker:
         if not messages:
             return
         self._in_flight = len(messages)
-        durations = [float(json.loads(message["Body"])["duration_s"]) for message in messages]
+        bodies = [json.loads(message["Body"]) for message in messages]
+        durations = [float(body["duration_s"]) for body in bodies]
         rounds = math.ceil(len(messages) / self._config.concurrency)
         round_s = sum(durations) / len(durations)
         starts = [
             self._clock.now + index // self._config.concurrency * round_s for index in range(len(messages))
         ]
-        self._clock.at(self._clock.now + round_s * rounds, partial(self._finish, messages, durations, starts))
+        outcomes = [Outcome(body.get("outcome", Outcome.SUCCESS)) for body in bodies]
+        self._clock.at(
+            self._clock.now + round_s * rounds, partial(self._finish, messages, outcomes, durations, starts)
+        )
 
     def _finish(
-        self, messages: Sequence[MessageTypeDef], durations: Sequence[float], starts: Sequence[float]
+        self,
+        messages: Sequence[MessageTypeDef],
+        outcomes: Sequence[Outcome],
+        durations: Sequence[float],
+        starts: Sequence[float],
     ) -> None:
-        self._sqs.delete_message_batch(
-            QueueUrl=self._config.queue_url,
-            Entries=[
-                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
-                for index, message in enumerate(messages)
-            ],
-        )
-        for message, duration_s, start in zip(messages, durations, starts, strict=True):
+        """Delete what succeeded; SQS shows the others again once their visibility timeout is over."""
+        succeeded: list[Any] = [
+            {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
+            for index, message in enumerate(messages)
+            if outcomes[index] is Outcome.SUCCESS
+        ]
+        if succeeded:
+            self._sqs.delete_message_batch(QueueUrl=self._config.queue_url, Entries=succeeded)
+        for message, outcome, duration_s, start in zip(messages, outcomes, durations, starts, strict=True):
             waited_s = start - float(message["Attributes"]["SentTimestamp"]) / 1000
-            self._config.on_processed(message["MessageId"], duration_s, waited_s)
+            self._config.on_ended(message["MessageId"], outcome, duration_s, waited_s)
         self._in_flight = 0
         self._finish_drain_if_idle()
         self._poll()

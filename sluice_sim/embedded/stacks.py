@@ -40,6 +40,7 @@ from sluice_sim.embedded.stack_records import StackRecords
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
 
@@ -66,6 +67,7 @@ class Account:
     ssm: SSMClient
     sqs: SQSClient
     dynamodb: Any
+    cloudwatch: CloudWatchClient
     autoscaling: AutoScalingClient
     scaling: ApplicationAutoScalingClient
 
@@ -119,39 +121,49 @@ class Stacks:
                 self._account.ssm.put_parameter(
                     Name=properties["Name"], Type="String", Value=properties["Value"], Overwrite=True
                 )
-            case "AWS::SQS::Queue" | "AWS::DynamoDB::Table" | "AWS::Logs::LogGroup":
+            case (
+                "AWS::SQS::Queue"
+                | "AWS::DynamoDB::Table"
+                | "AWS::Logs::LogGroup"
+                | "AWS::CloudWatch::Dashboard"
+            ):
                 self._store(resource_name(stack_name, logical_id), kind, properties)
             case "AWS::CloudWatch::Alarm":
                 self._account.monitoring.add_alarm(Alarm.from_properties(logical_id, properties))
             case "AWS::AutoScaling::ScalingPolicy":
                 self._track_group(resource_name(stack_name, logical_id), logical_id, properties)
             case "AWS::ApplicationAutoScaling::ScalableTarget":
-                target = self._account.scaling.register_scalable_target(
-                    ServiceNamespace="ecs",
-                    ScalableDimension=DIMENSION,
-                    ResourceId=properties["ResourceId"],
-                    MinCapacity=int(properties["MinCapacity"]),
-                    MaxCapacity=int(properties["MaxCapacity"]),
-                    SuspendedState=properties["SuspendedState"],
-                )
-                tags = {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
-                self._account.scaling.tag_resource(ResourceARN=target["ScalableTargetARN"], Tags=tags)
+                self._register_target(properties)
             case "AWS::ApplicationAutoScaling::ScalingPolicy":
                 self._track_service(logical_id, properties)
             case _ if kind not in WITHOUT_EFFECT:
                 raise ValueError(f"{logical_id}: resources of type {kind} are not simulated")
 
     def _store(self, name: str, kind: str, properties: Mapping[str, Any]) -> None:
-        """Create a log group, a queue, or a table that forgets nothing; one that exists stays as it is."""
+        """Put a dashboard; create a log group, a queue, or a table that forgets nothing, unless it exists."""
         account = self._account
         if kind == "AWS::SQS::Queue":
             attributes: Any = {key: str(value).lower() for key, value in properties.items()}
             account.sqs.create_queue(QueueName=name, Attributes=attributes)
         elif kind == "AWS::Logs::LogGroup":
             account.logs.create_group(properties["LogGroupName"], int(properties["RetentionInDays"]))
+        elif kind == "AWS::CloudWatch::Dashboard":
+            account.cloudwatch.put_dashboard(**properties)
         elif name not in account.dynamodb.list_tables()["TableNames"]:
             kept = {key: value for key, value in properties.items() if key != "TimeToLiveSpecification"}
             account.dynamodb.create_table(TableName=name, **kept)
+
+    def _register_target(self, properties: Mapping[str, Any]) -> None:
+        target = self._account.scaling.register_scalable_target(
+            ServiceNamespace="ecs",
+            ScalableDimension=DIMENSION,
+            ResourceId=properties["ResourceId"],
+            MinCapacity=int(properties["MinCapacity"]),
+            MaxCapacity=int(properties["MaxCapacity"]),
+            SuspendedState=properties["SuspendedState"],
+        )
+        tags = {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
+        self._account.scaling.tag_resource(ResourceARN=target["ScalableTargetARN"], Tags=tags)
 
     def _track_group(self, policy_name: str, logical_id: str, properties: Mapping[str, Any]) -> None:
         policy = TargetTracking.from_properties(logical_id, properties)

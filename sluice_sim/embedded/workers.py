@@ -15,7 +15,6 @@ from moto.sqs.models import sqs_backends
 from sluice.core import model
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws
-from sluice_sim.embedded.reporter import DurationReporter
 from sluice_sim.embedded.simulated_worker import (
     SimulatedWorker,
     WorkerConfig,
@@ -25,6 +24,11 @@ from sluice_sim.embedded.timeline import (
     Scenario,
 )
 from sluice_sim.embedded.worker_protocol import Worker
+from sluice_worker.aws.cloudwatch import CloudWatchSink
+from sluice_worker.core.counters import Counters
+from sluice_worker.core.model import Outcome
+
+REPORT_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +63,18 @@ WorkerFactory = Callable[[EmbeddedAws, Assignment], Workers]
 
 
 class SimulatedWorkers:
-    """Implements `Workers` on the virtual clock, with one reporter of each metric for all of them."""
+    """Implements `Workers` on the virtual clock; all of them publish together, what `sluice_worker` does."""
 
     def __init__(self, aws: EmbeddedAws, assignment: Assignment) -> None:
         self._aws, self._assignment = aws, assignment
-        self._processing = self._reporter(model.MSG_PROCESSING_DURATION)
-        self._waits = self._reporter(model.MSG_WAIT_DURATION) if assignment.publishes_waits else None
+        self._counters = Counters(began_at=aws.clock.now)
+        self._sink = CloudWatchSink(
+            aws.cloudwatch,
+            assignment.namespace,
+            assignment.fleet.dimensions,
+            with_wait=assignment.publishes_waits,
+        )
+        aws.clock.every(REPORT_S, lambda: self._sink.put(self._counters.close(aws.clock.now)))
 
     def start(self) -> SimulatedWorker:
         """Start a simulated worker."""
@@ -73,23 +83,18 @@ class SimulatedWorkers:
             has_messages=partial(_visible, self._assignment.queue_url.rsplit("/", 1)[-1]),
             concurrency=self._assignment.scenario.concurrency,
             batch=self._assignment.scenario.batch,
-            on_processed=self._on_processed,
+            on_ended=self._on_ended,
         )
         return SimulatedWorker(self._aws.clock, self._aws.sqs, config)
 
     def stop(self) -> None:
         """Nothing to stop: they exist on the virtual clock only."""
 
-    def _on_processed(self, message_id: str, duration_s: float, waited_s: float) -> None:
-        self._assignment.on_processed(message_id, duration_s, waited_s)
-        self._processing.record(duration_s)
-        if self._waits is not None:
-            self._waits.record(waited_s)
-
-    def _reporter(self, name: str) -> DurationReporter:
-        assigned = self._assignment
-        metric = model.Metric(namespace=assigned.namespace, name=name, dimensions=assigned.fleet.dimensions)
-        return DurationReporter(self._aws.clock, self._aws.cloudwatch, metric)
+    def _on_ended(self, message_id: str, outcome: Outcome, duration_s: float, waited_s: float) -> None:
+        self._counters.record_start(waited_s)
+        self._counters.record_end(outcome, duration_s)
+        if outcome is Outcome.SUCCESS:
+            self._assignment.on_processed(message_id, duration_s, waited_s)
 
 
 def _visible(queue_name: str) -> bool:

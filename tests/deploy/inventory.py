@@ -51,6 +51,7 @@ LISTINGS: Mapping[str, Listing] = {
     "AWS::CloudFormation::Export": _names("cloudformation", "ListExports", "Exports", "Name"),
     "AWS::CloudFormation::Stack": _names("cloudformation", "DescribeStacks", "Stacks", "StackName"),
     "AWS::CloudWatch::Alarm": _names("cloudwatch", "DescribeAlarms", "MetricAlarms", "AlarmName"),
+    "AWS::CloudWatch::Dashboard": _names("cloudwatch", "ListDashboards", "DashboardEntries", "DashboardName"),
     "AWS::DynamoDB::Table": lambda aws: aws("dynamodb", "ListTables")["TableNames"],
     "AWS::EC2::LaunchTemplate": _names(
         "ec2", "DescribeLaunchTemplates", "LaunchTemplates", "LaunchTemplateName"

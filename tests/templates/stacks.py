@@ -81,6 +81,7 @@ def _identities(logical_id: str, properties: Mapping[str, Any]) -> dict[str, dic
     target = properties.get("ResourceId")
     return {
         "AWS::CloudWatch::Alarm": {"Ref": alarm, "Arn": alarm_arn(alarm)},
+        "AWS::CloudWatch::Dashboard": {"Ref": properties.get("DashboardName", "")},
         "AWS::AutoScaling::ScalingPolicy": {
             "Ref": arn(
                 "autoscaling", f"scalingPolicy:{unique}:autoScalingGroupName/{group}:policyName/{logical_id}"
