@@ -188,8 +188,13 @@ schema: setup ## Write docs/workload.schema.json anew from the document's model
 		> docs/workload.schema.json
 
 .PHONY: screenshots
-screenshots: setup ## Write the screenshots of the operator's commands in docs/ anew, from the embedded AWS
+screenshots: setup ## Write the pictures of the operator's commands and the dashboard in docs/ anew, from the embedded AWS
 	@.venv/bin/python docs/screenshots.py
+	@.venv/bin/python docs/dashboard.py
+
+.PHONY: grafana
+grafana: setup ## Write examples/grafana-*.json anew, from the dashboard of workload.yaml
+	@.venv/bin/python docs/grafana.py
 
 .PHONY: lock
 lock: setup ## Lock the newest allowed versions, and pin the layer's requirements to them
