@@ -59,6 +59,14 @@ def test_operators_and_precedence(expression: str, value: float) -> None:
     assert one(expression, m=6) == value
 
 
+def test_a_period_is_that_of_the_metrics() -> None:
+    expression = parse("sent * 3600 / PERIOD(sent)")
+    assert expression.evaluate({"sent": {0: 5.0}}, period_s=300) == {0: 60}
+    assert expression.evaluate({"sent": {0: 5.0}}) == {0: 300}
+    with pytest.raises(ExpressionError, match="the period of something else than a metric"):
+        parse("PERIOD(60)")
+
+
 def test_each_minute_is_evaluated_by_itself_in_order_of_time() -> None:
     series = {"visible": {120: 24.0, 60: 0.0, 180: 5.0}, "desired": {60: 0.0, 120: 0.0, 180: 2.0}}
     assert list(evaluate(BOOTSTRAP, series).items()) == [(60, 0.0), (120, 1.0), (180, 0.0)]

@@ -103,3 +103,48 @@ def test_metrics_are_read_as_moto_reads_them() -> None:
         read = backend.get_metric_data(queries, *span)
         assert read == moto_shortcuts._original_metric_data(backend, queries, *span)
     assert [result["values"] for result in read] == [[5, 15, 25], [3, 13, 23], []]
+
+
+NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+
+
+def _metric(query_id: str, namespace: str, **more: Any) -> Any:
+    metric = {"Namespace": namespace, "MetricName": "Sent", "Dimensions": [{"Name": "Queue", "Value": "a"}]}
+    return {"Id": query_id, "MetricStat": {"Metric": metric, "Period": 300, "Stat": "Sum"}, **more}
+
+
+def _answers(*queries: Any, **more: Any) -> dict[str, list[float]]:
+    answer = account.client("cloudwatch").get_metric_data(
+        MetricDataQueries=list(queries), StartTime=NOON, EndTime=NOON + timedelta(minutes=20), **more
+    )
+    return {each["Id"]: each["Values"] for each in answer["MetricDataResults"]}
+
+
+@pytest.fixture
+def two_namespaces() -> Iterator[None]:
+    moto_shortcuts.install_shortcuts()
+    with account.account(), time_machine.travel(NOON, tick=False):
+        for namespace, value in (("Ours", 3.0), ("Theirs", 40.0)):
+            for minute in (1, 6, 11):
+                datum = {
+                    "MetricName": "Sent",
+                    "Dimensions": [{"Name": "Queue", "Value": "a"}],
+                    "Timestamp": NOON + timedelta(minutes=minute),
+                    "Value": value + minute,
+                }
+                account.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[datum])
+        yield
+
+
+@pytest.mark.usefixtures("two_namespaces")
+def test_a_metric_of_another_namespace_is_another_metric() -> None:
+    assert _answers(_metric("ours", "Ours"), _metric("none", "ours")) == {"ours": [14, 9, 4], "none": []}
+
+
+@pytest.mark.usefixtures("two_namespaces")
+def test_metric_math_is_evaluated_over_metrics_that_are_not_returned_themselves() -> None:
+    both = (_metric("ours", "Ours", ReturnData=False), _metric("theirs", "Theirs", ReturnData=False))
+    share = {"Id": "share", "Expression": "ours * 3600 / PERIOD(ours) / theirs"}
+    expected = [4 * 12 / 41, 9 * 12 / 46, 14 * 12 / 51]
+    assert _answers(share, *both, ScanBy="TimestampAscending") == {"share": pytest.approx(expected)}
+    assert _answers(share, *both) == {"share": pytest.approx(expected[::-1])}
