@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import json
 import re
@@ -18,6 +19,7 @@ from tests.templates.stacks import (
     ACCOUNT,
     EXPORTS,
     REGION,
+    ROOT,
     WORKLOAD_TEMPLATE,
     identity,
     of_type,
@@ -243,6 +245,16 @@ def test_its_alarms_are_those_that_the_stack_creates(fleet: str) -> None:
         [found] = of_type(stack, DASHBOARD).values()
         shown = json.loads(found["DashboardBody"])["widgets"][0]["properties"]["alarms"]
         assert {arn.rpartition(":")[2] for arn in shown} == names
+
+
+def test_the_picture_in_the_docs_shows_every_widget_with_its_lines() -> None:
+    drawn = html.unescape((ROOT / "docs/dashboard.svg").read_text(encoding="utf-8"))
+    texts = set(re.findall(r"<text[^>]*>([^<]+)</text>", drawn))
+    for widget in widgets(body("asg", Name="photo-import", **DEADLINE)):
+        assert widget.title in texts
+        visible = [line.label for line in widget.lines if line.visible]
+        assert set(visible) <= texts
+        assert all(any(text.startswith(mark.label) for text in texts) for mark in widget.annotations)
 
 
 def test_decisions_are_read_from_the_logs_of_its_own_control_plane(fleet: str) -> None:

@@ -162,7 +162,12 @@ def test_a_disabled_policy_is_described_as_such_and_does_not_scale(aws: Embedded
 def test_a_groups_metrics_are_published_until_their_collection_is_disabled(group: EmbeddedAws) -> None:
     (described,) = group.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
     on = {metric["Metric"] for metric in described["EnabledMetrics"]}
-    assert on == {"GroupDesiredCapacity", "GroupInServiceInstances", "GroupMaxSize"}
+    assert on == {
+        "GroupDesiredCapacity",
+        "GroupInServiceInstances",
+        "GroupPendingInstances",
+        "GroupMaxSize",
+    }
     wait(group, 180)
     group.autoscaling.disable_metrics_collection(**GROUP, Metrics=["GroupInServiceInstances"])
     since = moment(group)
