@@ -1,4 +1,4 @@
-"""Queues, tables, logs, parameters, alarms and scaling."""
+"""Queues, tables, logs, parameters, alarms, dashboards and scaling."""
 
 from __future__ import annotations
 
@@ -110,6 +110,18 @@ class Alarm:
         aws("cloudwatch", "DeleteAlarms", AlarmNames=[made.ref])
 
 
+class Dashboard:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
+        answer = aws("cloudwatch", "PutDashboard", **properties)
+        assert not answer.get("DashboardValidationMessages")
+        return CreatedResource(ref=properties["DashboardName"])
+
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
+        aws("cloudwatch", "DeleteDashboards", DashboardNames=[made.ref])
+
+
 class GroupScalingPolicy:
     def put(
         self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
@@ -213,6 +225,7 @@ WORKLOAD_KINDS: dict[str, Kind] = {
     "AWS::ApplicationAutoScaling::ScalingPolicy": TargetScalingPolicy(),
     "AWS::AutoScaling::ScalingPolicy": GroupScalingPolicy(),
     "AWS::CloudWatch::Alarm": Alarm(),
+    "AWS::CloudWatch::Dashboard": Dashboard(),
     "AWS::DynamoDB::Table": Table(),
     "AWS::Logs::LogGroup": LogGroup(),
     "AWS::Logs::QueryDefinition": QueryDefinition(),
