@@ -216,18 +216,26 @@ def test_a_stack_update_that_resets_the_target_is_repaired_by_its_own_event() ->
 
 
 def _published(aws: EmbeddedAws, start: float, *, minutes: int) -> list[float]:
-    """Every duration that the service's workers published, one entry a message."""
+    """Every duration that the service's workers published, one entry a message that succeeded.
+
+    moto's GetMetricStatistics also returns metrics with more dimensions, such as those by Outcome.
+    """
     began = datetime.fromtimestamp(start, UTC)
-    answer = aws.cloudwatch.get_metric_statistics(
-        Namespace="Sluice",
-        MetricName="MsgProcessingDuration",
-        Dimensions=[
+    metric = {
+        "Namespace": "Sluice",
+        "MetricName": "MsgProcessingDuration",
+        "Dimensions": [
             {"Name": "ClusterName", "Value": "workers"},
             {"Name": "ServiceName", "Value": "queue-proc"},
         ],
+    }
+    average, count = aws.cloudwatch.get_metric_data(
+        MetricDataQueries=[
+            {"Id": stat.lower(), "MetricStat": {"Metric": metric, "Period": 60, "Stat": stat}}
+            for stat in ("Average", "SampleCount")
+        ],
         StartTime=began,
         EndTime=began + timedelta(minutes=minutes),
-        Period=60,
-        Statistics=["Average", "SampleCount"],
-    )
-    return [point["Average"] for point in answer["Datapoints"] for _ in range(int(point["SampleCount"]))]
+    )["MetricDataResults"]
+    pairs = zip(average["Values"], count["Values"], strict=True)
+    return [mean_s for mean_s, messages in pairs for _ in range(int(messages))]
