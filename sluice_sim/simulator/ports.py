@@ -231,7 +231,12 @@ class SimulatedPolicies:
         except ConfigError as missing:
             return Unknown(reason=str(missing))
 
-    def put_target(self, policy: Policy, target: float) -> None:  # noqa: ARG002 - there is one policy
+    def put_target(
+        self,
+        policy: Policy,  # noqa: ARG002 - there is one policy
+        target: float,
+        held: Mapping[str, bool] | None = None,  # noqa: ARG002 - nothing is paused in a simulation
+    ) -> None:
         """Set the target; target tracking uses it from the next minute on."""
         self.aws.target = target
 

@@ -320,7 +320,7 @@ class _Policies:
             self.of.unknown(name, target)
         return targets
 
-    def put_target(self, policy: Policy, target: float) -> None:
+    def put_target(self, policy: Policy, target: float, held: Mapping[str, bool] | None = None) -> None:
         snapshot = self.of.on(policy.fleet)
         if snapshot is None:
             self.of.add_violation(f"retuned {policy.fleet} without reading its document again")
@@ -329,7 +329,7 @@ class _Policies:
         name = snapshot.document.name if snapshot else str(policy.fleet)
         taken = False
         try:
-            self.of.account.policies.put_target(policy, target)
+            self.of.account.policies.put_target(policy, target, held)
             taken = True
         finally:
             self.of.actions.append(Action(Kind.RETUNE, name, target, taken, policy.target))

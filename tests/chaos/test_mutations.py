@@ -255,7 +255,7 @@ def every_policy_at_once(
         def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
             return ports.policies.read(workload, remaining_s)
 
-        def put_target(self, policy: Policy, target: float) -> None:
+        def put_target(self, policy: Policy, target: float, *_: object) -> None:
             for each in registered(ports, report, remaining_s).workloads:
                 if each.policy_arn:
                     ports.policies.put_target(ports.policies.read(each, remaining_s), target)

@@ -152,6 +152,7 @@ def plane(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     with account.account(), time_machine.travel(NOON + timedelta(seconds=30), tick=False) as travel:
         session = account.session()
         monkeypatch.setattr("boto3.Session", lambda: session)
+        monkeypatch.setenv("SLUICE_STATE_TABLE", account.create_state_table())
         wiring.cold_start()
         queues = {
             "asg": account.create_queue("transcription"),

@@ -21,7 +21,6 @@ def ticks(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> str:
     """The queue of ticks; the deadline engine scales the workload `transcription`, and not `queue-proc`."""
     url = account.create_queue("ticks")
     monkeypatch.setenv("SLUICE_TICK_QUEUE_URL", url)
-    monkeypatch.setenv("SLUICE_STATE_TABLE", account.create_state_table())
     account.register(deadline_document())
     wiring.cold_start()
     return url

@@ -30,6 +30,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.pause import Pause
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import (
     NO_TICK_S,
@@ -300,6 +301,8 @@ class FakePolicies:
     unreadable: dict[str, str] = field(default_factory=dict)
     """Workload name -> the reason why its target cannot be read."""
     refusing: SluiceError | None = None
+    held: dict[str, dict[str, bool]] = field(default_factory=dict)
+    """Policy ARN -> the fields that the newest put held."""
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
         self.calls.record("policies.read", workload.name)
@@ -323,13 +326,14 @@ class FakePolicies:
         existing = self.by_arn.get(str(workload.policy_arn))
         return existing.target if existing else Unknown(reason=f"{workload.fleet} has no scaling policy")
 
-    def put_target(self, policy: Policy, target: float) -> None:
+    def put_target(self, policy: Policy, target: float, held: Mapping[str, bool] | None = None) -> None:
         self.calls.record("policies.put_target", target)
         if self.refusing:
             raise self.refusing
         for arn, existing in self.by_arn.items():
             if existing.definition == policy.definition:
                 self.by_arn[arn] = replace(existing, target=target)
+                self.held[arn] = dict(held or {})
 
 
 @dataclass
@@ -501,9 +505,14 @@ class FakeStates:
             written = found is None or found.tick_s < write.state.tick_s
         else:
             written = found is not None and found.tick_s == replaces.tick_s
+        pause = found.pause if found else None
+        if pause is not None and (replaces is None or replaces.pause is None):
+            written = False
         if written:
             learned = found.learned if found and not (replaces and replaces.problem) else None
-            self.stored[workload] = StoredState(tick_s=write.state.tick_s, state=write.state, learned=learned)
+            self.stored[workload] = StoredState(
+                tick_s=write.state.tick_s, state=write.state, learned=learned, pause=pause
+            )
         self.calls.between()
         return written
 
@@ -513,6 +522,11 @@ class FakeStates:
             raise TransientError(self.refusing[workload])
         found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
         self.stored[workload] = replace(found, learned=learned)
+
+    def pause(self, workload: str, pause: Pause | None) -> None:
+        """What an operator does; None resumes."""
+        found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
+        self.stored[workload] = replace(found, pause=pause)
 
 
 @dataclass

@@ -28,6 +28,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.pause import Pause
 
 RemainingS = Callable[[], float]
 """Seconds left for reading before the invocation must turn to publishing."""
@@ -138,8 +139,8 @@ class Policies(Protocol):
         """Each workload's target now, in messages per instance; what is not read in time is Unknown."""
         ...
 
-    def put_target(self, policy: Policy, target: float) -> None:
-        """Replace the target alone; every other field of the policy stays."""
+    def put_target(self, policy: Policy, target: float, held: Mapping[str, bool] | None = None) -> None:
+        """Replace the target, and the fields by which a pause holds the policy; every other field stays."""
         ...
 
 
@@ -225,6 +226,12 @@ class StoredState:
     problem: str | None = None
     learned: Learned | None = None
     """None if nothing was learned yet."""
+    pause: Pause | None = None
+    """The pause that an operator has set, in force or ended; None if there is none."""
+
+    def in_force(self, now: datetime) -> Pause | None:
+        """The pause that holds the workload now."""
+        return self.pause if self.pause is not None and self.pause.in_force(now) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,8 +256,9 @@ class EngineStates(Protocol):
     ) -> Mapping[str, bool | Unknown]:
         """Store each workload's state; returns by workload name whether it is stored.
 
-        False if another invocation has stored one meanwhile. Unknown if the write failed or was late. What
-        was learned stays, unless `replaces` has a problem.
+        False if another invocation has stored one meanwhile, or if the workload is paused and `replaces`
+        has no pause. Unknown if the write failed or was late. A pause stays; so does what was learned, unless
+        `replaces` has a problem.
         """
         ...
 

@@ -181,7 +181,7 @@ class TestWriting:
         client = SimpleNamespace(update_item=lambda **parameters: sent.append(parameters))
         assert write(states(client, pool), "a", engine_state(NOON_S + 10), replaces=before)
         [request] = sent
-        assert request["ConditionExpression"] == "#tick = :replaced"
+        assert request["ConditionExpression"] == "(#tick = :replaced) AND attribute_not_exists(pause)"
         assert request["ExpressionAttributeValues"][":replaced"] == {"N": TICK}
 
     def test_a_condition_that_does_not_hold_is_an_outcome_and_no_failure(
@@ -303,6 +303,7 @@ class TestLearned:
                 "TableName",
                 "Key",
                 "UpdateExpression",
+                "ConditionExpression",
                 "ExpressionAttributeNames",
                 "ExpressionAttributeValues",
             ),

@@ -146,7 +146,7 @@ class TestBootstrap:
         bootstrap(account)
         assert (logged(account)[0].reason, account.resizes()) == (Reason.PAUSED, [])
 
-    def test_one_alarm_costs_one_read_of_the_document_the_queue_and_the_fleet(
+    def test_one_alarm_costs_one_read_of_the_document_the_queue_the_fleet_and_the_pause(
         self, account: FakeAccount
     ) -> None:
         served = account.add_workload(workload(), visible=5)
@@ -155,6 +155,7 @@ class TestBootstrap:
             "registry.one",
             "queues.read",
             "fleets.read",
+            "states.read",
             "fleets.set_desired",
         ]
         assert account.calls.made[0] == ("registry.one", served.name)

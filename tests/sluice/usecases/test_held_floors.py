@@ -129,21 +129,14 @@ def test_a_damaged_state_holds_the_shutdown_because_its_age_is_not_known(account
     assert "damaged (cut off)" in shutdowns(account)[-1].detail
 
 
-def test_without_a_table_of_states_no_fleet_of_the_engine_is_shut_down(account: FakeAccount) -> None:
+def test_without_a_table_of_states_no_fleet_is_shut_down_as_it_may_be_paused(account: FakeAccount) -> None:
     served = idle(account)
     other = account.add_workload(workload("other"), desired=2)
     account.publish_idle_minutes(other)
     ports = replace(account.ports, states=None)
     publish_backlog(account.clock(), ports, account.report, account.remaining_s)
-    assert (account.desired(served), account.desired(other)) == (5, 0)
+    assert (account.desired(served), account.desired(other)) == (5, 2)
     assert "SLUICE_STATE_TABLE" in account.report.failures[0][2]
-
-
-def test_no_state_is_read_of_a_workload_that_target_tracking_scales(account: FakeAccount) -> None:
-    served = account.add_workload(workload(), desired=2)
-    account.publish_idle_minutes(served)
-    on_tick(account)
-    assert (account.desired(served), account.calls.named("states.read")) == (0, [])
 
 
 def test_no_state_is_read_of_a_fleet_that_is_busy_or_at_its_minimum(account: FakeAccount) -> None:

@@ -3,7 +3,8 @@
 An item has the workload's name (`workload`, the key), the moment of the tick that wrote it (`tick`, in
 tenths of a second since the epoch), the encoded state (`state`), an id of the write (`write_id`), and when
 DynamoDB may delete it (`expires`, in seconds since the epoch). `retune_target` adds what it has learned
-(`learned`). An item that cannot be read counts as damaged: the next write replaces all of it.
+(`learned`), and an operator a pause (`pause`); a pause without end keeps its item without end. An item that
+cannot be read counts as damaged: the next write replaces all of it but the pause.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sluice.aws.responses import field, list_field, optional_list_field
 from sluice.core.deadline.encoding import decoded, decoded_learned, encoded, encoded_learned
 from sluice.core.deadline.learning import Learned
 from sluice.core.model import Unknown
+from sluice.core.pause import decoded as decoded_pause
 from sluice.ports import NO_TICK_S, RemainingS, StateWrite, StoredState
 
 KEYS_PER_CALL = 100
@@ -31,8 +33,10 @@ TENTHS = 10
 # `attribute_type` is false for an attribute that is missing, so a damaged tick never blocks a write.
 NOTHING_NEWER = "NOT attribute_type(#tick, :number) OR #tick < :tick"
 SAME_TICK = "#tick = :replaced"
-REPLACE = "SET #tick = :tick, #state = :state, write_id = :write_id, expires = :expires"
-FORGET = " REMOVE #learned"
+NOT_PAUSED = "attribute_not_exists(pause)"
+"""A tick that has read no pause acts on none: one that was set meanwhile refuses its write."""
+REPLACE = "SET #tick = :tick, #state = :state, write_id = :write_id"
+EXPIRE = ", expires = :expires"
 NAMES = {"#tick": "tick", "#state": "state"}
 
 
@@ -64,38 +68,54 @@ class DynamoDbEngineStates:
 
     def learn(self, workload: str, learned: Learned) -> None:
         """UpdateItem: nothing of the state changes, whichever tick writes it meanwhile."""
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": {"workload": {"S": workload}},
+            "ExpressionAttributeNames": {"#learned": "learned"},
+        }
+        learn, value = "SET #learned = :learned", {":learned": {"B": encoded_learned(learned)}}
+        expires = {":expires": {"N": _expires_s(learned.at_s)}}
         with aws_errors(self._writing(workload)):
-            self._client().update_item(
-                TableName=self._table,
-                Key={"workload": {"S": workload}},
-                UpdateExpression="SET #learned = :learned, expires = :expires",
-                ExpressionAttributeNames={"#learned": "learned"},
-                ExpressionAttributeValues={
-                    ":learned": {"B": encoded_learned(learned)},
-                    ":expires": {"N": str(round(learned.at_s + KEPT_FOR.total_seconds()))},
-                },
-            )
+            with refused_by_condition() as refused:
+                self._client().update_item(
+                    UpdateExpression=learn + EXPIRE,
+                    ExpressionAttributeValues=value | expires,
+                    ConditionExpression=NOT_PAUSED,
+                    **request,
+                )
+            if refused() is not None:  # the pause says how long its item is kept
+                self._client().update_item(UpdateExpression=learn, ExpressionAttributeValues=value, **request)
 
     def _update(self, client: Any, workload: str, write: StateWrite) -> bool:
         state, replaces = write.state, write.replaces
+        damaged = replaces is not None and replaces.problem is not None
         tick = _tenths(state.tick_s)
         values: dict[str, Any] = {":number": {"S": "N"}}
         condition = NOTHING_NEWER
         if replaces is not None and replaces.tick_s != NO_TICK_S:
             condition, values = SAME_TICK, {":replaced": {"N": _tenths(replaces.tick_s)}}
+        pause = replaces.pause if replaces else None
+        if pause is None:
+            condition = f"({condition}) AND {NOT_PAUSED}"
+        is_endless = pause is not None and pause.until is None
+        removed = [*(["expires"] if is_endless else []), *(["#learned"] if damaged else [])]
         write_id = {"B": uuid.uuid4().bytes}
         values |= {
             ":tick": {"N": tick},
             ":state": {"B": encoded(state)},
             ":write_id": write_id,
-            ":expires": {"N": str(round(state.tick_s + KEPT_FOR.total_seconds()))},
         }
-        damaged = replaces is not None and replaces.problem is not None
+        expression = REPLACE
+        if not is_endless:
+            last_s = max(state.tick_s, pause.until.timestamp() if pause and pause.until else 0.0)
+            expression, values = expression + EXPIRE, values | {":expires": {"N": _expires_s(last_s)}}
+        if removed:
+            expression += f" REMOVE {', '.join(removed)}"
         with aws_errors(self._writing(workload)), refused_by_condition() as refused:
             client.update_item(
                 TableName=self._table,
                 Key={"workload": {"S": workload}},
-                UpdateExpression=REPLACE + FORGET if damaged else REPLACE,
+                UpdateExpression=expression,
                 ConditionExpression=condition,
                 ExpressionAttributeNames=NAMES | ({"#learned": "learned"} if damaged else {}),
                 ExpressionAttributeValues=values,
@@ -133,19 +153,25 @@ class DynamoDbEngineStates:
 
 def _stored(item: Mapping[str, Any]) -> StoredState:
     tick_s, learned = NO_TICK_S, None
+    pause = decoded_pause(item["pause"].get("S")) if "pause" in item else None
     try:
         if "learned" in item:
             learned = decoded_learned(item["learned"]["B"])
-        if learned is not None and "tick" not in item and "state" not in item:
-            return StoredState(tick_s=tick_s, state=None, learned=learned)
+        if "tick" not in item and "state" not in item:
+            return StoredState(tick_s=tick_s, state=None, learned=learned, pause=pause)
         tick_s = int(item["tick"]["N"]) / TENTHS
         state = decoded(item["state"]["B"])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as wrong:
-        return StoredState(tick_s=tick_s, state=None, problem=f"damaged ({wrong})")
+        return StoredState(tick_s=tick_s, state=None, problem=f"damaged ({wrong})", pause=pause)
     if _tenths(state.tick_s) != _tenths(tick_s):
         problem = f"damaged (its item is of the tick {tick_s:.1f}, its content of {state.tick_s:.1f})"
-        return StoredState(tick_s=tick_s, state=None, problem=problem)
-    return StoredState(tick_s=tick_s, state=state, learned=learned)
+        return StoredState(tick_s=tick_s, state=None, problem=problem, pause=pause)
+    return StoredState(tick_s=tick_s, state=state, learned=learned, pause=pause)
+
+
+def _expires_s(moment_s: float) -> str:
+    """When DynamoDB may delete an item whose last moment this is."""
+    return str(round(moment_s + KEPT_FOR.total_seconds()))
 
 
 def _tenths(moment_s: float) -> str:

@@ -23,6 +23,7 @@ from sluice.aws.ecs import DIMENSION, resource_id
 from sluice.aws.errors import aws_errors
 from sluice.aws.responses import MalformedResponse, field, list_field, positive
 from sluice.core.model import AutoScalingGroup, Unknown, Workload
+from sluice.core.pause import ENABLED
 from sluice.errors import ConfigError
 from sluice.ports import Policy, RemainingS
 
@@ -103,7 +104,7 @@ class TargetTrackingPolicies:
             for name, target in per_item(finish_reads(remaining_s)).items()
         }
 
-    def put_target(self, policy: Policy, target: float) -> None:
+    def put_target(self, policy: Policy, target: float, held: Mapping[str, bool] | None = None) -> None:
         """PutScalingPolicy with the new target, and every other described field that the put accepts."""
         client: BaseClient
         if isinstance(policy.fleet, AutoScalingGroup):
@@ -111,8 +112,10 @@ class TargetTrackingPolicies:
         else:
             client, configuration = self._ecs_client(), ECS_CONFIGURATION
         with aws_errors(f"PutScalingPolicy of {policy.fleet}"):
-            request = _as_request(client, policy.definition)
+            request = as_request(client, policy.definition)
             request[configuration]["TargetValue"] = target
+            for name, value in (held or {}).items():
+                (request if name == ENABLED else request[configuration])[name] = value
             cast("Any", client).put_scaling_policy(**request)
 
 
@@ -197,7 +200,7 @@ def _found(
     return None
 
 
-def _as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str, Any]:
+def as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str, Any]:
     """The described fields that a put accepts.
 
     The service model lists them, so a field that AWS adds later is kept too. Empty lists and structures, such

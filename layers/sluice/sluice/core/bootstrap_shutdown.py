@@ -30,18 +30,24 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.pause import Direction, Pause, holds
 
 STUCK_AFTER = timedelta(hours=1)
 """A deployment this old does not end by itself: the whole fleet is billed until an operator acts."""
 
 
 def decide_bootstrap(
-    workload: Workload, observation: Observation, trigger: Trigger, *, target_per_instance: float
+    workload: Workload,
+    observation: Observation,
+    trigger: Trigger,
+    *,
+    target_per_instance: float,
+    pause: Pause | None = None,
 ) -> Decision:
     """Start a fleet at zero while messages wait.
 
     `target_per_instance`, in messages per instance, sizes the fleet if the workload's bootstrap size is
-    `backlog`.
+    `backlog`. `pause` is the one in force.
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
@@ -56,6 +62,8 @@ def decide_bootstrap(
         return hold(Reason.AWAKE)
     if backlog.visible == 0:
         return hold(Reason.NO_WORK)
+    if paused := holds(pause, Direction.OUT):
+        return hold(Reason.PAUSED, paused)
     if blocked := blocked_by(workload, capacity.scale_out_blocked_by):
         return hold(Reason.HELD, blocked)
     bounds, differences = effective_bounds(workload, capacity)
@@ -87,12 +95,13 @@ def decide_shutdown(
     trigger: Trigger,
     *,
     proof_end_minutes: Sequence[datetime],
+    pause: Pause | Unknown | None = None,
 ) -> Decision:
     """Set a fleet to its minimum, or to its floor, once its queue is proven empty.
 
     `floor` is how many instances the deadline engine holds. `published` is BacklogPerInstance by scheduled
     minute; with the live reading in `observation` it is the whole proof. `proof_end_minutes` are the minutes
-    with which the proof may end, newest first (`core/emptiness.py`).
+    with which the proof may end, newest first (`core/emptiness.py`). `pause` is the one in force.
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
@@ -115,7 +124,7 @@ def decide_shutdown(
     lowest, _ = clamp(floor, bounds)
     if capacity.desired <= lowest:
         return hold(Reason.FLOOR_HELD, _held(lowest))
-    if held := _blocked_or_unproven(workload, capacity, published, proof_end_minutes):
+    if held := _blocked_or_unproven(workload, capacity, pause, published, proof_end_minutes):
         return hold(*held)
     detail = f"0 for {workload.idle_minutes} min and now"
     return Decision(
@@ -149,9 +158,14 @@ def reads_empty_above_min(workload: Workload, observation: Observation, floor: i
 def _blocked_or_unproven(
     workload: Workload,
     capacity: Capacity,
+    pause: Pause | Unknown | None,
     published: Mapping[datetime, float] | Unknown,
     proof_end_minutes: Sequence[datetime],
 ) -> tuple[Reason, str] | None:
+    if isinstance(pause, Unknown):
+        return Reason.UNKNOWN_READING, pause.reason
+    if paused := holds(pause, Direction.IN):
+        return Reason.PAUSED, paused
     if blocked := blocked_by(workload, capacity.scale_in_blocked_by):
         return _held_scale_in(blocked, capacity, proof_end_minutes[0])
     if isinstance(published, Unknown):

@@ -248,7 +248,10 @@ def _scaling(
         processing=measured or Processing(mean_s=workload.planned_processing_s),
         margin_s=learned.margin_s if learned else None,
     )
-    return decide_scale(workload, context.observed[workload.name], stored.state if stored else None, tick)
+    pause = stored.in_force(context.ports.now()) if stored else None
+    return decide_scale(
+        workload, context.observed[workload.name], stored.state if stored else None, tick, pause
+    )
 
 
 def _act(decided: _Decided, moment: datetime, context: TickContext) -> None:

@@ -14,12 +14,14 @@ from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, re
 from sluice.core.emptiness import tick_proof_end_minutes
 from sluice.core.minutes import minutes_since_epoch
 from sluice.core.model import Mode, Reason, Trigger, Unknown, Workload
+from sluice.core.pause import Pause
 from sluice.core.rotation import rotated
 from sluice.core.target import initial_target
 from sluice.ports import Counter, Outcome, first_half
 from sluice.usecases.held_floors import held_floors
 from sluice.usecases.isolation import each_isolated, isolated
 from sluice.usecases.observe import report_unknown
+from sluice.usecases.pauses import pauses_in_force
 from sluice.usecases.published_backlog import published_backlog
 from sluice.usecases.resize import bootstrap, report_stuck_deployment, shutdown
 from sluice.usecases.tick_context import NO_TIME_LEFT, TickContext, Workloads
@@ -89,22 +91,34 @@ def _missed_bootstraps(served: Workloads, tick: TickContext) -> list[str]:
     In mode observe the tick's own observation decides, without a further read: nothing is acted on.
     """
     missed = []
+    held: dict[str, Workload] = {}
 
-    def decide(workload: Workload) -> None:
+    def decide(workload: Workload, pause: Pause | None = None) -> None:
         decision = decide_bootstrap(
             workload,
             tick.observed[workload.name],
             Trigger.TICK,
             target_per_instance=initial_target(workload),
+            pause=pause,
         )
-        if decision.desired is not None and workload.mode is Mode.OBSERVE:
+        if decision.reason is Reason.HELD and workload.name not in held:
+            held[workload.name] = workload
+        elif decision.desired is not None and workload.mode is Mode.OBSERVE:
             tick.report.decided(decision, Outcome.OBSERVED, workload.fleet)
         elif decision.desired is not None:
             missed.append(workload.name)
-        elif decision.reason in (Reason.HELD, Reason.BOUNDS_DISJOINT, Reason.NO_ROOM):
+        elif decision.reason in (Reason.PAUSED, Reason.HELD, Reason.BOUNDS_DISJOINT, Reason.NO_ROOM):
             tick.report.decided(decision, Outcome.HELD, workload.fleet)
 
     each_isolated(served, Counter.ACTION_FAILED, tick.report, decide)
+    # A pause may be what AWS names as the hold, and says by whom.
+    paused = pauses_in_force(tick.ports, held, first_half(tick.remaining_s))
+
+    def decide_held(workload: Workload) -> None:
+        pause = paused[workload.name]
+        decide(workload, None if isinstance(pause, Unknown) else pause)
+
+    each_isolated(held, Counter.ACTION_FAILED, tick.report, decide_held)
     return missed
 
 
@@ -128,6 +142,7 @@ def _missed_shutdowns(
         return []
     # A DynamoDB or a CloudWatch that hangs may use up half of the time; the other half is left for acting.
     time_s = first_half(tick.remaining_s)
+    paused = pauses_in_force(tick.ports, idle, first_half(time_s))
     floors = held_floors(tick.ports, idle, first_half(time_s))
     above = {
         name: workload
@@ -139,9 +154,15 @@ def _missed_shutdowns(
 
     def decide(workload: Workload) -> None:
         observation, floor = tick.observed[workload.name], floors[workload.name]
-        proof = published.get(workload.name, {})
+        proof, pause = published.get(workload.name, {}), paused[workload.name]
         decision = decide_shutdown(
-            workload, observation, floor, proof, Trigger.TICK, proof_end_minutes=proof_end_minutes
+            workload,
+            observation,
+            floor,
+            proof,
+            Trigger.TICK,
+            proof_end_minutes=proof_end_minutes,
+            pause=pause,
         )
         if decision.desired is not None and workload.mode is Mode.OBSERVE:
             tick.report.decided(decision, Outcome.OBSERVED, workload.fleet)
@@ -150,7 +171,8 @@ def _missed_shutdowns(
         else:
             tick.report.decided(decision, Outcome.HELD, workload.fleet)
             report_stuck_deployment(decision, tick.report)
-            if unknown := [one for one in (floor, proof) if isinstance(one, Unknown)]:
+            readings = (pause, floor, proof)
+            if unknown := list(dict.fromkeys(one for one in readings if isinstance(one, Unknown))):
                 report_unknown(workload.name, unknown, tick.report)
 
     each_isolated(idle, Counter.ACTION_FAILED, tick.report, decide)

@@ -11,12 +11,14 @@ from datetime import datetime
 
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.model import Decision, Mode, Observation, Reason, Trigger, Unknown, Workload
+from sluice.core.pause import Pause
 from sluice.core.target import initial_target
 from sluice.errors import TransientError
 from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, Series, first_half
 from sluice.usecases.held_floors import held_floors
 from sluice.usecases.isolation import report_if_refused
-from sluice.usecases.observe import observe
+from sluice.usecases.observe import observe, report_unknown
+from sluice.usecases.pauses import Paused, pauses_in_force
 from sluice.usecases.published_backlog import published_backlog
 
 
@@ -25,7 +27,7 @@ def bootstrap(
 ) -> None:
     """Start the fleet if messages wait and nothing runs."""
     observation = observe(ports, [workload], remaining_s)[workload.name]
-    decision = decide_bootstrap(workload, observation, trigger, target_per_instance=initial_target(workload))
+    decision = _bootstrap_unless_paused(workload, observation, ports, trigger, report, remaining_s)
     act(decision, workload, ports, report)
 
 
@@ -45,14 +47,16 @@ def shutdown(
     own = {workload.name: workload}
     floor: int | Unknown = 0
     published: Series | Unknown = {}
+    pause: Paused = None
     if reads_empty_above_min(workload, observation):
+        pause = pauses_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
         floor = held_floors(ports, own, first_half(remaining_s))[workload.name]
     if reads_empty_above_min(workload, observation, floor):
         published = published_backlog(ports, own, proof_end_minutes, remaining_s)[workload.name]
     decision = decide_shutdown(
-        workload, observation, floor, published, trigger, proof_end_minutes=proof_end_minutes
+        workload, observation, floor, published, trigger, proof_end_minutes=proof_end_minutes, pause=pause
     )
-    outcome = act(decision, workload, ports, report, floor, published)
+    outcome = act(decision, workload, ports, report, floor, published, pause)
     # A message may have arrived between the proof and the act. The bootstrap that its alarm started then
     # found the desired count still above 0 and held, and the alarm does not fire again. If this
     # second reading fails, Lambda's retry finds the fleet at its minimum, so it has to observe again too.
@@ -60,19 +64,40 @@ def shutdown(
         observation = observe(ports, [workload], remaining_s)[workload.name]
     elif decision.reason is not Reason.AT_MINIMUM:
         return
-    _bootstrap_if_work_waits(workload, observation, ports, trigger, report)
-
-
-def _bootstrap_if_work_waits(
-    workload: Workload, observation: Observation, ports: Ports, trigger: Trigger, report: Report
-) -> None:
-    decision = decide_bootstrap(workload, observation, trigger, target_per_instance=initial_target(workload))
+    decision = _bootstrap_unless_paused(workload, observation, ports, trigger, report, remaining_s)
     if decision.desired is not None or decision.reason is Reason.UNKNOWN_READING:
         act(decision, workload, ports, report)
 
 
+def _bootstrap_unless_paused(
+    workload: Workload,
+    observation: Observation,
+    ports: Ports,
+    trigger: Trigger,
+    report: Report,
+    remaining_s: RemainingS,
+) -> Decision:
+    """The bootstrap's decision; the pause is read only if there is something to hold.
+
+    One that cannot be read holds no bootstrap: a fleet at zero starts without DynamoDB too.
+    """
+    target = initial_target(workload)
+    decision = decide_bootstrap(workload, observation, trigger, target_per_instance=target)
+    if decision.desired is None and decision.reason is not Reason.HELD:
+        return decision
+    pause = pauses_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
+    if isinstance(pause, Unknown):
+        report_unknown(workload.name, [pause], report)
+        return decision
+    return decide_bootstrap(workload, observation, trigger, target_per_instance=target, pause=pause)
+
+
 def act(
-    decision: Decision, workload: Workload, ports: Ports, report: Report, *proof: int | Series | Unknown
+    decision: Decision,
+    workload: Workload,
+    ports: Ports,
+    report: Report,
+    *proof: int | Series | Pause | Unknown | None,
 ) -> Outcome:
     """Set the desired count if the decision and the mode allow it, and log the outcome.
 

@@ -7,9 +7,11 @@ ticks plan with is learned instead.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
-from sluice.core.model import Durations, DynamicTarget, Mode, Unknown, Workload
+from sluice.core.model import Durations, DynamicTarget, Mode, Reason, Unknown, Workload
+from sluice.core.pause import Pause
 from sluice.core.rotation import rotated
 from sluice.core.target import decide_target
 from sluice.errors import ConfigError, TransientError
@@ -21,6 +23,7 @@ from sluice.usecases.isolation import (
 )
 from sluice.usecases.learn import learn_hourly
 from sluice.usecases.observe import registered
+from sluice.usecases.pauses import pauses_in_force
 from sluice.usecases.processing_time import (
     DurationQuery,
     processing_times,
@@ -28,7 +31,7 @@ from sluice.usecases.processing_time import (
 
 HOUR_S = 3600
 MIN_REMAINING_S = 48
-"""A workload's three calls take 72 s if each fails in every attempt; `RESERVE_S` covers 24 s of that."""
+"""Two of a workload's reads take so long if each fails in every attempt; `RESERVE_S` is left for its put."""
 LEFT_OUT = "no time left in this round; the next one begins with another workload"
 
 
@@ -102,15 +105,30 @@ def _retune(
         policy = ports.policies.read(workload, remaining_s)
     current = policy.target if policy else None
     decision = decide_target(workload.name, target, durations, current, request.trigger)
+    if policy and decision.target is not None and (pause := _holding_policy(name, ports, remaining_s)):
+        decision = replace(decision, reason=Reason.PAUSED, target=None, limits=(), detail=str(pause))
     outcome = Outcome.HELD
     if decision.target is not None and policy is None:
         outcome = Outcome.OBSERVED
     elif decision.target is not None and policy is not None:
         with report_if_refused(decision, workload.fleet, report):
             ports.policies.put_target(policy, decision.target)
+            # A pause of this moment has held the policy, and the put has sent back what was read before.
+            if pause := _holding_policy(name, ports, remaining_s):
+                ports.policies.put_target(policy, decision.target, pause.held_in_policy)
         outcome = Outcome.ACTED
     report.decided(decision, outcome, workload.fleet)
     if isinstance(durations, Unknown):
         if durations.defect:
             raise durations.defect
         raise TransientError(f"no processing time of {workload.name}: {durations.reason}")
+
+
+def _holding_policy(name: str, ports: Ports, remaining_s: RemainingS) -> Pause | None:
+    """The pause that holds the policy by its own fields; raises TransientError if that cannot be read."""
+    pause = pauses_in_force(ports, [name], first_half(remaining_s))[name]
+    if isinstance(pause, Unknown):
+        if pause.defect:
+            raise pause.defect
+        raise TransientError(f"whether {name} is paused is unknown, so its policy stays: {pause.reason}")
+    return pause if pause is not None and pause.held_in_policy else None

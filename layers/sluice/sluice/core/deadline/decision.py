@@ -47,6 +47,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.pause import Direction, Pause, holds
 
 MAX_STEP_RATIO = 0.1
 """Share of an unprotected fleet that one scale-in may end: AWS may choose instances that work."""
@@ -65,12 +66,16 @@ class Scaling:
 
 
 def decide_scale(
-    workload: Workload, observation: Observation, state: EngineState | None, tick: Tick
+    workload: Workload,
+    observation: Observation,
+    state: EngineState | None,
+    tick: Tick,
+    pause: Pause | None = None,
 ) -> Scaling:
     """The size that the fleet should have now.
 
-    `state` is what the previous tick returned, None if that is lost. A workload without deadline settings is
-    a ValueError.
+    `state` is what the previous tick returned, None if that is lost. `pause` is the one in force: it holds
+    its direction, and the state goes on. A workload without deadline settings is a ValueError.
     """
     deadline = workload.deadline
     if deadline is None:
@@ -110,7 +115,7 @@ def decide_scale(
     if (since_s, held) != (after.surplus_since_s, after.floor):
         after = replace(after, surplus_since_s=since_s, floor=held)
     after, warning = _with_warning(plan, after)
-    desired, reason, detail, limits = _allowed(plan, wanted)
+    desired, reason, detail, limits = _allowed(plan, wanted, pause)
     decision = _decision(workload, observation, reason, detail, desired, differences + limits)
     if desired is not None:
         after = _with_decision(plan, after, desired)
@@ -358,8 +363,10 @@ def _lowered(plan: _Plan, before: EngineState, keep: int, reason: Reason, detail
     return keep, reason, detail
 
 
-def _allowed(plan: _Plan, wanted: Wanted) -> tuple[int | None, Reason, str, tuple[Limit, ...]]:
-    """What is wanted, within the bounds and unless that direction is blocked.
+def _allowed(
+    plan: _Plan, wanted: Wanted, pause: Pause | None
+) -> tuple[int | None, Reason, str, tuple[Limit, ...]]:
+    """What is wanted, within the bounds and unless that direction is paused or blocked.
 
     A fleet below the minimum is raised.
     """
@@ -370,6 +377,8 @@ def _allowed(plan: _Plan, wanted: Wanted) -> tuple[int | None, Reason, str, tupl
     desired, limits = _within_bounds(plan, current if instances is None else instances)
     if desired == current:
         return None, reason, detail, limits
+    if paused := holds(pause, Direction.IN if desired < current else Direction.OUT):
+        return None, Reason.PAUSED, f"{paused}; {detail}", ()
     blocks = capacity.scale_in_blocked_by if desired < current else capacity.scale_out_blocked_by
     if blocked := blocked_by(plan.workload, blocks):
         return None, Reason.HELD, f"{blocked}; {detail}", ()
