@@ -19,6 +19,7 @@ from rich.text import Text
 
 import sluice_report
 from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
+from sluice_cli.durations import duration
 from sluice_cli.explain_report import minutes
 from sluice_cli.outputs import require_writable_directory
 from sluice_cli.progress import ProgressBar
@@ -34,13 +35,13 @@ WIDTH = 200
 """Of the output where there is no terminal: nothing is left out."""
 FINDING = 1
 DEFAULT_SINCE = timedelta(hours=6)
-LONGEST = timedelta(days=30)
+SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=30)
+KEPT = ", for which CloudWatch keeps alarm history"
 """CloudWatch keeps an alarm's history for 30 days."""
 BEFORE, AFTER = timedelta(minutes=30), timedelta(minutes=10)
 """What is read around the moment of --at."""
 QUIET = timedelta(minutes=10)
 """The logs tell nothing of the time before their first line if that is so much later than the start."""
-UNITS_S = {"d": 86400, "h": 3600, "m": 60}
 
 
 @click.command()
@@ -82,7 +83,7 @@ def explain(
     chosen_times = [f"--since {each}" for each in since] + [f"--at {each}" for each in moments]
     if len(chosen_times) > 1:
         raise UsageError(f"{' and '.join(chosen_times)} each choose the time: give one of them")
-    span = _duration(since[0]) if since else DEFAULT_SINCE
+    span = duration("--since", since[0], SHORTEST, LONGEST, KEPT) if since else DEFAULT_SINCE
     written = _written(moments[0]) if moments else None
     if report_dir is not None:
         require_writable_directory(report_dir)
@@ -116,20 +117,6 @@ def _write_picture(name: str, found: Explanation, start: datetime, end: datetime
     except OSError as error:
         raise UsageError(f"{directory}: no picture can be written there: {error.strerror}") from error
     console.print(f"picture: {path}", style="dim")
-
-
-def _duration(text: str) -> timedelta:
-    if not re.fullmatch(r"(\d{1,9}[dhm])+", text, re.ASCII):
-        raise UsageError(f"--since {text}: give a number with d, h or m, such as 90m, 6h or 2d")
-    parts = re.findall(r"(\d+)([dhm])", text)
-    if len({unit for _, unit in parts}) < len(parts):
-        raise UsageError(
-            f"--since {text} gives two durations of one unit: give one, such as {parts[0][0]}{parts[0][1]}"
-        )
-    span_s = sum(int(number) * UNITS_S[unit] for number, unit in parts)
-    if not 0 < span_s <= LONGEST.total_seconds():
-        raise UsageError(f"--since {text}: give between 1m and 30d, for which CloudWatch keeps alarm history")
-    return timedelta(seconds=span_s)
 
 
 def _written(text: str) -> datetime | clock_time:

@@ -17,6 +17,8 @@ COMMANDS = {
     "status": "Show what every workload does now, and what is wrong with it.",
     "explain": "Show why a workload did or did not scale, as a timeline.",
     "doctor": "Check what keeps a workload from scaling, and say what to do about it.",
+    "pause": "Hold a workload's scaling at once, in both directions or in one.",
+    "resume": "End a workload's pause at once.",
     "dead-letters": "Show which messages of a workload were given up, and why; send them back.",
     "demo": "Run example workloads from their minimum to their peak and back.",
     "validate": "Check workloads as a deploy would, and print their documents.",

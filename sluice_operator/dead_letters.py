@@ -33,7 +33,7 @@ def read(
 ) -> DeadLetters:
     """The dead letters of a workload with a sample of so many; raises ConfigError if it has no such queue."""
     on_step("reading the registry")
-    workload = _registered(account, name, remaining_s)
+    workload = registered(account, name, remaining_s)
     sqs = account.clients("sqs")
     on_step("reading the dead-letter queue")
     queue = dead_letter_queues.find(sqs, workload)
@@ -53,7 +53,8 @@ def read(
     )
 
 
-def _registered(account: Account, name: str, remaining_s: RemainingS) -> Workload:
+def registered(account: Account, name: str, remaining_s: RemainingS) -> Workload:
+    """The workload of this name; raises ConfigError if it is unknown or its document is refused."""
     registered = account.ports.registry.all(remaining_s, fresh=True)
     [name] = chosen_names(registered, [name])
     if name in registered.refused:

@@ -24,6 +24,7 @@ NAMED_BY: Mapping[str, str] = {
     "AWS::CloudWatch::Dashboard": "DashboardName",
     "AWS::Logs::LogGroup": "LogGroupName",
     "AWS::SSM::Parameter": "Name",
+    "AWS::Scheduler::ScheduleGroup": "Name",
 }
 """The property of a type that holds the name to which Ref resolves."""
 

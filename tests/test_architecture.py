@@ -275,4 +275,4 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize("package", ["sluice", "sluice_worker", "sluice_sim", "sluice_operator"])
 def test_few_files_are_outside_the_folders(package: str) -> None:
     modules = [path.name for path in PACKAGES[package].glob("*.py") if path.name != "__init__.py"]
-    assert len(modules) <= {"sluice_worker": 10}.get(package, 8), modules
+    assert len(modules) <= {"sluice_worker": 10, "sluice_operator": 10}.get(package, 8), modules

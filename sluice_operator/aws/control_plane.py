@@ -32,6 +32,10 @@ class ControlPlane:
     """CloudWatch namespace of BacklogPerInstance."""
     state_table: str | None
     """Table of what the deadline engine remembers; None for a release whose stack does not name it."""
+    pause_group: str | None
+    """Schedule group of the ends of pauses; None for a release that knows no pause."""
+    pause_role_arn: str | None
+    """The role under which EventBridge Scheduler ends a pause."""
     alarm_functions: Mapping[str, str]
     """The ARN of each function that a workload's alarm starts, by `bootstrap` and `shutdown`."""
 
@@ -65,6 +69,8 @@ def find(client: Any, stack: str) -> ControlPlane:
         registry_prefix=outputs["RegistryPrefix"],
         namespace=outputs["MetricNamespace"],
         state_table=outputs.get("EngineStateTable"),
+        pause_group=outputs.get("PauseScheduleGroup"),
+        pause_role_arn=outputs.get("PauseEndRoleArn"),
         alarm_functions={
             kind: outputs[output] for kind, output in ALARM_FUNCTIONS.items() if output in outputs
         },

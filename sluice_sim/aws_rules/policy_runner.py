@@ -27,6 +27,8 @@ from sluice_sim.aws_rules.ecs_target_tracking import (
 )
 
 DEFAULT_WARMUP_S = 300
+SCALE_IN = "scale-in"
+"""What `DisableScaleIn` suspends, beside the processes of a group."""
 
 Points = Callable[[Alarm], list[float | None]]
 """Returns an alarm's current evaluation range, newest last."""
@@ -249,7 +251,7 @@ class GroupPolicyRunner(_TargetTrackingRunner[TargetTracking]):
             wanted = scale_out(
                 desired=size.desired, warmed=warmed, metric=metric, target=policy.target, maximum=maximum
             )
-        elif evaluation.low:
+        elif evaluation.low and not fleet.suspended(SCALE_IN):
             wanted = scale_in(
                 desired=size.desired,
                 warming=size.running + size.booting - warmed,

@@ -54,6 +54,11 @@ class Schedule:
         return (deployed_s // self.period_s + 1) * self.period_s
 
 
+def at(expression: str) -> datetime:
+    """The moment of a one-time schedule, in UTC; ValueError if the expression is no `at(...)`."""
+    return datetime.strptime(expression, "at(%Y-%m-%dT%H:%M:%S)").replace(tzinfo=UTC)
+
+
 class Scheduler:
     """The schedules of one account.
 
@@ -69,7 +74,7 @@ class Scheduler:
 
         Returns its id in the clock, by which it is cancelled.
         """
-        random = Random(f"{self._seed} {name}")  # noqa: S311 - not for cryptography
+        random = self._random(name)
 
         def due() -> None:
             scheduled = datetime.fromtimestamp(self._clock.now, UTC)
@@ -77,3 +82,11 @@ class Scheduler:
             self._clock.at(self._clock.now + lateness_s, lambda: target(scheduled))
 
         return self._clock.every(schedule.period_s, due, first=schedule.first_after(self._clock.now))
+
+    def start_once(self, name: str, moment: datetime, target: Callable[[], object]) -> int:
+        """Call the target once at that moment, or now if it has passed, with some lateness."""
+        lateness_s = self._random(name).uniform(0, MAX_LATENESS_S)
+        return self._clock.at(max(moment.timestamp(), self._clock.now) + lateness_s, target)
+
+    def _random(self, name: str) -> Random:
+        return Random(f"{self._seed} {name}")  # noqa: S311 - not for cryptography

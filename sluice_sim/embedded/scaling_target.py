@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sluice_sim.aws_rules.ecs_target_tracking import NotScaled
-from sluice_sim.aws_rules.policy_runner import Size
+from sluice_sim.aws_rules.policy_runner import SCALE_IN, Size
 from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.services import EcsServices
 
@@ -18,6 +18,8 @@ class EmbeddedScalingTarget:
     name: str
     enabled: bool = True
     """Whether the policy is enabled; only policies of groups can be disabled."""
+    scale_in_disabled: bool = False
+    """`DisableScaleIn` of a group's policy as it is now."""
 
     def size(self) -> Size:
         """Desired, running and booting counts."""
@@ -37,6 +39,8 @@ class EmbeddedScalingTarget:
 
     def suspended(self, what: str) -> bool:
         """Whether this process of the group, or this direction of the scalable target, is suspended."""
+        if what == SCALE_IN:
+            return self.scale_in_disabled
         return not self.enabled or self.fleets.suspended(self.name, what)
 
     def set_desired(self, desired: int, cause: str) -> None:

@@ -1,4 +1,7 @@
-"""EventBridge Scheduler of the embedded account: schedules, kept by moto, invoke their targets."""
+"""EventBridge Scheduler of the embedded account: schedules, kept by moto, invoke their targets.
+
+A recurring schedule invokes a function, a one-time schedule calls an operation of AWS (a universal target).
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,18 @@ from typing import Any
 from unittest import mock
 
 import boto3
+from botocore import xform_name
 from moto.scheduler.models import EventBridgeSchedulerBackend
 from moto.scheduler.models import Schedule as MotoSchedule
 
 from sluice_sim.account import ACCOUNT_ID
-from sluice_sim.aws_rules.scheduler import Schedule, Scheduler
+from sluice_sim.aws_rules.scheduler import Schedule, Scheduler, at
 from sluice_sim.clock import VirtualClock
 
 ENABLED = "ENABLED"
+ONCE, UNIVERSAL = "at(", ":scheduler:::aws-sdk:"
+SERVICES = {"autoscaling": "autoscaling", "applicationautoscaling": "application-autoscaling"}
+"""Service in the ARN of a universal target -> the name of its client."""
 
 
 class Schedules:
@@ -53,6 +60,12 @@ class Schedules:
             },
         )
 
+    def create_group(self, name: str) -> None:
+        """Create a schedule group; one that exists stays as it is."""
+        client = boto3.client("scheduler")
+        if name not in {group["Name"] for group in client.list_schedule_groups()["ScheduleGroups"]}:
+            client.create_schedule_group(Name=name)
+
     @contextmanager
     def patched_moto(self) -> Iterator[None]:
         """Within the context, enabled schedules invoke their targets."""
@@ -79,7 +92,9 @@ class Schedules:
 
     def _run(self, kept: MotoSchedule) -> MotoSchedule:
         self._stop(kept.arn)
-        if kept.state == ENABLED:
+        if kept.state == ENABLED and kept.schedule_expression.startswith(ONCE):
+            self._run_once(kept)
+        elif kept.state == ENABLED:
             target = dict(kept.target)
 
             def fire(scheduled: datetime) -> None:
@@ -92,6 +107,19 @@ class Schedules:
             schedule = Schedule.parse(kept.schedule_expression)
             self._running[kept.arn] = self._scheduler.start(stream, schedule, fire)
         return kept
+
+    def _run_once(self, kept: MotoSchedule) -> None:
+        target = dict(kept.target)
+        service, action = target["Arn"].partition(UNIVERSAL)[2].split(":")
+
+        def fire() -> None:
+            operation = xform_name(action[0].upper() + action[1:])
+            client: Any = boto3.client(SERVICES[service])  # type: ignore[call-overload]
+            getattr(client, operation)(**json.loads(target["Input"]))
+            if kept.action_after_completion == "DELETE":
+                boto3.client("scheduler").delete_schedule(Name=kept.name, GroupName=kept.group_name)
+
+        self._running[kept.arn] = self._scheduler.start_once(kept.arn, at(kept.schedule_expression), fire)
 
     def _stop(self, arn: str) -> None:
         if arn in self._running:

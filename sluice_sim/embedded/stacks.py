@@ -53,6 +53,15 @@ WITHOUT_EFFECT = frozenset(
         "AWS::SQS::QueuePolicy",
     }
 )
+STORES = frozenset(
+    {
+        "AWS::CloudWatch::Dashboard",
+        "AWS::DynamoDB::Table",
+        "AWS::Logs::LogGroup",
+        "AWS::SQS::Queue",
+        "AWS::Scheduler::ScheduleGroup",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +130,7 @@ class Stacks:
                 self._account.ssm.put_parameter(
                     Name=properties["Name"], Type="String", Value=properties["Value"], Overwrite=True
                 )
-            case (
-                "AWS::SQS::Queue"
-                | "AWS::DynamoDB::Table"
-                | "AWS::Logs::LogGroup"
-                | "AWS::CloudWatch::Dashboard"
-            ):
+            case _ if kind in STORES:
                 self._store(resource_name(stack_name, logical_id), kind, properties)
             case "AWS::CloudWatch::Alarm":
                 self._account.monitoring.add_alarm(Alarm.from_properties(logical_id, properties))
@@ -140,9 +144,11 @@ class Stacks:
                 raise ValueError(f"{logical_id}: resources of type {kind} are not simulated")
 
     def _store(self, name: str, kind: str, properties: Mapping[str, Any]) -> None:
-        """Put a dashboard; create a log group, a queue, or a table that forgets nothing, unless it exists."""
+        """Put a dashboard; create a group of logs or schedules, a queue, or a table, unless it exists."""
         account = self._account
-        if kind == "AWS::SQS::Queue":
+        if kind == "AWS::Scheduler::ScheduleGroup":
+            account.functions.schedules.create_group(properties["Name"])
+        elif kind == "AWS::SQS::Queue":
             attributes: Any = {key: str(value).lower() for key, value in properties.items()}
             account.sqs.create_queue(QueueName=name, Attributes=attributes)
         elif kind == "AWS::Logs::LogGroup":
@@ -188,6 +194,7 @@ class Stacks:
             )
             for found in answer["ScalingPolicies"]:
                 fleet.enabled = found["Enabled"]
+                fleet.scale_in_disabled = found["TargetTrackingConfiguration"].get("DisableScaleIn", False)
                 return found["TargetTrackingConfiguration"]["TargetValue"]
             return None
 

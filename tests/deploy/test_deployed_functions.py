@@ -112,7 +112,9 @@ def test_the_queue_of_ticks_below_a_minute_delivers_them_to_their_own_function(
         function.environment["SLUICE_TICK_QUEUE_URL"] == queue == sender.environment["SLUICE_TICK_QUEUE_URL"]
     )
     table = deployed.deployment.physical(PLANE, "EngineStateTable")
-    others = (deployed.function(name) for name in ("RetuneTargetFunction", "ShutdownFunction"))
+    others = (
+        deployed.function(name) for name in ("RetuneTargetFunction", "BootstrapFunction", "ShutdownFunction")
+    )
     for each in (function, sender, *others):
         assert each.environment["SLUICE_STATE_TABLE"] == table
     mapping = event_source(server, queue)

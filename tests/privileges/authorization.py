@@ -150,11 +150,14 @@ def _log_groups(parameters: Parameters) -> list[dict[str, str]]:
 
 RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "application-autoscaling:PutScalingPolicy": _scalable_target,
+    "application-autoscaling:RegisterScalableTarget": _scalable_target,
     "autoscaling:CompleteLifecycleAction": _group,
     "autoscaling:PutScalingPolicy": _group,
     "autoscaling:RecordLifecycleActionHeartbeat": _group,
+    "autoscaling:ResumeProcesses": _group,
     "autoscaling:SetDesiredCapacity": _group,
     "autoscaling:SetInstanceProtection": _group,
+    "autoscaling:SuspendProcesses": _group,
     "cloudformation:DescribeStackEvents": _stack,
     "cloudformation:DescribeStacks": _stack,
     "cloudformation:ListStackResources": _stack,
@@ -163,6 +166,7 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "cloudwatch:GetAlarmMuteRule": _mute_rule,
     "cloudwatch:ListAlarmMuteRules": _mute_rule,
     "dynamodb:BatchGetItem": _tables,
+    "dynamodb:GetItem": _tables,
     "dynamodb:UpdateItem": _tables,
     "ecs:DescribeClusters": _clusters,
     "ecs:DescribeServices": _services,
@@ -176,7 +180,10 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "lambda:GetFunctionConcurrency": _function,
     "logs:GetQueryResults": _log_groups,
     "logs:StartQuery": _log_groups,
+    "scheduler:CreateSchedule": _schedule,
+    "scheduler:DeleteSchedule": _schedule,
     "scheduler:GetSchedule": _schedule,
+    "scheduler:UpdateSchedule": _schedule,
     "servicequotas:GetServiceQuota": _quota,
     "sqs:ChangeMessageVisibility": _queue,
     "sqs:DeleteMessage": _queue,
@@ -193,6 +200,10 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
 """Action -> what names its resources among the parameters, as the placeholders of AWS's ARN formats."""
 CONDITION_KEYS: Mapping[str, Mapping[str, str]] = {
     "application-autoscaling:PutScalingPolicy": {
+        "application-autoscaling:service-namespace": "ServiceNamespace",
+        "application-autoscaling:scalable-dimension": "ScalableDimension",
+    },
+    "application-autoscaling:RegisterScalableTarget": {
         "application-autoscaling:service-namespace": "ServiceNamespace",
         "application-autoscaling:scalable-dimension": "ScalableDimension",
     },

@@ -27,6 +27,13 @@ PUT_POLICIES = (
 CHECKED_PERMISSIONS = (
     "https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_permission_validation.html"
 )
+UNIVERSAL_TARGETS = "https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html"
+ENDS_OF_PAUSES = {
+    ":autoScalingGroup:": ("autoscaling:ResumeProcesses", "autoscaling:PutScalingPolicy"),
+    ":scalable-target/": ("application-autoscaling:RegisterScalableTarget",),
+    ":service/": ("ecs:DescribeServices", "ecs:UpdateService"),
+}
+"""Part of a fleet's ARN -> what is asked of it; of a service by Application Auto Scaling, which checks."""
 UNNAMED = "*"
 """What IAM evaluates a call against that names no resource."""
 
@@ -42,7 +49,12 @@ class ImpliedRequest:
 
 def exercised(plane: ResolvedStack, calls: Iterable[RecordedCall], tags: Tags) -> list[ImpliedRequest]:
     """Everything AWS does under the roles of this control plane after these calls."""
-    return [*_by_lambda(plane), *_by_scheduler(plane), *_by_application_auto_scaling(calls, tags)]
+    return [
+        *_by_lambda(plane),
+        *_by_scheduler(plane),
+        *_by_ends_of_pauses(tags),
+        *_by_application_auto_scaling(calls, tags),
+    ]
 
 
 def _by_lambda(plane: ResolvedStack) -> Iterator[ImpliedRequest]:
@@ -70,6 +82,17 @@ def _by_scheduler(plane: ResolvedStack) -> Iterator[ImpliedRequest]:
         role, function = schedule["Target"]["RoleArn"].removesuffix(".Arn"), schedule["Target"]["Arn"]
         request = Request(action="lambda:InvokeFunction", resource=function)
         yield ImpliedRequest(role=role, request=request, page=SCHEDULED_STARTS)
+
+
+def _by_ends_of_pauses(tags: Tags) -> Iterator[ImpliedRequest]:
+    """What `sluice pause --for` schedules: each fleet gets back what AWS held."""
+    for fleet in tags:
+        for part, actions in ENDS_OF_PAUSES.items():
+            for action in actions if part in fleet else ():
+                service = {"application-autoscaling:service-namespace": "ecs"}
+                context = service if action.startswith("application") else {}
+                asked = request(action, fleet, tags, **context)
+                yield ImpliedRequest(role="PauseEndRole", request=asked, page=UNIVERSAL_TARGETS)
 
 
 def _by_application_auto_scaling(calls: Iterable[RecordedCall], tags: Tags) -> Iterator[ImpliedRequest]:

@@ -77,6 +77,9 @@ def test_a_grant_that_nothing_uses_is_found(recorded: Recorded) -> None:
 
 def test_what_aws_does_on_our_behalf_is_documented_by_aws(recorded: Recorded) -> None:
     assert {each.request.action for each in recorded.on_behalf} == {
+        "application-autoscaling:RegisterScalableTarget",
+        "autoscaling:PutScalingPolicy",
+        "autoscaling:ResumeProcesses",
         "cloudwatch:DeleteAlarms",
         "cloudwatch:DescribeAlarms",
         "cloudwatch:PutMetricAlarm",
@@ -134,7 +137,9 @@ def test_no_role_may_change_a_fleet_or_queue_without_the_tag(recorded: Recorded,
     tagged = of_users(recorded)
     assert {each.action for each in tagged} == {
         "application-autoscaling:PutScalingPolicy",
+        "application-autoscaling:RegisterScalableTarget",
         "autoscaling:PutScalingPolicy",
+        "autoscaling:ResumeProcesses",
         "autoscaling:SetDesiredCapacity",
         "ecs:DescribeServices",
         "ecs:UpdateService",
@@ -171,7 +176,7 @@ def test_only_the_functions_that_resize_may_resize(recorded: Recorded) -> None:
     assert able == {"PublishBacklogRole", "BootstrapRole", "ShutdownRole", "DeadlineTickRole"}
 
 
-def test_the_deadline_engine_alone_writes_the_table_of_states_and_a_shutdown_reads_it(
+def test_the_deadline_engine_alone_writes_the_table_of_states_and_what_resizes_reads_it(
     recorded: Recorded,
 ) -> None:
     requested = [each for each in recorded.requests if each.action.startswith("dynamodb:")]
@@ -183,7 +188,7 @@ def test_the_deadline_engine_alone_writes_the_table_of_states_and_a_shutdown_rea
     assert {each.action for each in requested} == {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
     engine = {"DeadlineTickRole", "RetuneTargetRole"}
     assert able("dynamodb:UpdateItem") == engine
-    assert able("dynamodb:BatchGetItem") == engine | {"PublishBacklogRole", "ShutdownRole"}
+    assert able("dynamodb:BatchGetItem") == engine | {"PublishBacklogRole", "BootstrapRole", "ShutdownRole"}
     others = [replace(each, resource=arn("dynamodb", "table/EngineStateTable2")) for each in requested]
     assert allowed(recorded, others) == []
 

@@ -91,6 +91,7 @@ def test_a_function_gets_the_variables_it_needs_and_no_others(
             "SLUICE_STATE_TABLE": "EngineStateTable",
         },
         "retune_target": {"SLUICE_STATE_TABLE": "EngineStateTable"},
+        "bootstrap": {"SLUICE_STATE_TABLE": "EngineStateTable"},
         "shutdown": {"SLUICE_STATE_TABLE": "EngineStateTable"},
     }
     assert (properties["Handler"], properties["Runtime"]) == ("app.handler", "python3.13")
@@ -330,8 +331,8 @@ def test_two_planes_share_no_name() -> None:
         }
         for name in ("sluice", "sluice-staging")
     )
-    # Six log groups, four saved queries and the layer; AWS names everything else.
-    assert len(first) == len(second) == 11
+    # Six log groups, four saved queries, the layer and the pauses' schedules; AWS names everything else.
+    assert len(first) == len(second) == 12
     assert not first & second
 
 

@@ -114,7 +114,7 @@ def test_the_minutes_tick_sends_the_ticks_below_a_minute_and_their_function_rece
     }
 
 
-def test_the_deadline_engine_alone_writes_the_table_of_states_and_a_shutdown_reads_it(
+def test_the_deadline_engine_alone_writes_the_table_of_states_and_what_resizes_reads_it(
     plane: ResolvedStack,
 ) -> None:
     found = {
@@ -127,7 +127,11 @@ def test_the_deadline_engine_alone_writes_the_table_of_states_and_a_shutdown_rea
     engine = ("DeadlineTickRole", "RetuneTargetRole")
     assert found == {
         *((role, "dynamodb:UpdateItem", table) for role in engine),
-        *((role, "dynamodb:BatchGetItem", table) for role in (*engine, "PublishBacklogRole", "ShutdownRole")),
+        *(
+            (role, "dynamodb:BatchGetItem", table)
+            for role in FUNCTION_ROLES
+            if role != "SendTestMessagesRole"
+        ),
     }
 
 

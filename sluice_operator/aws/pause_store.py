@@ -1,0 +1,61 @@
+"""The pauses in the engine's table: an attribute of the workload's item, replaced on condition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sluice.aws.engine_states import KEPT_FOR
+from sluice.aws.errors import aws_errors, refused_by_condition
+from sluice.core.pause import Pause, encoded
+
+
+class PauseStore:
+    """Reads and replaces the pause of a workload; nothing else of its item changes."""
+
+    def __init__(self, client: Callable[[], Any], table: str) -> None:
+        self._client, self._table = client, table
+
+    def read(self, workload: str) -> str | None:
+        """The stored form, None if there is no pause."""
+        with aws_errors(f"GetItem of {workload} in {self._table}"):
+            item = self._client().get_item(
+                TableName=self._table, Key={"workload": {"S": workload}}, ConsistentRead=True
+            )
+            found = item.get("Item", {}).get("pause")
+        return None if found is None else str(found.get("S"))
+
+    def replace(self, workload: str, read: str | None, pause: Pause | None, now: datetime) -> str | None:
+        """Store the pause, or remove it, if what was read is still there.
+
+        Returns None then, and else what is there. An item with a pause without end is kept without end.
+        """
+        values: dict[str, Any] = {}
+        condition = "attribute_not_exists(pause)"
+        if read is not None:
+            condition, values = "pause = :read", {":read": {"S": read}}
+        if pause is not None:
+            values[":pause"] = {"S": encoded(pause)}
+        if pause is not None and pause.until is None:
+            update = "SET pause = :pause REMOVE expires"
+        else:
+            last = max(now, pause.until) if pause is not None and pause.until else now
+            values[":expires"] = {"N": str(round((last + KEPT_FOR).timestamp()))}
+            update = "SET expires = :expires" + (", pause = :pause" if pause else " REMOVE pause")
+        with aws_errors(f"UpdateItem of {workload} in {self._table}"), refused_by_condition() as refused:
+            self._client().update_item(
+                TableName=self._table,
+                Key={"workload": {"S": workload}},
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        present = refused()
+        if present is None:
+            return None
+        stored = present.get("pause", {}).get("S")
+        # If the answer to the first attempt was lost, that attempt's own write refuses the next one.
+        is_own = stored == (encoded(pause) if pause else None)
+        return None if is_own else str(stored or "")

@@ -1,0 +1,226 @@
+"""Pauses and resumes a live workload: Sluice's decisions by the engine's table, AWS's policy by its fields.
+
+A pause is stored first, then its end is scheduled, then AWS's policy is held: what AWS holds always has its
+end. If a step fails, the earlier ones are undone. A resume first ends the stored pause, which keeps what AWS
+had, so that the same command again can finish what a failure has left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import field
+from sluice.core.model import Workload
+from sluice.core.pause import Direction, Pause, decoded
+from sluice.errors import ConfigError, SluiceError
+from sluice.ports import RemainingS
+from sluice_operator.account import Account
+from sluice_operator.aws import own_scaling, pause_schedules
+from sluice_operator.aws.own_scaling import OwnScaling
+from sluice_operator.aws.pause_store import PauseStore
+from sluice_operator.core.pausing import Fields, is_held, put_back, wanted, why_not_replaced, without
+from sluice_operator.dead_letters import registered
+
+OLDER_PLANE = (
+    "the control plane's stack is of an earlier release, which knows no pause: update it (`make deploy`)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """What `sluice pause` has done."""
+
+    workload: str
+    pause: Pause
+    replaced: Pause | None
+    """The pause in force before."""
+    scheduled: bool
+    """Whether AWS releases its own policy at the end by a schedule; nothing of AWS's may be held."""
+    aws_held: bool
+    """Whether the fleet has a policy of AWS's, which is held now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """What `sluice resume` has done."""
+
+    workload: str
+    ended: Pause | None
+    """The pause before; None if there was none."""
+    left: Pause | None
+    """What is still paused."""
+
+
+def pause(
+    account: Account,
+    name: str,
+    directions: frozenset[Direction],
+    for_: timedelta | None,
+    reason: str,
+    remaining_s: RemainingS,
+    *,
+    replace_others: bool,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Paused:
+    """Pause the workload now; raises ConfigError with who has paused it if that is somebody else."""
+    on_step("reading the workload and its pause")
+    at = _Workload(account, registered(account, name, remaining_s))
+    now = account.ports.now()
+    text = at.store.read(name)
+    stored = None if text is None else decoded(text)
+    current = stored if stored is not None and stored.in_force(now) else None
+    scaling = own_scaling.read(account.clients, at.workload)
+    asked = Pause(
+        directions=directions,
+        by=_caller(account),
+        at=now,
+        until=None if for_ is None else now + for_,
+        reason=reason,
+        before=_before(stored, current, scaling),
+    )
+    if current is not None and (refusal := why_not_replaced(current, asked, replace=replace_others)):
+        raise ConfigError(f"{name} {refusal}")
+    on_step("storing the pause")
+    at.replace(text, asked, now)
+    try:
+        on_step("holding AWS's own policy")
+        scheduled = at.apply(scaling, asked, stored)
+    except (SluiceError, KeyboardInterrupt) as failure:
+        _undo(at, asked, text, stored, now, failure)
+        raise
+    return Paused(
+        workload=name,
+        pause=asked,
+        replaced=current,
+        scheduled=scheduled,
+        aws_held=bool(scaling.fields),
+    )
+
+
+def resume(
+    account: Account,
+    name: str,
+    directions: frozenset[Direction],
+    remaining_s: RemainingS,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Resumed:
+    """End the pause of these directions now, whoever has set it."""
+    on_step("reading the workload and its pause")
+    at = _Workload(account, registered(account, name, remaining_s))
+    now = account.ports.now()
+    text = at.store.read(name)
+    if text is None:
+        return Resumed(workload=name, ended=None, left=None)
+    stored = decoded(text)
+    if not stored.directions & directions and stored.in_force(now):
+        return Resumed(workload=name, ended=None, left=stored)
+    left = without(stored, directions, now)
+    scaling = own_scaling.read(account.clients, at.workload)
+    ended = left or replace(stored, until=min(now, stored.until or now))
+    on_step("ending the pause")
+    at.replace(text, ended, now)
+    again = f"`sluice resume {name}` again puts it back"
+    with _said(f"Sluice's own decisions act again, and AWS's policy may still be held: {again}"):
+        on_step("putting AWS's own policy back")
+        at.apply(scaling, left, stored)
+        if left is None:
+            text = at.store.read(name)
+            at.store.replace(name, text, None, now)
+    return Resumed(workload=name, ended=stored, left=left)
+
+
+class _Workload:
+    """One workload, and where its pause is kept and ended."""
+
+    def __init__(self, account: Account, workload: Workload) -> None:
+        plane = account.plane
+        if plane.state_table is None or plane.pause_group is None or plane.pause_role_arn is None:
+            raise ConfigError(OLDER_PLANE)
+        self.account, self.workload = account, workload
+        self.store = PauseStore(lambda: account.clients("dynamodb"), plane.state_table)
+        self._group, self._role_arn = plane.pause_group, plane.pause_role_arn
+
+    def replace(self, read: str | None, pause: Pause, now: datetime) -> None:
+        """Store the pause in place of what was read; ConfigError if somebody was faster."""
+        present = self.store.replace(self.workload.name, read, pause, now)
+        if present is not None:
+            what = f"it is {decoded(present)} now" if present else "it was resumed"
+            raise ConfigError(
+                f"somebody has paused or resumed {self.workload.name} at the same time: {what}; nothing of "
+                "yours was done, so look at it, and give the command again if it is still wanted"
+            )
+
+    def apply(self, scaling: OwnScaling, pause: Pause | None, previous: Pause | None) -> bool:
+        """Schedule the end and hold AWS's policy, or release it; returns whether an end is scheduled."""
+        fields = wanted(pause, previous, scaling.fields)
+        scheduled = self._schedule(scaling, pause, fields)
+        for call in scaling.changes(fields):
+            own_scaling.make(self.account.clients, call)
+        return scheduled
+
+    def _schedule(self, scaling: OwnScaling, pause: Pause | None, fields: Fields) -> bool:
+        client, name = self.account.clients("scheduler"), self.workload.name
+        if pause is not None and pause.until is not None:
+            # The policy is described as it is before it is held, so what is sent is all of it.
+            for call in scaling.changes(put_back(pause, fields), fields):
+                pause_schedules.put(client, name, self._group, self._role_arn, pause.until, call)
+                return True
+        pause_schedules.delete(client, name, self._group)
+        return False
+
+
+def _before(stored: Pause | None, current: Pause | None, scaling: OwnScaling) -> dict[str, bool]:
+    """What AWS's fields are put back to: as they were before the first of the pauses that follow each other.
+
+    A pause that has just ended may still be held by AWS, which releases it within a minute.
+    """
+    if stored is not None and (current is not None or is_held(stored, scaling.fields)):
+        return {**scaling.fields, **stored.before}
+    return dict(scaling.fields)
+
+
+def _undo(
+    at: _Workload,
+    asked: Pause,
+    text: str | None,
+    stored: Pause | None,
+    now: datetime,
+    failure: BaseException,
+) -> None:
+    """Bring everything back to before the pause; if that fails too, say what stands."""
+    name = at.workload.name
+    again = (
+        f"the pause of {name} is stored, so Sluice's decisions are held, and AWS's policy may not be: the "
+        f"same command again finishes it, and `sluice resume {name}` ends it"
+    )
+    try:
+        present = own_scaling.read(at.account.clients, at.workload)
+        in_force = stored if stored is not None and stored.in_force(now) else None
+        at.apply(present, in_force, asked)
+        read = at.store.read(name)
+        if read is None or decoded(read) != asked:
+            return
+        at.store.replace(name, read, None if text is None else stored, now)
+    except (SluiceError, KeyboardInterrupt) as second:
+        raise ConfigError(f"{failure}; {second}; {again}") from failure
+    if isinstance(failure, SluiceError):
+        raise type(failure)(f"{failure}; nothing was paused") from failure
+
+
+@contextmanager
+def _said(stands: str) -> Iterator[None]:
+    """Add to a failure what stands."""
+    try:
+        yield
+    except SluiceError as failure:
+        raise type(failure)(f"{failure}; {stands}") from failure
+
+
+def _caller(account: Account) -> str:
+    with aws_errors("GetCallerIdentity"):
+        arn: str = field(account.clients("sts").get_caller_identity(), "Arn")
+    return arn
