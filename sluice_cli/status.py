@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import click
 from rich.console import Group
@@ -20,6 +21,7 @@ from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError
 from sluice_operator.account import Account
 from sluice_operator.aws.workload_events import WorkloadEvents, read_events
+from sluice_operator.pauses import held_by_aws
 from sluice_operator.status import StatusReader, WorkloadStatus
 
 READ_LIMIT_S = 120.0
@@ -61,7 +63,11 @@ def status(workloads: tuple[str, ...], account: AccountOptions, *, watch: bool, 
         ProgressBar(Console(stderr=True)) as bar,
         opened(account, "status", bar) as chosen,
     ):
-        reader = StatusReader(chosen.account.ports, chosen.account.decisions)
+        reader = StatusReader(
+            chosen.account.ports,
+            chosen.account.decisions,
+            partial(held_by_aws, chosen.account.clients),
+        )
 
         def read() -> View:
             end_s = time.monotonic() + READ_LIMIT_S

@@ -20,6 +20,7 @@ from sluice.core.model import (
 )
 from sluice.ports import Ports, RemainingS, Series, SeriesQuery
 from sluice.usecases.isolation import EVERY_WORKLOAD
+from sluice.usecases.pauses import pauses_in_force
 from sluice.usecases.published_backlog import published_metric
 from sluice.wiring import READERS
 from sluice_operator.account import Account
@@ -75,12 +76,14 @@ def read_facts(
     lacking = [fleet for fleet, capacity in capacities.items() if _lacks_instances(capacity)]
     launches = ports.launches.read(lacking, remaining_s) if ports.launches else {}
     names = [*(workload.name for workload in workloads), EVERY_WORKLOAD]
+    pauses = pauses_in_force(ports, [workload.name for workload in workloads], remaining_s)
     failures = account.decisions.failures(names, now - FAILURES_SINCE, now, remaining_s)
     series = _series(ports, workloads, queues, now, remaining_s)
     return {
         workload.name: Facts(
             now=now,
             workload=workload,
+            pause=pauses[workload.name],
             **queues[workload.queue_url],
             fleet=settings[fleet],
             worker_role=roles[fleet],

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sluice.aws.errors import aws_errors
 from sluice.aws.responses import field
@@ -131,6 +132,11 @@ def resume(
             text = at.store.read(name)
             at.store.replace(name, text, None, now)
     return Resumed(workload=name, ended=stored, left=left)
+
+
+def held_by_aws(clients: Callable[[str], Any], workload: Workload, pause: Pause) -> bool:
+    """Whether AWS's own policy is held as the pause asks: an update of a stack puts the whole policy."""
+    return is_held(pause, own_scaling.read(clients, workload).fields)
 
 
 class _Workload:

@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sluice.core.model import (
@@ -19,7 +19,8 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.errors import ConfigError
+from sluice.core.pause import Pause
+from sluice.errors import ConfigError, SluiceError
 from sluice.ports import Ports, Registered, RemainingS, Series, SeriesQuery, StoredState
 from sluice.usecases.learn import SAMPLES, in_time
 from sluice.usecases.observe import observe
@@ -72,8 +73,13 @@ class _Metrics:
 class StatusReader:
     """Reads the status of workloads; repeated reads renew the metrics once a minute."""
 
-    def __init__(self, ports: Ports, decisions: LoggedDecisions) -> None:
-        self._ports, self._decisions = ports, decisions
+    def __init__(
+        self,
+        ports: Ports,
+        decisions: LoggedDecisions,
+        aws_holds: Callable[[Workload, Pause], bool] = lambda *_: True,
+    ) -> None:
+        self._ports, self._decisions, self._aws_holds = ports, decisions, aws_holds
         self._metrics: _Metrics | None = None
 
     def read(
@@ -102,9 +108,23 @@ class StatusReader:
                 reason = refused(registered.refused[name])
                 found.append(WorkloadStatus(name=name, readings=None, conditions=reason))
                 continue
-            read = _readings(served[name], observed[name], metrics, now)
+            read = self._with_pause(_readings(served[name], observed[name], metrics, now), metrics)
             found.append(WorkloadStatus(name=name, readings=read, conditions=conditions(read, now)))
         return found
+
+    def _with_pause(self, readings: Readings, metrics: _Metrics) -> Readings:
+        """With the pause in force, and whether AWS holds its policy for it: a call or two for each pause."""
+        stored = metrics.states[readings.workload.name]
+        if isinstance(stored, Unknown):
+            return replace(readings, pause=stored)
+        pause = stored.in_force(self._ports.now()) if stored else None
+        if pause is None:
+            return readings
+        try:
+            holds: bool | Unknown = self._aws_holds(readings.workload, pause)
+        except SluiceError as failure:
+            holds = Unknown(reason=str(failure))
+        return replace(readings, pause=pause, aws_holds=holds)
 
     def _renewed(
         self, pool: Executor, workloads: Mapping[str, Workload], remaining_s: RemainingS
@@ -122,7 +142,6 @@ class StatusReader:
             for name, workload in workloads.items()
             if workload.policy_arn and not workload.deadline
         }
-        deadlines = [name for name, workload in workloads.items() if workload.deadline]
         recent = {
             f"{name} {what}": SeriesQuery(metric=metric, statistic=statistic, period_s=MINUTE_S)
             for name, workload in workloads.items()
@@ -141,7 +160,7 @@ class StatusReader:
         recent_read = pool.submit(ports.metrics.read, recent, end - RECENT, end, remaining_s)
         hour_read = pool.submit(ports.metrics.read, hour, end - HOUR, end, remaining_s)
         targets = pool.submit(ports.policies.targets, tracking, remaining_s)
-        states = pool.submit(_states, ports, deadlines, remaining_s)
+        states = pool.submit(_states, ports, list(workloads), remaining_s)
         decisions = pool.submit(self._decisions.latest, list(workloads), since, now, remaining_s)
         self._metrics = _Metrics(
             at=now,

@@ -15,6 +15,7 @@ from sluice.core.bounds import effective_bounds
 from sluice.core.capacity_units import why_not_served
 from sluice.core.holds import blocked_by, both_bounds
 from sluice.core.model import Backlog, Capacity, Mode, Unknown, Workload
+from sluice.core.pause import Direction, Pause
 from sluice_operator.core.readings import Point, Readings, Starts, promise_percent, promise_s
 
 PUBLISHED_WITHIN = timedelta(minutes=4)
@@ -177,7 +178,7 @@ def _scaling_limited(readings: Readings) -> Condition:
     if bounds is None:
         return limited("BoundsDisjoint", f"the bounds do not overlap: {both_bounds(workload, capacity)}")
     if blocked := blocked_by(workload, capacity.scale_out_blocked_by):
-        return limited("ScaleOutBlocked", blocked)
+        return limited("ScaleOutBlocked", blocked, wrong=not isinstance(readings.pause, Pause))
     if capacity.desired >= bounds.max and _wants_more(readings):
         return limited(
             "AtMaximum", f"the fleet is at its maximum of {bounds.max}, and the backlog is above its target"
@@ -215,7 +216,12 @@ def live_backlog_per_instance(readings: Readings) -> float | Unknown:
 
 
 def _paused(readings: Readings) -> Condition:
-    workload, backlog = readings.workload, readings.observation.backlog
+    workload, backlog, pause = readings.workload, readings.observation.backlog, readings.pause
+    waits = isinstance(backlog, Backlog) and backlog.visible > 0
+    if isinstance(pause, Unknown):
+        return _unknown(Kind.PAUSED, "ReadFailed", pause.reason)
+    if pause is not None and workload.mode is not Mode.PAUSED:
+        return _paused_by_operator(readings, pause, out_waits=waits and Direction.OUT in pause.directions)
     messages = {
         Mode.ACTIVE: "mode active: decisions act",
         Mode.OBSERVE: "mode observe: decisions are logged, and none acts",
@@ -227,7 +233,23 @@ def _paused(readings: Readings) -> Condition:
         status=Status.TRUE if paused else Status.FALSE,
         reason=workload.mode.value.capitalize(),
         message=messages[workload.mode],
-        wrong=paused and isinstance(backlog, Backlog) and backlog.visible > 0,
+        wrong=paused and waits,
+    )
+
+
+def _paused_by_operator(readings: Readings, pause: Pause, *, out_waits: bool) -> Condition:
+    name, holds = readings.workload.name, readings.aws_holds
+    message = str(pause)
+    if isinstance(holds, Unknown):
+        message += f"; whether AWS's own policy is held is unknown: {holds.reason}"
+    elif not holds:
+        message += f"; AWS's own policy is not held any more: `sluice pause {name}` again holds it"
+    return Condition(
+        kind=Kind.PAUSED,
+        status=Status.TRUE,
+        reason="".join(word.capitalize() for word in pause.what.split()),
+        message=message,
+        wrong=out_waits or holds is not True,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sluice.core.model import DynamicTarget, Observation, Unknown, Workload
+from sluice.core.pause import Pause
 
 DEFAULT_PROMISE_PERCENT = 99.0
 """Share of the messages that start in time, for a workload whose settings name none."""
@@ -59,6 +60,10 @@ class Readings:
     starts: Starts | Unknown | None
     """In the last hour; None if the workers published no waits."""
     last_decision: LoggedDecision | Unknown | None
+    pause: Pause | Unknown | None = None
+    """The pause that an operator has set and that is in force."""
+    aws_holds: bool | Unknown = True
+    """Whether AWS's own policy is held as the pause asks."""
 
 
 def promise_s(workload: Workload) -> float | None:

@@ -10,6 +10,7 @@ from sluice_operator.core.checks import (
     fleet,
     messages,
     metrics,
+    pause,
     permissions,
     policy,
     queue,
@@ -21,6 +22,7 @@ from sluice_operator.core.checks.finding import Finding
 CHECKS = (
     registration.valid,
     registration.mode,
+    pause.paused,
     queue.exists,
     queue.tagged,
     queue.visibility_timeout,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from sluice.core.model import Backlog, Capacity, LaunchAttempt, Metric, Unknown, Workload
+from sluice.core.pause import Pause
 from sluice_operator.core.checks.key_policy import KeyPolicy
 from sluice_operator.core.events import Deployment
 from sluice_operator.core.readings import Point
@@ -163,6 +164,8 @@ class Facts:
 
     now: datetime
     workload: Workload
+    pause: Pause | Unknown | None
+    """The pause that an operator has set and that is in force."""
     queue: QueueSettings | Unknown | None
     queue_tags: Mapping[str, str] | Unknown | None
     queue_key: KmsKey | Unknown | None

@@ -16,9 +16,11 @@ from sluice.core.model import (
     Observation,
     Trigger,
 )
+from sluice.core.pause import ALARM_NOTIFICATION, IN_SUSPENDED, OUT_SUSPENDED
 from sluice_operator.core.checks.facts import Facts, FleetSettings
 from sluice_operator.core.checks.finding import Check, Finding, failed, passed, warned
 from sluice_operator.core.checks.judging import UnreadError, judges, known
+from sluice_operator.core.checks.pause import PROCESS, held_by_pause
 from sluice_operator.core.checks.policy import own
 from sluice_operator.core.checks.queue import MANAGED, settings
 
@@ -159,6 +161,8 @@ def processes(check: Check, facts: Facts) -> Finding:
         return _dynamic_scaling(check, facts, fleet)
     suspended = described(facts).suspended
     stopped = [process for process in suspended if process in NEEDED_PROCESSES]
+    if stopped == [PROCESS] and (by_pause := held_by_pause(facts, ALARM_NOTIFICATION)):
+        return passed(check, f"{PROCESS} is suspended{by_pause}")
     if stopped:
         return failed(
             check,
@@ -182,6 +186,8 @@ def _dynamic_scaling(check: Check, facts: Facts, fleet: EcsService) -> Finding:
         return passed(check, f"no scaling of {fleet} is suspended")
     if facts.workload.mode is not Mode.ACTIVE:
         return passed(check, f"{' and '.join(suspended)}, as mode {facts.workload.mode} has it")
+    if by_pause := held_by_pause(facts, OUT_SUSPENDED, IN_SUSPENDED):
+        return passed(check, f"{' and '.join(suspended)}{by_pause}")
     return failed(
         check,
         f"{' and '.join(suspended)} for {fleet}",

@@ -11,10 +11,12 @@ from sluice.core.model import (
     Metric,
     Workload,
 )
+from sluice.core.pause import DISABLE_SCALE_IN, ENABLED
 from sluice_operator.core.checks.facts import Facts, ScalingPolicy, ScheduledAction
 from sluice_operator.core.checks.finding import Check, Finding, failed, passed, warned
 from sluice_operator.core.checks.judging import UnreadError, judges, known
 from sluice_operator.core.checks.metrics import published_name
+from sluice_operator.core.checks.pause import held_by_pause
 
 NO_POLICY = "the workload's settings ask for no policy"
 UPDATE = "update the workload's stack with any change"
@@ -54,6 +56,8 @@ def enabled(check: Check, facts: Facts) -> Finding:
             f"{fleet} has no scaling policy {facts.workload.policy_arn}",
             f"{UPDATE}: CloudFormation creates a policy that was deleted by hand only with a change",
         )
+    if not policy.enabled and (by_pause := held_by_pause(facts, ENABLED)):
+        return passed(check, f"the scaling policy {policy.name} is disabled{by_pause}")
     if not policy.enabled:
         return failed(
             check,
@@ -118,7 +122,7 @@ def target(check: Check, facts: Facts) -> Finding:
     found = f"the scaling policy {policy.name} has the target {policy.target:.6g}"
     if expected := _unexpected(workload, policy.target):
         return warned(check, f"{found}, and the settings ask for {expected}", UPDATE)
-    if policy.scale_in_disabled and workload.deadline is None:
+    if policy.scale_in_disabled and workload.deadline is None and not held_by_pause(facts, DISABLE_SCALE_IN):
         return warned(
             check,
             f"the scaling policy {policy.name} has DisableScaleIn: a fleet that is not empty never scales in",

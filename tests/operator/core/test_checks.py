@@ -120,6 +120,7 @@ def facts(**read):
     healthy = {
         "now": NOW,
         "workload": workload(),
+        "pause": None,
         "queue": QUEUE,
         "queue_tags": {"sluice": "managed"},
         "queue_key": None,
