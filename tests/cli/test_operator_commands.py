@@ -16,6 +16,7 @@ from sluice_cli.main import main
 from sluice_sim.embedded.busy_account import BusyAccount, busy_account
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schemas"
+READING = ("status", "explain", "doctor", "dead-letters")
 NAMES = ["photo-import", "queue-proc", "transcription"]
 
 
@@ -58,20 +59,20 @@ def test_a_command_shows_what_a_person_on_call_asks_for(
     assert [text for text in shown if text not in answer.stdout] == []
 
 
-@pytest.mark.parametrize("command", ["status", "explain", "doctor", "dead-letters"])
+@pytest.mark.parametrize("command", READING)
 def test_its_json_follows_its_documented_schema(operate: Any, command: str) -> None:
     document = json.loads(operate(command, "transcription", "--json").stdout)
     jsonschema.validate(document, json.loads((SCHEMAS / f"{command}.json").read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("command", ["status", "explain", "doctor", "dead-letters"])
+@pytest.mark.parametrize("command", [*READING, "pause", "resume"])
 def test_an_unknown_workload_is_a_usage_error_that_names_the_nearest(operate: Any, command: str) -> None:
     answer = operate(command, "transcriptoin")
     assert (answer.exit_code, answer.stdout) == (2, "")
     assert "transcription" in answer.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "explain", "doctor", "dead-letters"])
+@pytest.mark.parametrize("command", [*READING, "pause", "resume"])
 def test_a_shell_completes_the_workloads_of_the_account(account: BusyAccount, command: str) -> None:
     completion = ShellComplete(main, {}, "sluice", "_SLUICE_COMPLETE")
 

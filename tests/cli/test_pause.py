@@ -485,3 +485,23 @@ def test_its_policy_allows_exactly_what_a_resume_asks_for(alice, allows_exactly)
         for name in (GROUP, SERVICE):
             assert alice("resume", name, "--in").exit_code == 0
             assert alice("resume", name).exit_code == 0
+
+
+class TestWhatIsShown:
+    def test_status_shows_who_has_paused_until_when_and_why(self, alice):
+        alice("pause", GROUP, "--in", "--for", "2h", "--reason", "the database is down")
+        answer = words(alice("status", GROUP).stdout)
+        assert re.search(rf"PausedIn .*paused in by {ALICE} since \S+ \S+ UTC until", answer)
+        assert "the database is down" in answer
+
+    @pytest.mark.parametrize("name", [GROUP, SERVICE])
+    def test_status_and_doctor_say_that_an_update_of_the_stack_has_released_awss_policy(
+        self, alice, account, name
+    ):
+        alice("pause", name, "--out")
+        run = next(run for run in account.demo.runs if run.name == name)
+        account.demo.deploy(run)
+        assert f"`sluice pause {name}` again holds it" in words(alice("status", name).stdout)
+        assert "AWS's own policy is not held any more" in words(alice("doctor", name).stdout)
+        alice("pause", name, "--out")
+        assert "not held any more" not in words(alice("status", name).stdout)
