@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from random import Random
 
 import boto3
 import jsonschema
@@ -384,6 +385,27 @@ def unreadable_after(reads):
     return limited
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_two_operators_do_and_whatever_fails_a_resume_puts_everything_back(
+    alice, bob, monkeypatch, seed
+):
+    random = Random(seed)
+    for _ in range(5):
+        with monkeypatch.context() as patch:
+            fails = ("SuspendProcesses", "ResumeProcesses", "PutScalingPolicy", "RegisterScalableTarget")
+            refusing(patch, *random.sample(fails, random.randint(0, 3)), code="Throttling")
+            command = random.choice(["pause", "pause", "resume"])
+            options = random.choice([[], ["--in"], ["--out"]])
+            if command == "pause":
+                options += random.choice([[], ["--for", "2h"]]) + random.choice([[], ["--replace"]])
+            random.choice([alice, bob])(command, random.choice([GROUP, SERVICE, DEADLINE]), *options)
+    for name in (GROUP, SERVICE, DEADLINE):
+        assert alice("resume", name).exit_code == 0
+        assert stored(name)[0] is None
+    assert (group_fields(), group_fields(DEADLINE)) == ((False, True, False), (False, True, True))
+    assert (service_fields(), schedules()) == ((False, False), {})
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("command", "arguments", "said"),
@@ -491,7 +513,7 @@ class TestWhatIsShown:
     def test_status_shows_who_has_paused_until_when_and_why(self, alice):
         alice("pause", GROUP, "--in", "--for", "2h", "--reason", "the database is down")
         answer = words(alice("status", GROUP).stdout)
-        assert re.search(rf"PausedIn .*paused in by {ALICE} since \S+ \S+ UTC until", answer)
+        assert re.search(rf"PausedIn: paused in by {ALICE} since \S+ \S+ UTC until", answer)
         assert "the database is down" in answer
 
     @pytest.mark.parametrize("name", [GROUP, SERVICE])
