@@ -80,6 +80,11 @@ LISTINGS: Mapping[str, Listing] = {
     "AWS::SQS::Queue": lambda aws: aws("sqs", "ListQueues").get("QueueUrls", []),
     "AWS::SSM::Parameter": _names("ssm", "DescribeParameters", "Parameters", "Name"),
     "AWS::Scheduler::Schedule": _names("scheduler", "ListSchedules", "Schedules", "Name"),
+    "AWS::Scheduler::ScheduleGroup": lambda aws: [
+        group["Name"]
+        for group in aws("scheduler", "ListScheduleGroups")["ScheduleGroups"]
+        if group["Name"] != "default"  # every account has it
+    ],
 }
 PART_OF_A_FUNCTION = frozenset({"AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission"})
 """They go with it."""

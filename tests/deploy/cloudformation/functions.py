@@ -113,6 +113,19 @@ class Schedule:
         aws("scheduler", "DeleteSchedule", Name=made.ref)
 
 
+class ScheduleGroup:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
+        if old is not None:
+            return old
+        arn = aws("scheduler", "CreateScheduleGroup", **properties)["ScheduleGroupArn"]
+        return CreatedResource(ref=properties["Name"], attributes={"Arn": arn})
+
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
+        aws("scheduler", "DeleteScheduleGroup", Name=made.ref)
+
+
 class EventRule:
     def put(
         self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
@@ -135,4 +148,5 @@ FUNCTION_KINDS: dict[str, Kind] = {
     "AWS::Lambda::LayerVersion": LayerVersion(),
     "AWS::Lambda::Permission": Permission(),
     "AWS::Scheduler::Schedule": Schedule(),
+    "AWS::Scheduler::ScheduleGroup": ScheduleGroup(),
 }
