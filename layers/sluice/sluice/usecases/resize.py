@@ -48,11 +48,13 @@ def shutdown(
     floor: int | Unknown = 0
     published: Series | Unknown = {}
     pause: Paused = None
-    if reads_empty_above_min(workload, observation):
+    is_idle = reads_empty_above_min(workload, observation)
+    if is_idle:
         pause = pauses_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
+    if is_idle and not isinstance(pause, Unknown):  # after a reading that failed, none would count
         floor = held_floors(ports, own, first_half(remaining_s))[workload.name]
-    if reads_empty_above_min(workload, observation, floor):
-        published = published_backlog(ports, own, proof_end_minutes, remaining_s)[workload.name]
+        if reads_empty_above_min(workload, observation, floor):
+            published = published_backlog(ports, own, proof_end_minutes, remaining_s)[workload.name]
     decision = decide_shutdown(
         workload, observation, floor, published, trigger, proof_end_minutes=proof_end_minutes, pause=pause
     )
@@ -64,6 +66,17 @@ def shutdown(
         observation = observe(ports, [workload], remaining_s)[workload.name]
     elif decision.reason is not Reason.AT_MINIMUM:
         return
+    _bootstrap_if_work_waits(workload, observation, ports, trigger, report, remaining_s)
+
+
+def _bootstrap_if_work_waits(
+    workload: Workload,
+    observation: Observation,
+    ports: Ports,
+    trigger: Trigger,
+    report: Report,
+    remaining_s: RemainingS,
+) -> None:
     decision = _bootstrap_unless_paused(workload, observation, ports, trigger, report, remaining_s)
     if decision.desired is not None or decision.reason is Reason.UNKNOWN_READING:
         act(decision, workload, ports, report)
