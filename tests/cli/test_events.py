@@ -123,7 +123,6 @@ class TestDeployedHandlers:
         account.register(deadline_document())
         account.send(plane.queues["asg"], 3)
         monkeypatch.setenv("SLUICE_TICK_QUEUE_URL", account.create_queue("ticks"))
-        monkeypatch.setenv("SLUICE_STATE_TABLE", account.create_state_table())
         wiring.cold_start()
         plane.invoke("deadline_tick", event("deadline-tick", tmp_path / "mine.json"))
         assert plane.desired("asg") == 1

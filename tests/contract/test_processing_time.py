@@ -240,11 +240,12 @@ def test_the_retune_reads_exactly_what_the_simulated_worker_publishes(
     )
 
 
-def test_the_simulated_workers_publish_under_no_other_dimensions(
+def test_the_simulated_workers_publish_under_no_other_dimensions_but_the_outcome(
     simulated: list[tuple[Metric, str | None]],
 ) -> None:
-    published_dimensions = [metric.dimensions for metric, _ in simulated]
-    assert all(dimensions in stacks.DIMENSIONS.values() for dimensions in published_dimensions)
+    fleets = list(stacks.DIMENSIONS.values())
+    by_outcome = [{**dimensions, "Outcome": "success"} for dimensions in fleets]
+    assert all(metric.dimensions in (*fleets, *by_outcome) for metric, _ in simulated)
 
 
 @pytest.mark.parametrize("namespace", ["Sluice", "Team/Workers"])
