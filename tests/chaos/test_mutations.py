@@ -73,6 +73,7 @@ from sluice.usecases.observe import (
     observe,
     registered,
 )
+from sluice.usecases.pauses import Paused, pauses_in_force
 from sluice.usecases.tick_context import TickContext
 from sluice_sim.aws_rules.ec2_target_tracking import TargetTracking
 from sluice_sim.aws_rules.ecs_target_tracking import ServiceTracking
@@ -174,10 +175,13 @@ def unread_proof_is_zero(
     trigger: Trigger,
     *,
     proof_end_minutes: Sequence[datetime],
+    pause: Paused,
 ) -> Decision:
     if isinstance(published, Unknown):
         published = dict.fromkeys(minutes_to_prove(proof_end_minutes[0], workload.idle_minutes), 0.0)
-    return decide_shutdown(workload, observed, floor, published, trigger, proof_end_minutes=proof_end_minutes)
+    return decide_shutdown(
+        workload, observed, floor, published, trigger, proof_end_minutes=proof_end_minutes, pause=pause
+    )
 
 
 def unread_floors_are_none(*args: Any) -> dict[str, int]:
@@ -188,6 +192,12 @@ def unread_floors_are_none(*args: Any) -> dict[str, int]:
 def does_nothing(name: str, *rest: Any) -> None:
     *_, tick = rest
     tick.report.failed(name, Counter.ACTION_FAILED, "not retried")
+
+
+def unread_pauses_are_none(*args: Any) -> Mapping[str, Paused]:
+    return {
+        name: None if isinstance(pause, Unknown) else pause for name, pause in pauses_in_force(*args).items()
+    }
 
 
 def act_unlogged(
@@ -288,14 +298,14 @@ def acts_on_all(decided: Mapping[str, Any], *rest: Any) -> list[str]:
 
 
 def as_if_remembered(
-    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick
+    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick, *rest: Any
 ) -> Scaling:
     if state is None and isinstance(observed.backlog, Backlog) and isinstance(observed.capacity, Capacity):
         earlier_s = tick.now_s - 30
         state = EngineState(
             tick_s=earlier_s, read_s=earlier_s, backlog=EMPTY, desired=0, running=observed.capacity.running
         )
-    return decide_scale(workload, observed, state, tick)
+    return decide_scale(workload, observed, state, tick, *rest)
 
 
 def learned_by(change: Callable[[Workload, StoredState | Unknown | None], Any]) -> Callable[..., None]:
@@ -337,10 +347,10 @@ def left_alone_after_a_silence(served: Mapping[str, Workload], moment: datetime,
 
 
 def keeps_what_another_has_raised(
-    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick
+    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick, *rest: Any
 ) -> Scaling:
     """Until it has asked for more itself."""
-    scaling, capacity = decide_scale(workload, observed, state, tick), observed.capacity
+    scaling, capacity = decide_scale(workload, observed, state, tick, *rest), observed.capacity
     if (
         not state
         or not scaling.state
@@ -429,9 +439,13 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a proof that cannot be read proves emptiness": [
         (sluice.usecases.resize, "decide_shutdown", unread_proof_is_zero)
     ],
-    "a floor that cannot be read is none": [
-        (module, "held_floors", unread_floors_are_none)
+    "a floor or a pause that cannot be read is none": [
+        (module, name, broken)
         for module in (sluice.usecases.missed_alarms, sluice.usecases.resize)
+        for name, broken in (
+            ("held_floors", unread_floors_are_none),
+            ("pauses_in_force", unread_pauses_are_none),
+        )
     ],
     "a shutdown knows no floor": [
         (module, "held_floors", lambda _, workloads, __: dict.fromkeys(workloads, 0))
