@@ -26,9 +26,7 @@ from sluice.core.pause import (
     OUT_SUSPENDED,
 )
 from sluice.errors import ConfigError
-from sluice_operator.core.pausing import Fields
-
-PROCESS = "AlarmNotification"
+from sluice_operator.core.pausing import PROCESS, Fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from sluice.core.pause import Direction, Pause
 
 Fields = Mapping[str, bool]
 """AWS's name of a field -> its value; without those that the fleet does not have."""
+PROCESS = "AlarmNotification"
+"""The process of a group that runs its scaling policies; a pause of both directions suspends it."""
 
 
 def wanted(pause: Pause | None, previous: Pause | None, now: Fields) -> Fields:

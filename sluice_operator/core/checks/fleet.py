@@ -20,15 +20,16 @@ from sluice.core.pause import ALARM_NOTIFICATION, IN_SUSPENDED, OUT_SUSPENDED
 from sluice_operator.core.checks.facts import Facts, FleetSettings
 from sluice_operator.core.checks.finding import Check, Finding, failed, passed, warned
 from sluice_operator.core.checks.judging import UnreadError, judges, known
-from sluice_operator.core.checks.pause import PROCESS, held_by_pause
+from sluice_operator.core.checks.pause import held_by_pause
 from sluice_operator.core.checks.policy import own
 from sluice_operator.core.checks.queue import MANAGED, settings
+from sluice_operator.core.pausing import PROCESS
 
 GROUP_METRICS = ("GroupDesiredCapacity", "GroupInServiceInstances")
 NEEDED_PROCESSES = {
     "Launch": "no instance is started",
     "Terminate": "no instance is ended",
-    "AlarmNotification": "target tracking does nothing",
+    PROCESS: "target tracking does nothing",
 }
 """Process of a group -> what does not happen while it is suspended."""
 STUCK_AFTER = timedelta(hours=1)

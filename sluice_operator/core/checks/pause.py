@@ -21,9 +21,7 @@ from sluice.core.pause import (
 from sluice_operator.core.checks.facts import Facts, FleetSettings
 from sluice_operator.core.checks.finding import Check, Finding, failed, passed, warned
 from sluice_operator.core.checks.judging import judges, known
-from sluice_operator.core.pausing import is_held
-
-PROCESS = "AlarmNotification"
+from sluice_operator.core.pausing import PROCESS, is_held
 
 
 @judges(Check.NOT_PAUSED)
