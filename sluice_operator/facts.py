@@ -43,7 +43,7 @@ from sluice_operator.core.checks.permissions import DECRYPT, NEEDED, OURS, PUT_M
 from sluice_operator.core.checks.queue import url_of
 from sluice_operator.core.events import Deployment
 from sluice_operator.core.readings import Point
-from sluice_operator.core.workload_alarms import alarm_names
+from sluice_operator.core.workload_alarms import alarm_names, optional_alarm_names
 from sluice_operator.status import newest_point
 
 MINUTE_S, FIVE_MINUTES_S, HOUR_S = 60, 300, 3600
@@ -230,8 +230,16 @@ def _alarms(
         known = () if isinstance(of_fleet, Unknown) else of_fleet
         of_policy = (policy.alarms for policy in known if policy.arn == workload.policy_arn)
         names[workload.name] = (*alarm_names(workload), *chain.from_iterable(of_policy))
-    read = read_alarms(client, pool, set(chain.from_iterable(names.values())), remaining_s)
-    return {workload: _all_known({name: read[name] for name in its}) for workload, its in names.items()}
+    optional = {workload.name: optional_alarm_names(workload) for workload in workloads}
+    every = chain.from_iterable((*names.values(), *optional.values()))
+    read = read_alarms(client, pool, set(every), remaining_s)
+    return {
+        workload: _all_known(
+            {name: read[name] for name in its}
+            | {name: read[name] for name in optional[workload] if read[name] is not None}
+        )
+        for workload, its in names.items()
+    }
 
 
 def _all_known(

@@ -50,6 +50,7 @@ CHECKS = (
     alarms.exist,
     alarms.enabled,
     alarms.start_functions,
+    alarms.thresholds,
     metrics.published,
     metrics.durations,
     metrics.waits,

@@ -152,10 +152,12 @@ class ScheduledAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmSettings:
-    """What one alarm does on ALARM."""
+    """When an alarm goes to ALARM, and what it does then."""
 
     actions_enabled: bool
     actions: tuple[str, ...]
+    threshold: float | None = None
+    """In the unit of its metric; None for an alarm on a band or without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +190,10 @@ class Facts:
     """Every scaling policy of the fleet."""
     scheduled_actions: Collection[ScheduledAction] | Unknown
     alarms: Mapping[str, AlarmSettings | None] | Unknown
-    """The alarms that the stack and the policy have made, by name; None for one that does not exist."""
+    """The alarms that the stack and the policy have made, by name; None for one that does not exist.
+
+    The optional ones are there only if they exist.
+    """
     mute_rules: Mapping[str, tuple[str, ...]] | Unknown
     """The rules that mute an alarm now, by the alarm's name."""
     functions: Mapping[str, str]

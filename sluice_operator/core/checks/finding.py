@@ -39,6 +39,7 @@ class Check(StrEnum):
     ALARMS_EXIST = "alarms-exist"
     ALARMS_ENABLED = "alarms-enabled"
     ALARMS_START_FUNCTIONS = "alarms-start-functions"
+    ALARM_THRESHOLDS = "alarm-thresholds"
     BACKLOG_PUBLISHED = "backlog-published"
     DURATIONS_PUBLISHED = "durations-published"
     WAITS_PUBLISHED = "waits-published"

@@ -112,6 +112,15 @@ FIFO = {"workload": workload(queue_url=FIFO_URL)}
 DEAD = replace(QUEUE, dead_letter_queue_arn=None, backlog=backlog(4))
 
 
+def depths(**thresholds):
+    """The stack's alarms, and those of its optional alarms on the depth."""
+    optional = {
+        f"sluice-transcription-depth-{kind}": replace(ALARM, threshold=value)
+        for kind, value in thresholds.items()
+    }
+    return ALARMS | optional
+
+
 def native(served):
     return replace(served, tracking=Tracking(source=MetricSource.NATIVE))
 
@@ -281,6 +290,10 @@ def test_a_key_that_kms_cannot_use_fails(key_id, state, outcome):
         (alarms.start_functions, "pass", {}),
         (alarms.start_functions, "fail", {"functions": {**FUNCTIONS, "bootstrap": "arn:new"}}),
         (alarms.start_functions, "unknown", {"functions": {}}),
+        (alarms.thresholds, "pass", {}),
+        (alarms.thresholds, "pass", {"alarms": depths(warning=9, critical=10)}),
+        (alarms.thresholds, "pass", {"alarms": depths(warning=9, critical=None)}),
+        (alarms.thresholds, "warn", {"alarms": depths(warning=10, critical=10)}),
         (metrics.durations, "warn", {"longest_processing_s": None}),
         (metrics.durations, "fail", {"longest_processing_s": None, "workload": dynamic_workload()}),
         (metrics.durations, "pass", {"longest_processing_s": None, "deleted": {}}),
