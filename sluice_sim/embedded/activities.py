@@ -26,9 +26,12 @@ class GroupActivities:
     _resized: tuple[float, int] = (0.0, 0)
     """When instances last were started or stopped, and how many there were before."""
 
-    def desired_changed(self, at: float, cause: str, before: int, after: int) -> None:
+    def desired_changed(self, at: float, cause: str, before: int, after: int, detail: str | None) -> None:
         """Note why the desired capacity changed: the activities that follow name it."""
-        self._cause = f"At {_moment(at)} {cause} changing the desired capacity from {before} to {after}.  "
+        sizes = f"desired capacity from {before} to {after}.  "
+        self._cause = f"At {_moment(at)} {cause} changing the {sizes}"
+        if detail:
+            self._cause += f"At {_moment(at)} {detail} {sizes}"
 
     def launching(self, at: float, *, alive: int, desired: int, instance_id: str = "") -> dict[str, Any]:
         """Begin a launch in a group of `alive` instances; without an id it is one that failed."""
