@@ -58,6 +58,7 @@ from sluice_sim.embedded.roles import create_instance_profile, create_worker_rol
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stack_records import StackRecords
 from sluice_sim.embedded.stacks import Account, Stacks
+from sluice_sim.embedded.target_actions import TargetActions
 from sluice_sim.embedded.worker_protocol import Worker
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
@@ -101,6 +102,7 @@ class EmbeddedAws:
         self.groups, self.services = AutoScalingGroups(clock), EcsServices(clock)
         runs = ActionRuns(clock, seed=seed)
         self.group_actions = GroupActions(clock, self.groups, runs)
+        self.target_actions = TargetActions(clock, self.services, runs)
         self.message_counts = MessageCounts()
         self.quotas = ServiceQuotas()
         self.functions = Lambda(clock, Scheduler(clock, seed=seed), self._on_log_line)
@@ -304,6 +306,7 @@ def embedded_aws(
         running.enter_context(aws.groups.patched_moto(aws.monitoring))
         running.enter_context(aws.group_actions.patched_moto())
         running.enter_context(aws.services.patched_moto(aws.monitoring))
+        running.enter_context(aws.target_actions.patched_moto())
         running.enter_context(aws.message_counts.patched_moto())
         running.enter_context(simulated_policies())
         running.enter_context(MessageMoveTasks(clock).patched_moto())

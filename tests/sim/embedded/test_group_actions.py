@@ -130,19 +130,19 @@ def test_a_bound_that_is_updated_by_request_moves_the_desired_capacity_and_not_t
 # ---- recurring actions -------------------------------------------------------------------------------------
 
 
-def test_a_recurring_action_runs_each_time_and_is_described_with_its_next_run(aws: EmbeddedAws) -> None:
-    put(aws, "office-hours", Recurrence="0 8 * * 1-5", TimeZone="Europe/Berlin", MinSize=3)
-    put(aws, "night", Recurrence="0 18 * * 1-5", TimeZone="Europe/Berlin", MinSize=0, DesiredCapacity=0)
-    for name, hour in (("office-hours", 7), ("night", 17)):
-        [action] = listed(aws, ScheduledActionNames=[name])
-        assert action["TimeZone"] == "Europe/Berlin"
-        assert action["StartTime"].hour == hour
-    aws.autoscaling.set_desired_capacity(AutoScalingGroupName="group", DesiredCapacity=5)
-    run_past(aws, START.replace(hour=17, minute=0))
-    assert sizes(aws)[:2] == (0, 0)
-    run_past(aws, START.replace(day=16, hour=7, minute=0))
+def test_recurring_actions_run_in_their_time_zone_and_are_described_with_their_next_run(
+    aws: EmbeddedAws,
+) -> None:
+    put(aws, "office-hours", Recurrence="0 18 * * *", TimeZone="Asia/Kolkata", MinSize=3)
+    put(aws, "night", Recurrence="0 19 * * *", TimeZone="Asia/Kolkata", MinSize=0, DesiredCapacity=0)
+    day = [START.replace(hour=hour, minute=30) for hour in (12, 13)]
+    assert [action["StartTime"] for action in listed(aws)] == day
+    assert {action["TimeZone"] for action in listed(aws)} == {"Asia/Kolkata"}
+    run_past(aws, day[0])
     assert sizes(aws)[:2] == (3, 3)
-    assert [action["StartTime"].day for action in listed(aws)] == [19, 16]
+    run_past(aws, day[1])
+    assert sizes(aws)[:2] == (0, 0)
+    assert [action["StartTime"] for action in listed(aws)] == [each + timedelta(days=1) for each in day]
 
 
 def test_a_recurring_action_runs_at_its_start_too_and_never_after_its_end(aws: EmbeddedAws) -> None:
