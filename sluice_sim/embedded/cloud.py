@@ -50,6 +50,7 @@ from sluice_sim.embedded.function_logs import FunctionLogs, LogLine
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.group_actions import GroupActions
 from sluice_sim.embedded.groups import AutoScalingGroups
+from sluice_sim.embedded.invocations import Invocations
 from sluice_sim.embedded.message_counts import DELETED, RECEIVED, SENT, MessageCounts
 from sluice_sim.embedded.moto_shortcuts import install_shortcuts
 from sluice_sim.embedded.quotas import CONCURRENCY, ServiceQuotas
@@ -314,6 +315,7 @@ def embedded_aws(
         running.enter_context(aws.logs.patched_moto())
         running.enter_context(aws.quotas.patched_moto())
         running.enter_context(aws.functions.patched_moto(lambda: aws.quotas.applied[CONCURRENCY.code]))
+        running.enter_context(Invocations(clock, aws.functions).patched_moto())
         running.enter_context(Alarms(aws.monitoring).patched_moto())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))
         yield aws
