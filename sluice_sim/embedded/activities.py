@@ -26,9 +26,12 @@ class GroupActivities:
     _resized: tuple[float, int] = (0.0, 0)
     """When instances last were started or stopped, and how many there were before."""
 
-    def desired_changed(self, at: float, cause: str, before: int, after: int) -> None:
+    def desired_changed(self, at: float, cause: str, before: int, after: int, detail: str | None) -> None:
         """Note why the desired capacity changed: the activities that follow name it."""
-        self._cause = f"At {_moment(at)} {cause} changing the desired capacity from {before} to {after}.  "
+        sizes = f"desired capacity from {before} to {after}.  "
+        self._cause = f"At {_moment(at)} {cause} changing the {sizes}"
+        if detail:
+            self._cause += f"At {_moment(at)} {detail} {sizes}"
 
     def launching(self, at: float, *, alive: int, desired: int, instance_id: str = "") -> dict[str, Any]:
         """Begin a launch in a group of `alive` instances; without an id it is one that failed."""
@@ -93,11 +96,14 @@ class TargetActivities:
     resource_id: str
     dimension: str
     every: list[dict[str, Any]] = field(default_factory=list)
+    _under_way: dict[str, Any] | None = None
+    """What the service has yet to fulfil."""
 
     def scaling(self, at: float, desired: int, cause: str) -> None:
         """Begin to set the desired count; it overrides an earlier one that is under way."""
         self.finished(at, "Overridden", "was overridden by a newer scaling event")
         activity = self._add(at, f"Setting desired count to {desired}.", cause, "InProgress")
+        self._under_way = activity
         activity["StatusMessage"] = (
             f"Successfully set desired count to {desired}. Waiting for change to be fulfilled by ecs."
         )
@@ -106,11 +112,19 @@ class TargetActivities:
         self, at: float, status: str = "Successful", outcome: str = "successfully fulfilled"
     ) -> None:
         """End what is under way: the service runs as many tasks as were asked for."""
-        for activity in self.every[-1:]:
-            if activity["StatusCode"] == "InProgress":
-                set_count = activity["StatusMessage"].split(". ")[0]
-                by = " by ecs" if status == "Successful" else ""
-                end(activity, at, status, f"{set_count}. Change {outcome}{by}.")
+        if self._under_way is None:
+            return
+        set_count = self._under_way["StatusMessage"].split(". ")[0]
+        by = " by ecs" if status == "Successful" else ""
+        end(self._under_way, at, status, f"{set_count}. Change {outcome}{by}.")
+        self._under_way = None
+
+    def bounds_changed(self, at: float, name: str, minimum: int, maximum: int, failure: str = "") -> None:
+        """Record that a scheduled action set the bounds, or why it could not."""
+        bounds = f"min capacity to {minimum} and max capacity to {maximum}"
+        cause = f"scheduled action name {name} was triggered"
+        activity = self._add(at, f"Setting {bounds}", cause, "InProgress")
+        end(activity, at, "Failed" if failure else "Successful", failure or f"Successfully set {bounds}")
 
     def not_scaled(self, at: float, cause: str, reason: dict[str, Any]) -> None:
         """Record why an alarm changed nothing, unless the latest activity says the same already."""

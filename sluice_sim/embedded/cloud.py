@@ -38,6 +38,7 @@ from sluice_sim.aws_rules.monitoring import (
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.aws_rules.scheduler import Scheduler
 from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded.action_runs import ActionRuns
 from sluice_sim.embedded.alarms import Alarms, alarm_arn
 from sluice_sim.embedded.cloudwatch import (
     MotoMetrics,
@@ -47,7 +48,9 @@ from sluice_sim.embedded.cloudwatch import (
 from sluice_sim.embedded.fleet import EmbeddedFleet
 from sluice_sim.embedded.function_logs import FunctionLogs, LogLine
 from sluice_sim.embedded.functions import Lambda
+from sluice_sim.embedded.group_actions import GroupActions
 from sluice_sim.embedded.groups import AutoScalingGroups
+from sluice_sim.embedded.invocations import Invocations
 from sluice_sim.embedded.message_counts import DELETED, RECEIVED, SENT, MessageCounts
 from sluice_sim.embedded.moto_shortcuts import install_shortcuts
 from sluice_sim.embedded.quotas import CONCURRENCY, ServiceQuotas
@@ -56,6 +59,7 @@ from sluice_sim.embedded.roles import create_instance_profile, create_worker_rol
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stack_records import StackRecords
 from sluice_sim.embedded.stacks import Account, Stacks
+from sluice_sim.embedded.target_actions import TargetActions
 from sluice_sim.embedded.worker_protocol import Worker
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
@@ -97,6 +101,9 @@ class EmbeddedAws:
         self.sqs, self.cloudwatch, self.ecs = _client("sqs"), _client("cloudwatch"), _client("ecs")
         self.autoscaling, self.scaling = _client("autoscaling"), _client("application-autoscaling")
         self.groups, self.services = AutoScalingGroups(clock), EcsServices(clock)
+        runs = ActionRuns(clock, seed=seed)
+        self.group_actions = GroupActions(clock, self.groups, runs)
+        self.target_actions = TargetActions(clock, self.services, runs)
         self.message_counts = MessageCounts()
         self.quotas = ServiceQuotas()
         self.functions = Lambda(clock, Scheduler(clock, seed=seed), self._on_log_line)
@@ -178,6 +185,8 @@ class EmbeddedAws:
         fleet = self.groups.run(name, minimum=minimum, boot_s=boot_s, start=start)
 
         def published() -> Iterable[tuple[MetricQuery, float]]:
+            if not self.groups.exists(name):
+                return
             size, (_, max_size) = fleet.size(), self.groups.bounds(name)
             values = (size.desired, size.running, size.booting, max_size)
             for metric, value in zip(metrics, values, strict=True):
@@ -296,7 +305,9 @@ def embedded_aws(
         running.callback(wiring.cold_start)
         aws = EmbeddedAws(root, clock, seed=seed)
         running.enter_context(aws.groups.patched_moto(aws.monitoring))
+        running.enter_context(aws.group_actions.patched_moto())
         running.enter_context(aws.services.patched_moto(aws.monitoring))
+        running.enter_context(aws.target_actions.patched_moto())
         running.enter_context(aws.message_counts.patched_moto())
         running.enter_context(simulated_policies())
         running.enter_context(MessageMoveTasks(clock).patched_moto())
@@ -304,6 +315,7 @@ def embedded_aws(
         running.enter_context(aws.logs.patched_moto())
         running.enter_context(aws.quotas.patched_moto())
         running.enter_context(aws.functions.patched_moto(lambda: aws.quotas.applied[CONCURRENCY.code]))
+        running.enter_context(Invocations(clock, aws.functions).patched_moto())
         running.enter_context(Alarms(aws.monitoring).patched_moto())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))
         yield aws

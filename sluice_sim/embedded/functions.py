@@ -79,6 +79,17 @@ class Context:
         return int(self.timeout_s * 1000)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one invocation ended."""
+
+    answer: object
+    """What the handler returned."""
+    failure: Exception | None
+    request_id: str
+    printed: str
+
+
 class Lambda:
     """The account's functions."""
 
@@ -181,7 +192,7 @@ class Lambda:
         """
         if not function.enabled:
             return
-        throttled = self._throttled(function)
+        throttled = self.throttled(function)
         failure = throttled or self.invoke(function, event)
         if failure is None:
             return
@@ -194,8 +205,12 @@ class Lambda:
             self._send_failed(function, event, failure, attempts=attempt + 1)
 
     def invoke(self, function: Function, event: dict[str, Any]) -> Exception | None:
-        """Run the handler once with its own environment; returns the exception it raised, or None."""
-        printed, failure = io.StringIO(), None
+        """Run the handler once; returns the exception it raised, or None."""
+        return self.run(function, event).failure
+
+    def run(self, function: Function, event: object) -> Outcome:
+        """Run the handler once with its own environment, and count the invocation."""
+        printed, answer, failure = io.StringIO(), None, None
         context = Context(
             function_name=function.name,
             invoked_function_arn=function.arn,
@@ -204,7 +219,7 @@ class Lambda:
         )
         with mock.patch.dict(os.environ, function.environment), contextlib.redirect_stdout(printed):
             try:
-                function.handler(json.loads(json.dumps(event)), context)
+                answer = function.handler(json.loads(json.dumps(event)), context)
             except Exception as raised:  # noqa: BLE001 - the runtime records any failure of a function
                 failure = raised
         for line in _log_lines(printed.getvalue()):
@@ -214,7 +229,9 @@ class Lambda:
         self._counts[function.name, INVOCATIONS] += 1
         self._counts[function.name, ERRORS] += failure is not None
         self._event_sources.schedule_polls()
-        return failure
+        return Outcome(
+            answer=answer, failure=failure, request_id=context.aws_request_id, printed=printed.getvalue()
+        )
 
     def _log(self, function: Function, line: dict[str, Any]) -> None:
         """Keep a line; CloudWatch takes metrics from one in the embedded metric format."""
@@ -228,9 +245,9 @@ class Lambda:
         """Invoke for a queue; a function that is switched off drops what it is sent."""
         if not function.enabled:
             return None
-        return self._throttled(function) or self.invoke(function, event)
+        return self.throttled(function) or self.invoke(function, event)
 
-    def _throttled(self, function: Function) -> Exception | None:
+    def throttled(self, function: Function) -> Exception | None:
         """Why Lambda rejects an invocation, which it counts; only a reservation of 0 is simulated."""
         if lambda_api.reserved_concurrency(function.name) != 0:
             return None

@@ -77,6 +77,7 @@ class AutoScalingGroups:
         """Within the context, moto's groups follow their fleets, and policies show their alarms."""
         groups, describe = self, AutoScalingBackend.describe_auto_scaling_groups
         policies, resize = AutoScalingBackend.describe_policies, FakeAutoScalingGroup.set_desired_capacity
+        update = FakeAutoScalingGroup.update
 
         def described(
             backend: AutoScalingBackend, names: list[str], filters: list[dict[str, str]] | None = None
@@ -96,6 +97,16 @@ class AutoScalingGroups:
             cause = f"a user request update of AutoScalingGroup constraints to {bounds}"
             groups.set_desired(group.name, desired or 0, cause)
 
+        def moved_into_bounds(group: FakeAutoScalingGroup, **asked: Any) -> None:
+            # moto would compare the new bounds with the instances that exist, not with the desired capacity.
+            if asked["desired_capacity"] is None:
+                asked["desired_capacity"] = _within(
+                    group.desired_capacity or 0,
+                    _given(asked["min_size"], group.min_size),
+                    _given(asked["max_size"], group.max_size),
+                )
+            update(group, **asked)
+
         def with_alarms(backend: AutoScalingBackend, *args: Any, **named: Any) -> list[FakeScalingPolicy]:
             found = policies(backend, *args, **named)
             for policy in found:
@@ -109,6 +120,7 @@ class AutoScalingGroups:
             mock.patch.object(AutoScalingBackend, "describe_auto_scaling_groups", described),
             mock.patch.object(AutoScalingBackend, "describe_policies", with_alarms),
             mock.patch.object(FakeAutoScalingGroup, "set_desired_capacity", updated),
+            mock.patch.object(FakeAutoScalingGroup, "update", moved_into_bounds),
             mock.patch.object(AutoScalingResponse, "put_scaling_policy", _put_policy),
             answered(
                 AutoScalingResponse,
@@ -187,8 +199,34 @@ class AutoScalingGroups:
         """Make every launch fail with this StatusMessage; None lets launches succeed again."""
         self._fleets[group_name].launch_failure = message
 
-    def set_desired(self, group_name: str, desired: int, cause: str = BY_REQUEST) -> None:
-        """As the API: ValidationError outside the bounds, and nothing changes; activities name `cause`."""
+    def run_scheduled_action(
+        self, group_name: str, name: str, *, minimum: int | None, maximum: int | None, desired: int | None
+    ) -> None:
+        """Update the sizes that a scheduled action gives; the desired capacity moves into the new bounds.
+
+        Sizes that contradict those of the group change nothing (assumption).
+        """
+        group = _group(group_name)
+        low, high = _given(minimum, group.min_size), _given(maximum, group.max_size)
+        wanted = _within(_given(desired, group.desired_capacity), low, high)
+        if low > high or desired not in (None, wanted):
+            return
+        group.min_size, group.max_size = low, high
+        bounds = f"min: {low}, max: {high}, desired: {wanted}"
+        cause = f"a scheduled action update of AutoScalingGroup constraints to {bounds}"
+        self.set_desired(group_name, wanted, cause, f"the scheduled action {name} executed. Setting")
+
+    def exists(self, group_name: str) -> bool:
+        """Whether there is a group with this name."""
+        return group_name in _backend().autoscaling_groups
+
+    def set_desired(
+        self, group_name: str, desired: int, cause: str = BY_REQUEST, detail: str | None = None
+    ) -> None:
+        """As the API: ValidationError outside the bounds, and nothing changes.
+
+        Activities name `cause`, and `detail` before the sizes in a second sentence.
+        """
         minimum, maximum = self.bounds(group_name)
         if not minimum <= desired <= maximum:
             side, bound = ("below min", minimum) if desired < minimum else ("above max", maximum)
@@ -199,7 +237,7 @@ class AutoScalingGroups:
         group, now = _group(group_name), self._clock.now
         if desired != group.desired_capacity:
             self._apis[group_name].activities.desired_changed(
-                now, cause, group.desired_capacity or 0, desired
+                now, cause, group.desired_capacity or 0, desired, detail
             )
         group.desired_capacity = desired
         self._fleets[group_name].set_desired(desired)
@@ -283,6 +321,14 @@ def _put_policy(response: AutoScalingResponse) -> ActionResult:
 
 def _suspended(group: FakeAutoScalingGroup, process: str) -> bool:
     return any(suspended["ProcessName"] == process for suspended in group.suspended_processes)
+
+
+def _given(size: int | None, otherwise: int | None) -> int:
+    return size if size is not None else otherwise or 0
+
+
+def _within(desired: int, minimum: int, maximum: int) -> int:
+    return min(max(desired, minimum), maximum)
 
 
 def _group(group_name: str) -> FakeAutoScalingGroup:

@@ -127,7 +127,7 @@ class EcsServices:
             activity
             for resource_id, api in self._apis.items()
             if asked.get("ResourceId", resource_id) == resource_id
-            for activity in api.activities.every
+            for activity in reversed(api.activities.every)
             if asked.get("IncludeNotScaledActivities") or "NotScaledReasons" not in activity
         ]
         found.sort(key=lambda activity: activity["StartTime"], reverse=True)
@@ -174,6 +174,24 @@ class EcsServices:
             side = "minimum" if within == minimum else "maximum"
             self.set_desired(resource_id, within, f"{side} capacity was set to {within}")
 
+    def run_scheduled_action(
+        self, resource_id: str, name: str, *, minimum: int | None, maximum: int | None
+    ) -> None:
+        """Set the bounds that a scheduled action gives, and move the desired count into them.
+
+        A minimum above the maximum changes nothing, and its activity failed (assumption).
+        """
+        low, high = self.bounds(resource_id)
+        low, high = low if minimum is None else minimum, high if maximum is None else maximum
+        activities, now = self._apis[resource_id].activities, self._clock.now
+        if low > high:
+            activities.bounds_changed(now, name, low, high, "Maximum capacity is below minimum capacity")
+            return
+        target = _targets()[resource_id]
+        target.min_capacity, target.max_capacity = low, high
+        activities.bounds_changed(now, name, low, high)
+        self.pull_into_bounds(resource_id)
+
     def not_scaled(self, resource_id: str, reason: NotScaled, cause: str) -> None:
         """Record that an alarm of the service's policy changed nothing."""
         minimum, maximum = self.bounds(resource_id)
@@ -190,10 +208,17 @@ class EcsServices:
         target = _targets()[resource_id]
         return int(target.min_capacity or 0), int(target.max_capacity or 0)
 
+    def is_target(self, resource_id: str) -> bool:
+        """Whether the service is registered as a scalable target."""
+        return resource_id in _targets()
+
     def suspended(self, resource_id: str, direction: str) -> bool:
         """Whether dynamic scaling in this direction, "Out" or "In", is suspended."""
-        state: Any = _targets()[resource_id].suspended_state or {}
-        return bool(state.get(f"DynamicScaling{direction}Suspended", False))
+        return _suspended(resource_id, f"DynamicScaling{direction}Suspended")
+
+    def scheduled_scaling_suspended(self, resource_id: str) -> bool:
+        """Whether the target's scheduled actions are suspended."""
+        return _suspended(resource_id, "ScheduledScalingSuspended")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -261,6 +286,11 @@ def _service(resource_id: str) -> Service:
     _, cluster, name = resource_id.split("/")
     backend: EC2ContainerServiceBackend = ecs_backends[ACCOUNT_ID][REGION]
     return backend.services[f"{cluster}:{name}"]
+
+
+def _suspended(resource_id: str, what: str) -> bool:
+    state: Any = _targets()[resource_id].suspended_state or {}
+    return bool(state.get(what, False))
 
 
 def _targets() -> dict[str, FakeScalableTarget]:

@@ -36,6 +36,7 @@ from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.scaling_target import EmbeddedScalingTarget
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stack_records import StackRecords
+from sluice_sim.embedded.stack_schedules import GROUP_ACTION, StackSchedules
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
@@ -87,6 +88,9 @@ class Stacks:
     def __init__(self, root: Path, account: Account, records: StackRecords) -> None:
         self._root, self._account, self.records = root, account, records
         self._exports: dict[str, str] = {}
+        self._schedules = StackSchedules(account.autoscaling, account.scaling)
+        self._targets: dict[str, Mapping[str, Any]] = {}
+        """Physical name of each scalable target -> its properties, without its scheduled actions."""
 
     def deploy(self, template_file: str, stack_name: str, parameters: Mapping[str, str]) -> None:
         """Create or update the stack, then send its CREATE_COMPLETE event."""
@@ -104,6 +108,7 @@ class Stacks:
             resolved.resources.items(), key=lambda item: item[1].type != "AWS::Serverless::Function"
         ):
             self._put(stack_name, logical_id, resource.type, resource.properties)
+        self._schedules.deploy(stack_name, resolved.resources)
         self._exports |= resolved.exports
         self.records.deployed(stack_name, resolved)
         self._account.functions.on_event(
@@ -137,10 +142,10 @@ class Stacks:
             case "AWS::AutoScaling::ScalingPolicy":
                 self._track_group(resource_name(stack_name, logical_id), logical_id, properties)
             case "AWS::ApplicationAutoScaling::ScalableTarget":
-                self._register_target(properties)
+                self._register_target(resource_name(stack_name, logical_id), properties)
             case "AWS::ApplicationAutoScaling::ScalingPolicy":
                 self._track_service(logical_id, properties)
-            case _ if kind not in WITHOUT_EFFECT:
+            case _ if kind not in {*WITHOUT_EFFECT, GROUP_ACTION}:
                 raise ValueError(f"{logical_id}: resources of type {kind} are not simulated")
 
     def _store(self, name: str, kind: str, properties: Mapping[str, Any]) -> None:
@@ -159,7 +164,12 @@ class Stacks:
             kept = {key: value for key, value in properties.items() if key != "TimeToLiveSpecification"}
             account.dynamodb.create_table(TableName=name, **kept)
 
-    def _register_target(self, properties: Mapping[str, Any]) -> None:
+    def _register_target(self, name: str, properties: Mapping[str, Any]) -> None:
+        """Register a scalable target, unless an update leaves it unchanged."""
+        own = {key: value for key, value in properties.items() if key != "ScheduledActions"}
+        if self._targets.get(name) == own:
+            return
+        self._targets[name] = own
         target = self._account.scaling.register_scalable_target(
             ServiceNamespace="ecs",
             ScalableDimension=DIMENSION,
