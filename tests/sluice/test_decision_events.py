@@ -99,6 +99,7 @@ def test_a_decision_is_an_event_if_it_has_changed_a_fleet_or_its_policy() -> Non
         (Kind.BOOTSTRAP, Outcome.ACTED),
         (Kind.SHUTDOWN, Outcome.ACTED),
         (Kind.SCALE, Outcome.ACTED),
+        (Kind.SURGE, Outcome.ACTED),
         (Kind.RETUNE, Outcome.ACTED),
     }
     assert detail_type(RETUNED, Outcome.ACTED) == DECISION

@@ -31,6 +31,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.pause import Pause
+from sluice.core.surge import MinimumChange, ScheduledActions, Surge
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import (
     NO_TICK_S,
@@ -160,6 +161,58 @@ class FakeFleets:
             fleet: replace(has, running=has.desired, booting=None if has.booting is None else 0)
             for fleet, has in self.capacities.items()
         }
+
+
+@dataclass
+class FakeSurges:
+    """Scheduled actions on the minimum of `fleets`; `end_due` executes them as AWS does."""
+
+    fleets: FakeFleets
+    clock: Clock = field(default_factory=Clock)
+    calls: Calls = field(default_factory=Calls)
+    stored: dict[Fleet, dict[str, Surge]] = field(default_factory=dict)
+    others: dict[Fleet, tuple[MinimumChange, ...]] = field(default_factory=dict)
+    refusing: dict[str, SluiceError] = field(default_factory=dict)
+    """Method -> what it raises."""
+
+    def _called(self, method: str, detail: object) -> None:
+        self.calls.record(f"surges.{method}", detail)
+        if method in self.refusing:
+            raise self.refusing[method]
+
+    def read(self, fleet: Fleet) -> ScheduledActions:
+        self._called("read", fleet)
+        found = ScheduledActions(
+            surges=tuple(self.stored.get(fleet, {}).values()), others=self.others.get(fleet, ())
+        )
+        self.calls.between()
+        return found
+
+    def schedule_end(self, fleet: Fleet, surge: Surge) -> None:
+        self._called("schedule_end", surge)
+        if surge.until <= self.clock():
+            raise ConfigError(f"ValidationError: {surge.until} is in the past")
+        self.stored.setdefault(fleet, {})[surge.name] = surge
+
+    def cancel(self, fleet: Fleet, surge: Surge) -> None:
+        self._called("cancel", surge)
+        self.stored.get(fleet, {}).pop(surge.name, None)
+
+    def set_minimum(self, fleet: Fleet, instances: int) -> None:
+        self._called("set_minimum", (fleet, instances))
+        has = self.fleets.capacities[fleet]
+        assert has.bounds is not None
+        if instances > has.bounds.max:
+            raise ConfigError(f"ValidationError: {instances} is above {has.bounds.max} of {fleet}")
+        bounds = Bounds(min=instances, max=has.bounds.max)
+        self.fleets.capacities[fleet] = replace(has, bounds=bounds, desired=max(has.desired, instances))
+
+    def end_due(self) -> None:
+        """AWS puts the minimum back where the time has come."""
+        for fleet, surges in self.stored.items():
+            for surge in [each for each in surges.values() if each.until <= self.clock()]:
+                del surges[surge.name]
+                self.set_minimum(fleet, surge.minimum_before)
 
 
 @dataclass
@@ -600,6 +653,7 @@ class FakeAccount:
     tick_queue: FakeTickQueue = field(init=False)
     states: FakeStates = field(init=False)
     launches: FakeLaunches = field(init=False)
+    surges: FakeSurges = field(init=False)
     warm_pools: FakeWarmPools = field(default_factory=FakeWarmPools)
 
     def __post_init__(self) -> None:
@@ -610,6 +664,7 @@ class FakeAccount:
         self.tick_queue = FakeTickQueue(self.registry, self.clock)
         self.states = FakeStates(self.calls)
         self.launches = FakeLaunches(self.calls)
+        self.surges = FakeSurges(self.fleets, self.clock, self.calls)
 
     @property
     def ports(self) -> Ports:
@@ -628,6 +683,7 @@ class FakeAccount:
             queued_ticks=self.queued_ticks,
             states=self.states,
             launches=self.launches,
+            surges=self.surges,
             warm_pools=self.warm_pools,
         )
 

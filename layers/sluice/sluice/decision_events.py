@@ -27,7 +27,7 @@ from sluice.ports import DecisionEvent, EventBus, Outcome, RemainingS
 
 VERSION = 1
 DECISION, FINDING = f"Sluice Decision v{VERSION}", f"Sluice Finding v{VERSION}"
-ACTIONS = frozenset({Kind.BOOTSTRAP, Kind.SHUTDOWN, Kind.SCALE, Kind.RETUNE})
+ACTIONS = frozenset({Kind.BOOTSTRAP, Kind.SHUTDOWN, Kind.SCALE, Kind.SURGE, Kind.RETUNE})
 """The decisions that change a fleet or its policy: each that has acted is an event."""
 FINDINGS = frozenset({Reason.BOUNDS_DISJOINT, Reason.NO_CAPACITY, Reason.PROMISE_OUT_OF_REACH})
 """The reasons that need a person: each is an event, once an hour as long as it lasts."""

@@ -14,9 +14,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sluice.core.model import Trigger
+from sluice.core.surge import Asked
 from sluice.errors import ConfigError
 
 ALARM_CHANGE = "CloudWatch Alarm State Change"
+MAX_INSTANCES = 9999
+MAX_SURGE_S = 604_800
+"""A surge that is wanted for more than a week is a higher MinCapacity."""
 STACK_CHANGE = "CloudFormation Stack Status Change"
 DESCRIPTION = re.compile(r"^Sluice workload ([a-zA-Z][a-zA-Z0-9-]{0,63}):")
 
@@ -69,6 +73,15 @@ class LoadRequest:
     workload: str
     messages: int
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurgeRequest:
+    """What an operator's command asks for: a surge, or the end of one."""
+
+    workload: str
+    asked: Asked | None
+    """None for the end."""
 
 
 def parse_scheduled_time(event: Mapping[str, Any], *, now: datetime) -> datetime:
@@ -177,6 +190,29 @@ def parse_test_load(event: Mapping[str, Any]) -> LoadRequest:
     ):
         raise ConfigError(f"duration_s: {duration_s!r}: give seconds from 0 to 43200")
     return LoadRequest(workload=_required(event, "workload"), messages=messages, duration_s=duration_s)
+
+
+def parse_surge(event: Mapping[str, Any]) -> SurgeRequest | Alarm:
+    """The request of `sluice surge`, or a critical alarm in either of its two forms."""
+    if "alarmData" in _object(event) or "detail-type" in event:
+        return parse_alarm(event)
+    workload, by = _required(event, "workload"), _required(event, "by").strip()
+    if not (by and by.isascii() and by.isprintable()):
+        raise ConfigError(f"by: {by!r}: give the ARN of the caller")
+    if event.get("end") is True:
+        return SurgeRequest(workload=workload, asked=None)
+    to, drain_in_s, hold_s = event.get("to"), event.get("drain_in_s"), event.get("hold_s")
+    if (to is None) is (drain_in_s is None):
+        raise ConfigError(f"give one of to and drain_in_s, got {to!r} and {drain_in_s!r}")
+    if to is not None and (isinstance(to, bool) or not isinstance(to, int) or not 1 <= to <= MAX_INSTANCES):
+        raise ConfigError(f"to: {to!r}: give a whole number of instances from 1 to {MAX_INSTANCES}")
+    for name, value in (("drain_in_s", drain_in_s), ("hold_s", hold_s)):
+        if value is None and name == "drain_in_s":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 60 <= value <= MAX_SURGE_S:
+            raise ConfigError(f"{name}: {value!r}: give seconds from 60 to {MAX_SURGE_S}")
+    assert isinstance(hold_s, int | float)
+    return SurgeRequest(workload=workload, asked=Asked(by=by, hold_s=hold_s, to=to, drain_in_s=drain_in_s))
 
 
 def _alarm(arn: str, data: Mapping[str, Any]) -> Alarm:

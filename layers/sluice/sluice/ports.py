@@ -29,6 +29,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.pause import Pause
+from sluice.core.surge import ScheduledActions, Surge
 
 RemainingS = Callable[[], float]
 """Seconds left for reading before the invocation must turn to publishing."""
@@ -61,6 +62,26 @@ class Fleets(Protocol):
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
         """Set the desired count, regardless of any cooldown."""
+        ...
+
+
+class Surges(Protocol):
+    """The minimum of a fleet, and the scheduled actions of AWS that change it."""
+
+    def read(self, fleet: Fleet) -> ScheduledActions:
+        """The scheduled actions on the fleet's minimum; raises SluiceError if they cannot be read."""
+        ...
+
+    def schedule_end(self, fleet: Fleet, surge: Surge) -> None:
+        """Have AWS put the minimum back at the surge's end; one of the same name is replaced."""
+        ...
+
+    def cancel(self, fleet: Fleet, surge: Surge) -> None:
+        """Delete the surge's scheduled action; one that is not there any more is no failure."""
+        ...
+
+    def set_minimum(self, fleet: Fleet, instances: int) -> None:
+        """Set the fleet's minimum, below which AWS raises the desired count to it; nothing is lowered."""
         ...
 
 
@@ -382,3 +403,5 @@ class Ports:
     """None in a simulation, whose fleet says what its pool holds."""
     launches: Launches | None = None
     """None in a simulation, which has no launch failures to read."""
+    surges: Surges | None = None
+    """None in a simulation, which has no scheduled actions."""

@@ -24,6 +24,7 @@ from sluice.core.model import (
     LearningDecision,
     Observation,
     Published,
+    Reason,
     TargetDecision,
     Unknown,
     Workload,
@@ -152,6 +153,8 @@ def _verdict(decision: AnyDecision, outcome: Outcome) -> str:
             return f"{decision.kind} holds"
         current = f"{decision.current:.4g} -> " if decision.current is not None else ""
         return f"{would}{decision.kind} {current}{decision.target:.4g} per instance"
+    if decision.reason is Reason.SURGE_ENDED:
+        return f"{decision.kind} ends"
     if decision.desired is None:
         return f"{decision.kind} holds"
     now = decision.observation.capacity

@@ -31,6 +31,7 @@ from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
 from sluice.aws.shard_queue import SqsShards
 from sluice.aws.sqs import SqsQueues
+from sluice.aws.surges import AwsSurges
 from sluice.aws.tick_queue import SqsTickQueue
 from sluice.decision_events import DecisionEvents
 from sluice.errors import ConfigError
@@ -158,6 +159,7 @@ def wired(
         shards=shards,
         tick_queue=tick_queue,
         states=DynamoDbEngineStates(clients("dynamodb"), threads(), state_table) if state_table else None,
+        surges=AwsSurges(autoscaling, clients("ecs"), scaling),
         warm_pools=groups,
         launches=AwsLaunches(autoscaling, cache(partial(make, "ecs", EVENT_FIELDS)), threads()),
     )

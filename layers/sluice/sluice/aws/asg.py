@@ -43,6 +43,15 @@ RESPONSE_FIELDS: Mapping[str, Any] = {
         },
         "NextToken": {},
     },
+    "DescribeScheduledActions": {
+        "ScheduledUpdateGroupActions": {
+            "ScheduledActionName": {},
+            "StartTime": {},
+            "Recurrence": {},
+            "MinSize": {},
+        },
+        "NextToken": {},
+    },
     "DescribeWarmPool": {"Instances": {"LifecycleState": {}}, "NextToken": {}},
     "DescribeScalingActivities": {
         "Activities": {"Description": {}, "StartTime": {}, "StatusCode": {}, "StatusMessage": {}}
@@ -54,6 +63,7 @@ CAN_BE_STARTED = frozenset({"Warmed:Stopped", "Warmed:Hibernated", "Warmed:Runni
 NEEDED_TO_SCALE_OUT = frozenset({"Launch"})
 # A deployment tool suspends AlarmNotification so that the group keeps the instances it has.
 NEEDED_TO_SCALE_IN = frozenset({"Terminate", "AlarmNotification"})
+NEEDED_FOR_SCHEDULES = "ScheduledActions"
 
 
 class AutoScalingGroups:
@@ -143,6 +153,7 @@ def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
         scale_out_blocked_by=(*_suspensions(suspended & NEEDED_TO_SCALE_OUT), *deletion),
         scale_in_blocked_by=(*_suspensions(suspended & NEEDED_TO_SCALE_IN), *deletion),
         unsupported_units=_unsupported_units(group),
+        schedules_suspended=NEEDED_FOR_SCHEDULES in suspended,
         # Those of a warm pool, such as Warmed:Pending, wait for a launch: they do not boot for work.
         booting=sum(str(state).startswith("Pending") for state in states),
         has_warm_pool=group.get("WarmPoolConfiguration") is not None,

@@ -125,6 +125,7 @@ class _ScalableTarget:
     bounds: Bounds | None = None
     out_suspended: bool = False
     in_suspended: bool = False
+    schedules_suspended: bool = False
 
 
 def resource_id(fleet: EcsService) -> str:
@@ -223,6 +224,7 @@ def _scalable_target(described: ScalableTargetTypeDef) -> _ScalableTarget:
         bounds=Bounds(min=count(field(described, "MinCapacity")), max=count(field(described, "MaxCapacity"))),
         out_suspended=suspended.get("DynamicScalingOutSuspended", False),
         in_suspended=suspended.get("DynamicScalingInSuspended", False),
+        schedules_suspended=suspended.get("ScheduledScalingSuspended", False),
     )
 
 
@@ -242,4 +244,5 @@ def _joined(service: _Service | Unknown, target: _ScalableTarget | Unknown) -> C
             *((deployment.description,) if deployment else ()),
         ),
         deploying_since=deployment.since if deployment else None,
+        schedules_suspended=target.schedules_suspended,
     )

@@ -82,6 +82,9 @@ name in the JSON model. AWS's messages do not help: for a disabled key, SQS says
 CONDITION_FAILED = "ConditionalCheckFailedException"
 """DynamoDB's answer to a write whose condition does not hold: an outcome, not a failure."""
 
+GONE = frozenset({"ObjectNotFoundException", "ValidationError"})
+"""Codes for a scheduled action that is not there; EC2's is the one for any invalid request."""
+
 PARSERS = ("botocore", "aws_lambda_powertools")
 """Packages that parse AWS's responses for us."""
 SERIALIZER = "botocore.serialize"
@@ -124,6 +127,17 @@ def refused_by_condition() -> Iterator[Callable[[], Mapping[str, Any] | None]]:
             raise
         answer: Mapping[str, Any] = error.response
         refused = answer.get("Item") or {}
+
+
+@contextmanager
+def gone_is_done() -> Iterator[None]:
+    """Within it, deleting a scheduled action that is not there any more is no failure."""
+    try:
+        yield
+    except ClientError as refused:
+        error = refused.response.get("Error", {})
+        if error.get("Code") not in GONE or "not found" not in str(error.get("Message", "")).lower():
+            raise
 
 
 def _is_from_parser(error: BaseException) -> bool:

@@ -50,6 +50,7 @@ class Trigger(StrEnum):
     ALARM = "alarm"
     SCHEDULE = "schedule"
     STACK = "stack"
+    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +197,18 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SurgeOnAlarms:
+    """What a critical alarm of the workload starts."""
+
+    alarm_arns: tuple[str, ...]
+    """The only alarms that may start it."""
+    drain_in_s: float
+    """Seconds in which the backlog shall be drained."""
+    hold_s: float
+    """Seconds for which the fleet is held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One queue and the fleet that consumes it, as registered by the workload's stack."""
 
@@ -217,6 +230,8 @@ class Workload:
     shutdown_alarm_arn: str
     deadline: Deadline | None = None
     """Set where the deadline engine decides the fleet's size, and not target tracking."""
+    surge: SurgeOnAlarms | None = None
+    """None: no alarm starts a surge."""
 
     @property
     def planned_processing_s(self) -> float:
@@ -297,6 +312,8 @@ class Capacity:
     unsupported_units: tuple[str, ...] = ()
     """The settings that make AWS count the fleet's sizes in other units; empty if it counts instances."""
     deploying_since: datetime | None = None
+    schedules_suspended: bool = False
+    """Whether AWS executes no scheduled action of the fleet."""
     booting: int | None = None
     """Instances that AWS has launched and that are not running yet; None where AWS does not say."""
     protected: int | None = None
@@ -390,6 +407,7 @@ class Kind(StrEnum):
     RETUNE = "retune"
     SCALE = "scale"
     LEARN = "learn"
+    SURGE = "surge"
 
 
 class Reason(StrEnum):
@@ -423,6 +441,13 @@ class Reason(StrEnum):
     LIMITED_BY_GROUPS = "messages wait, and their groups can use no more instances"
     PROMISE_OUT_OF_REACH = "the promise cannot be kept from zero instances"
     SURPLUS_TOO_NEW = "fewer instances suffice, but not for long enough yet"
+
+    SURGED = "a surge raises the fleet and holds it"
+    SURGE_STANDS = "the surge in force holds as many instances for as long"
+    SURGE_ENDED = "the surge is ended"
+    NO_SURGE = "no surge is in force"
+    OUT_OF_RANGE = "a surge goes no higher than the maximum and lowers nothing"
+    NOT_HANDED_BACK = "AWS would not end the surge"
 
     RETUNED = "the target follows the measured processing time"
     WITHIN_DEADBAND = "the target moved less than the deadband"

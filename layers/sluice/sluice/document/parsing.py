@@ -36,6 +36,7 @@ from sluice.core.model import (
     MetricSource,
     Mode,
     StaticTarget,
+    SurgeOnAlarms,
     TrackedMetric,
     Tracking,
     Workload,
@@ -84,6 +85,7 @@ OptionalArn = Annotated[
 BEYOND_SCHEMA = (
     "One registered workload, as its stack writes it. What a JSON Schema cannot say, `sluice validate` does: "
     "capacity.max is at least min, and bootstrap within both; margin_s is below promise_s; "
+    "surge.hold_min is at least drain_min; "
     "max_messages_per_instance is at least min_messages_per_instance, and fallback_messages_per_instance "
     "within both; whole numbers are written 5, "
     f"not 5.0; no key stands twice; the document has at most {MAX_BYTES} bytes."
@@ -293,6 +295,28 @@ class AlarmArns(_Section):
     shutdown: Arn
 
 
+class SurgeSection(_Section):
+    """The surge that the workload's critical alarms start."""
+
+    alarm_arns: Annotated[list[Arn], Field(min_length=1, max_length=2)]
+    """The only alarms that may start it."""
+    drain_min: Annotated[int, Field(ge=1, le=9999)]
+    """Minutes in which the backlog shall be drained."""
+    hold_min: Annotated[int, Field(ge=5, le=9999)]
+    """Minutes for which the fleet is held."""
+
+    @field_validator("hold_min")
+    @classmethod
+    def _until_drained(cls, value: int, info: ValidationInfo) -> int:
+        return _at_least("drain_min", value, info)
+
+    def surge(self) -> SurgeOnAlarms:
+        """The settings as a type of the core."""
+        return SurgeOnAlarms(
+            alarm_arns=tuple(self.alarm_arns), drain_in_s=60.0 * self.drain_min, hold_s=60.0 * self.hold_min
+        )
+
+
 class WorkloadDocument(_Section):
     """One registered workload, as its stack writes it."""
 
@@ -323,6 +347,8 @@ class WorkloadDocument(_Section):
     idle_minutes: Annotated[int, Field(ge=1, le=120)] = 5
     policy_arn: OptionalArn = Field(default=None, validate_default=True)
     alarm_arns: AlarmArns
+    surge: SurgeSection | None = None
+    """Absent where no alarm starts a surge."""
 
     @field_validator("tracking")
     @classmethod
@@ -375,6 +401,7 @@ class WorkloadDocument(_Section):
             bootstrap_alarm_arn=self.alarm_arns.bootstrap,
             shutdown_alarm_arn=self.alarm_arns.shutdown,
             deadline=self.scaling.deadline(),
+            surge=None if self.surge is None else self.surge.surge(),
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sluice.core.backlog import demanded_capacity
+from sluice.core.drain import Work
 from sluice.core.minutes import MINUTE
 from sluice.core.model import (
     Demand,
@@ -58,6 +59,30 @@ def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unkno
         name: _demand(workload, arrivals[name], processing.get(name), targets.get(name))
         for name, workload in workloads.items()
     }
+
+
+def work(workload: Workload, tick: TickContext) -> Work | Unknown:
+    """What the queue asks of its fleet in this tick: backlog, sustained arrivals, processing time.
+
+    The processing time is the measured one, and the planned one until there are enough durations.
+    """
+    own, backlog = {workload.name: workload}, tick.observed[workload.name].backlog
+    if isinstance(backlog, Unknown):
+        return replace(backlog, reason=f"backlog: {backlog.reason}")
+    arrivals_per_s = last_known(ARRIVALS, own, tick)[workload.name].value
+    if isinstance(arrivals_per_s, Unknown):
+        return replace(arrivals_per_s, reason=f"{ARRIVALS.name}: {arrivals_per_s.reason}")
+    measured_s = last_known(PROCESSING, own, tick)[workload.name].value
+    processing_s = workload.tracking.processing_s if isinstance(measured_s, Unknown) else measured_s
+    if processing_s is None:
+        assert isinstance(measured_s, Unknown)
+        return replace(measured_s, reason=f"{PROCESSING.name}: {measured_s.reason}")
+    return Work(
+        backlog=backlog.total,
+        arrivals_per_s=arrivals_per_s,
+        processing_s=processing_s,
+        concurrency_per_instance=workload.target.concurrency_per_instance,
+    )
 
 
 def _current_targets(retuned: Workloads, tick: TickContext) -> Mapping[str, LastKnown]:
