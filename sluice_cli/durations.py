@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from sluice_cli.usage_errors import UsageError
 
+MINUTE = timedelta(minutes=1)
 UNITS_S = {"d": 86_400, "h": 3600, "m": 60}
 
 
@@ -21,5 +22,5 @@ def duration(option: str, text: str, shortest: timedelta, longest: timedelta, wh
         )
     span_s = sum(int(number) * UNITS_S[unit] for number, unit in parts)
     if not shortest.total_seconds() <= span_s <= longest.total_seconds():
-        raise UsageError(f"{option} {text}: give between 1m and {longest.days}d{why}")
+        raise UsageError(f"{option} {text}: give between {shortest // MINUTE}m and {longest.days}d{why}")
     return timedelta(seconds=span_s)

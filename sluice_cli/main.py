@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": "Check what keeps a workload from scaling, and say what to do about it.",
     "pause": "Hold a workload's scaling at once, in both directions or in one.",
     "resume": "End a workload's pause at once.",
+    "surge": "Raise a workload's fleet at once, and hold it for some time.",
     "dead-letters": "Show which messages of a workload were given up, and why; send them back.",
     "demo": "Run example workloads from their minimum to their peak and back.",
     "validate": "Check workloads as a deploy would, and print their documents.",

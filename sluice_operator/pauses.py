@@ -13,14 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sluice.aws.errors import aws_errors
-from sluice.aws.responses import field
 from sluice.core.model import Workload
 from sluice.core.pause import Direction, Pause, decoded
 from sluice.errors import ConfigError, SluiceError
 from sluice.ports import RemainingS
 from sluice_operator.account import Account
-from sluice_operator.aws import own_scaling, pause_schedules
+from sluice_operator.aws import caller, own_scaling, pause_schedules
 from sluice_operator.aws.own_scaling import OwnScaling
 from sluice_operator.aws.pause_store import PauseStore
 from sluice_operator.core.pausing import Fields, is_held, put_back, wanted, why_not_replaced, without
@@ -227,6 +225,4 @@ def _said(stands: str) -> Iterator[None]:
 
 
 def _caller(account: Account) -> str:
-    with aws_errors("GetCallerIdentity"):
-        arn: str = field(account.clients("sts").get_caller_identity(), "Arn")
-    return arn
+    return caller.arn(account.clients("sts"))

@@ -15,6 +15,8 @@ from sluice.aws.clients import client
 from sluice.errors import ConfigError
 from sluice.wiring import READERS, TimeLimits
 
+INVOKE_READ_S = 70
+"""A function that is invoked answers within its timeout of a minute."""
 LIMITS = TimeLimits(connect_s=5, read_s=20, attempts=3, reserve_s=0)
 
 
@@ -57,7 +59,7 @@ class AwsSession:
                 service,
                 read={},
                 connect_timeout=LIMITS.connect_s,
-                read_timeout=LIMITS.read_s,
+                read_timeout=INVOKE_READ_S if service == "lambda" else LIMITS.read_s,
                 max_pool_connections=READERS,
                 retries={"mode": "standard", "total_max_attempts": LIMITS.attempts},
             )

@@ -14,7 +14,7 @@ from sluice.errors import ConfigError
 
 NO_STACK = "ValidationError"
 """CloudFormation's code for a stack that does not exist, and for a name that no stack can have."""
-LOGGING_FUNCTIONS = ("publish_backlog", "deadline_tick", "retune_target", "bootstrap", "shutdown")
+LOGGING_FUNCTIONS = ("publish_backlog", "deadline_tick", "retune_target", "bootstrap", "shutdown", "surge")
 """Functions whose log lines are about workloads, by the last part of their log groups' names."""
 
 ALARM_FUNCTIONS = {"bootstrap": "BootstrapFunctionArn", "shutdown": "ShutdownFunctionArn"}
@@ -36,6 +36,8 @@ class ControlPlane:
     """Schedule group of the ends of pauses; None for a release that knows no pause."""
     pause_role_arn: str | None
     """The role under which EventBridge Scheduler ends a pause."""
+    surge_function_arn: str | None
+    """The function that `sluice surge` invokes; None for a release that knows no surge."""
     alarm_functions: Mapping[str, str]
     """The ARN of each function that a workload's alarm starts, by `bootstrap` and `shutdown`."""
 
@@ -71,6 +73,7 @@ def find(client: Any, stack: str) -> ControlPlane:
         state_table=outputs.get("EngineStateTable"),
         pause_group=outputs.get("PauseScheduleGroup"),
         pause_role_arn=outputs.get("PauseEndRoleArn"),
+        surge_function_arn=outputs.get("SurgeFunctionArn"),
         alarm_functions={
             kind: outputs[output] for kind, output in ALARM_FUNCTIONS.items() if output in outputs
         },

@@ -13,6 +13,7 @@ from sluice.core.backlog import demanded_capacity
 from sluice.core.drain import Work
 from sluice.core.minutes import MINUTE
 from sluice.core.model import (
+    Backlog,
     Demand,
     DynamicTarget,
     OfferedLoad,
@@ -61,14 +62,12 @@ def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unkno
     }
 
 
-def work(workload: Workload, tick: TickContext) -> Work | Unknown:
-    """What the queue asks of its fleet in this tick: backlog, sustained arrivals, processing time.
+def work(workload: Workload, backlog: Backlog, tick: TickContext) -> Work | Unknown:
+    """What the queue asks of its fleet: its backlog, with sustained arrivals and processing time.
 
     The processing time is the measured one, and the planned one until there are enough durations.
     """
-    own, backlog = {workload.name: workload}, tick.observed[workload.name].backlog
-    if isinstance(backlog, Unknown):
-        return replace(backlog, reason=f"backlog: {backlog.reason}")
+    own = {workload.name: workload}
     arrivals_per_s = last_known(ARRIVALS, own, tick)[workload.name].value
     if isinstance(arrivals_per_s, Unknown):
         return replace(arrivals_per_s, reason=f"{ARRIVALS.name}: {arrivals_per_s.reason}")

@@ -14,8 +14,10 @@ from typing import NoReturn
 from sluice.core.drain import Work
 from sluice.core.minutes import minute_of
 from sluice.core.model import (
+    Backlog,
     Capacity,
     Decision,
+    Fleet,
     Kind,
     Limit,
     Mode,
@@ -141,7 +143,8 @@ def _work(
         report=report,
         remaining_s=remaining_s,
     )
-    return work(workload, tick)
+    assert isinstance(observation.backlog, Backlog)
+    return work(workload, observation.backlog, tick)
 
 
 def _surges(ports: Ports) -> Surges:
@@ -152,16 +155,17 @@ def _surges(ports: Ports) -> Surges:
 
 def _hold(workload: Workload, plan: Plan, ports: Ports, remaining_s: RemainingS) -> None:
     """Put the end, then raise the minimum; or leave everything as it was."""
-    fleet, surge, surges = workload.fleet, plan.surge, _surges(ports)
+    fleet, surge, surges, touched = workload.fleet, plan.surge, _surges(ports), False
     try:
         surges.schedule_end(fleet, surge)
         _give_way(workload, plan, surges)
         for other in plan.actions.surges:
             if other.name != surge.name:
                 surges.cancel(fleet, other)
+        touched = True
         surges.set_minimum(fleet, surge.instances)
     except SluiceError as failure:
-        _undo(workload, plan, ports, remaining_s, failure)
+        _undo(workload, plan, ports, remaining_s, failure, touched=touched)
 
 
 def _give_way(workload: Workload, plan: Plan, surges: Surges) -> None:
@@ -176,15 +180,23 @@ def _give_way(workload: Workload, plan: Plan, surges: Surges) -> None:
 
 
 def _undo(
-    workload: Workload, plan: Plan, ports: Ports, remaining_s: RemainingS, failure: SluiceError
+    workload: Workload,
+    plan: Plan,
+    ports: Ports,
+    remaining_s: RemainingS,
+    failure: SluiceError,
+    *,
+    touched: bool,
 ) -> NoReturn:
-    """Put back what was there before, and raise; with what stands, if that fails too."""
+    """Put back what was there before, and raise; with what stands, if that fails too.
+
+    `touched` is whether the minimum may have been raised: one that somebody else has raised is left alone.
+    """
     fleet, surge, surges = workload.fleet, plan.surge, _surges(ports)
     before = [each for each in plan.actions.surges if each.until > ports.now()]
     try:
         # Of a call that AWS did not answer, nobody knows whether it has raised the minimum.
-        has = ports.fleets.read([fleet], remaining_s)[fleet]
-        if isinstance(has, Unknown) or has.bounds is None or has.bounds.min != plan.minimum:
+        if touched and _minimum(fleet, ports, remaining_s) != plan.minimum:
             surges.set_minimum(fleet, plan.minimum)
         for each in before:
             surges.schedule_end(fleet, each)
@@ -195,6 +207,12 @@ def _undo(
         now = f"`sluice surge {workload.name} --end` does so at once"
         raise type(failure)(f"{failure}; {second}; {stands}, and {now}") from failure
     raise type(failure)(f"{failure}; nothing was changed") from failure
+
+
+def _minimum(fleet: Fleet, ports: Ports, remaining_s: RemainingS) -> int | None:
+    """The fleet's minimum now; None if it cannot be read."""
+    has = ports.fleets.read([fleet], remaining_s)[fleet]
+    return None if isinstance(has, Unknown) or has.bounds is None else has.bounds.min
 
 
 def _refused(
