@@ -28,7 +28,7 @@ def served(account):
 
 
 def ask(account, *, by=ALICE, name="transcription", **asked):
-    asked = {"to": 20} if not asked.keys() & {"to", "drain_in_s"} else asked
+    asked = asked if "drain_in_s" in asked else {"to": 20} | asked
     request = SurgeRequest(workload=name, asked=Asked(**({"by": by, "hold_s": 3600} | asked)))
     return on_surge_event(request, account.ports, account.report, account.remaining_s)
 
@@ -248,7 +248,7 @@ class TestNothingHalfDone:
             put(fleet, surge)
 
         account.surges.schedule_end = bob_is_faster
-        with pytest.raises(ConfigError, match="somebody else surges transcription at .*, a surge to 30"):
+        with pytest.raises(ConfigError, match=r"somebody else surges transcription at .*, a surge to 30"):
             ask(account)
         [left] = stored(account, served)
         assert (left.by, left.minimum_before) == (BOB, 1)
