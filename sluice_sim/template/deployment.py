@@ -12,7 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluice.core.model import AutoScalingGroup, Deadline, DynamicTarget, StaticTarget, Workload
+from sluice.core.model import (
+    AutoScalingGroup,
+    Deadline,
+    DynamicTarget,
+    StaticTarget,
+    SurgeOnAlarms,
+    Workload,
+)
 from sluice.document import parsing
 from sluice_sim import template
 from sluice_sim.account import ACCOUNT_ID, REGION, arn, identity
@@ -22,12 +29,14 @@ from sluice_sim.template.errors import TemplateError
 NAMESPACE = "Sluice"
 BOOTSTRAP = arn("lambda", "function:sluice-BootstrapFunction")
 SHUTDOWN = arn("lambda", "function:sluice-ShutdownFunction")
+SURGE = arn("lambda", "function:sluice-SurgeFunction")
 PLANE = "sluice"
 EXPORTS = {
     "MetricNamespace": NAMESPACE,
     "RegistryPrefix": "/sluice/workloads",
     "BootstrapFunctionArn": BOOTSTRAP,
     "ShutdownFunctionArn": SHUTDOWN,
+    "SurgeFunctionArn": SURGE,
 }
 """Exports of a control plane's stack, by output."""
 
@@ -186,7 +195,7 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
     }
     # The engine's promise comes last: it replaces that of a dynamic target.
     promised = _deadline_parameters(workload.deadline) if workload.deadline is not None else {}
-    return parameters | _target_parameters(target) | promised
+    return parameters | _target_parameters(target) | promised | _surge_parameters(workload.surge)
 
 
 def _target_parameters(target: StaticTarget | DynamicTarget) -> dict[str, str]:
@@ -205,6 +214,22 @@ def _target_parameters(target: StaticTarget | DynamicTarget) -> dict[str, str]:
         "DeadbandRatio": parameter_text(target.deadband_ratio),
         "MaxFactorPerRetune": parameter_text(target.max_factor_per_retune),
         "MinSamples": str(target.min_samples),
+    }
+
+
+def _surge_parameters(surge: SurgeOnAlarms | None) -> dict[str, str]:
+    """The alarms are named as `workload.yaml` names them."""
+    if surge is None:
+        return {}
+    kinds = {"DepthAlarms": "-depth-critical", "AgeAlarms": "-age-critical"}
+    return {
+        "SurgeOnCriticalAlarms": "true",
+        "SurgeDrainMinutes": parameter_text(surge.drain_in_s / 60),
+        "SurgeHoldMinutes": parameter_text(surge.hold_s / 60),
+        **{
+            switch: str(any(arn.endswith(end) for arn in surge.alarm_arns)).lower()
+            for switch, end in kinds.items()
+        },
     }
 
 

@@ -63,6 +63,7 @@ EXPORTS = {
         "RegistryPrefix": "/sluice/workloads",
         "BootstrapFunctionArn": arn("lambda", "function:bootstrap"),
         "ShutdownFunctionArn": arn("lambda", "function:shutdown"),
+        "SurgeFunctionArn": arn("lambda", "function:surge"),
     }.items()
 }
 

@@ -21,6 +21,7 @@ FUNCTIONS = {
     "RetuneTargetFunction": "retune_target",
     "BootstrapFunction": "bootstrap",
     "ShutdownFunction": "shutdown",
+    "SurgeFunction": "surge",
     "SendTestMessagesFunction": "send_test_messages",
 }
 TIMEOUTS_S = {
@@ -29,6 +30,7 @@ TIMEOUTS_S = {
     "RetuneTargetFunction": 300,
     "BootstrapFunction": 60,
     "ShutdownFunction": 60,
+    "SurgeFunction": 60,
     "SendTestMessagesFunction": 50,
 }
 # (attempts after the first, seconds an event may be old) of asynchronous invocations; only a queue invokes
@@ -38,6 +40,7 @@ RETRIES = {
     "RetuneTargetFunction": (0, 3600),
     "BootstrapFunction": (2, 900),
     "ShutdownFunction": (2, 900),
+    "SurgeFunction": (2, 900),
     "SendTestMessagesFunction": (0, 60),
 }
 OTHER_BUS = "arn:aws:events:us-east-1:210987654321:event-bus/chat/decisions.v1"
@@ -93,6 +96,7 @@ def test_a_function_gets_the_variables_it_needs_and_no_others(
         "retune_target": {"SLUICE_STATE_TABLE": "EngineStateTable"},
         "bootstrap": {"SLUICE_STATE_TABLE": "EngineStateTable"},
         "shutdown": {"SLUICE_STATE_TABLE": "EngineStateTable"},
+        "surge": {"SLUICE_STATE_TABLE": "EngineStateTable"},
     }
     assert (properties["Handler"], properties["Runtime"]) == ("app.handler", "python3.13")
     assert properties["Environment"]["Variables"] == {
@@ -217,7 +221,8 @@ def test_a_changed_stack_starts_a_retune(plane: ResolvedStack) -> None:
 def test_only_sluice_alarms_of_this_account_may_start_the_alarm_functions(plane: ResolvedStack) -> None:
     permissions = of_type(plane, "AWS::Lambda::Permission").values()
     by_alarm = [p for p in permissions if p["Principal"] == "lambda.alarms.cloudwatch.amazonaws.com"]
-    assert sorted(p["FunctionName"] for p in by_alarm) == ["BootstrapFunction", "ShutdownFunction"]
+    started = ["BootstrapFunction", "ShutdownFunction", "SurgeFunction"]
+    assert sorted(p["FunctionName"] for p in by_alarm) == started
     for permission in by_alarm:
         assert permission["SourceAccount"] == stacks.ACCOUNT
         assert permission["SourceArn"] == arn("cloudwatch", "alarm:sluice-*")
@@ -332,7 +337,7 @@ def test_two_planes_share_no_name() -> None:
         for name in ("sluice", "sluice-staging")
     )
     # Six log groups, four saved queries, the layer and the pauses' schedules; AWS names everything else.
-    assert len(first) == len(second) == 12
+    assert len(first) == len(second) == 13
     assert not first & second
 
 
@@ -342,6 +347,7 @@ def test_what_the_workloads_import_is_exported(plane: ResolvedStack) -> None:
         "sluice-RegistryPrefix": "/sluice/workloads",
         "sluice-BootstrapFunctionArn": arn("lambda", "function:BootstrapFunction"),
         "sluice-ShutdownFunctionArn": arn("lambda", "function:ShutdownFunction"),
+        "sluice-SurgeFunctionArn": arn("lambda", "function:SurgeFunction"),
     }
     assert set(plane.exports) == {name for name in stacks.EXPORTS if "e2e" not in name}
 
@@ -384,6 +390,10 @@ PLANE_ALARMS: dict[str, tuple[Any, ...]] = {
     ),
     "ShutdownErrorsAlarm": (
         *("AWS/Lambda", "Errors", {"FunctionName": "ShutdownFunction"}, "Sum"),
+        *ERRORS_NOW,
+    ),
+    "SurgeErrorsAlarm": (
+        *("AWS/Lambda", "Errors", {"FunctionName": "SurgeFunction"}, "Sum"),
         *ERRORS_NOW,
     ),
     "FailureQueueAlarm": (

@@ -100,6 +100,10 @@ def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
         drawn["ProcessingSeconds"] = draw(allowed("ProcessingSeconds", empty=False))
         most_margin = min(math.ceil(float(drawn["AcceptableLatencySeconds"])) - 1, 9999)
         drawn["MarginSeconds"] = str(draw(st.integers(0, most_margin)))
+    # A surge needs an alarm that starts it, and is held until the backlog is drained.
+    if drawn["SurgeOnCriticalAlarms"] == "true":
+        drawn[draw(st.sampled_from(["DepthAlarms", "AgeAlarms"]))] = "true"
+        drawn["SurgeHoldMinutes"] = str(draw(st.integers(max(5, int(drawn["SurgeDrainMinutes"])), 9999)))
     return {**drawn, **dict(zip(MESSAGES, messages, strict=True))}
 
 

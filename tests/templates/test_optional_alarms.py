@@ -8,7 +8,7 @@ import pytest
 
 from sluice_operator.core.workload_alarms import KINDS, OPTIONAL_KINDS
 from sluice_sim.aws_rules.alarms import Alarm
-from tests.templates.stacks import DIMENSIONS, TOPIC, WORKLOADS, of_type, workload
+from tests.templates.stacks import DIMENSIONS, TOPIC, WORKLOADS, arn, of_type, workload
 
 ALWAYS = {"age", "bootstrap", "shutdown", "silent"}
 SWITCHES = {
@@ -89,7 +89,19 @@ def test_each_notifies_the_topic_of_alarm_and_of_ok_in_every_mode_and_starts_not
             assert (found["AlarmActions"], found["OKActions"]) == ([TOPIC], [TOPIC])
     for name, found in alarms(fleet, **given).items():
         if name not in ALWAYS:
-            assert not {"AlarmActions", "OKActions", "InsufficientDataActions"} & set(found)
+            assert not found.get("AlarmActions")
+            assert not {"OKActions", "InsufficientDataActions"} & set(found)
+
+
+@pytest.mark.parametrize("topic", ["", TOPIC])
+def test_by_parameter_the_critical_ones_also_start_a_surge(fleet: str, topic: str) -> None:
+    given = EVERY | {"SurgeOnCriticalAlarms": "true", "NotificationTopicArn": topic}
+    notified = [topic] if topic else []
+    for name, found in alarms(fleet, **given).items():
+        if name not in ALWAYS:
+            starts = [arn("lambda", "function:surge")] if name.endswith("-critical") else []
+            assert found.get("AlarmActions", []) == [*notified, *starts]
+            assert found.get("OKActions", []) == notified
 
 
 def test_each_names_its_workload_first_and_says_where_the_steps_are(fleet: str) -> None:

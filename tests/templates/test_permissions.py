@@ -23,6 +23,7 @@ FUNCTION_ROLES = (
     "RetuneTargetRole",
     "SendTestMessagesRole",
     "ShutdownRole",
+    "SurgeRole",
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.core.model import BusyInstances, Deadline
+from sluice.core.model import BusyInstances, Deadline, SurgeOnAlarms
 from sluice.document.parsing import parse
 from sluice.document.versions import (
     RELEASE,
@@ -256,6 +256,41 @@ def test_the_document_knows_its_stack_and_its_alarms(fleet: str) -> None:
         "bootstrap": alarm_arn(f"sluice-{name}-bootstrap"),
         "shutdown": alarm_arn(f"sluice-{name}-shutdown"),
     }
+
+
+def test_the_document_has_no_surge_that_an_older_control_plane_would_refuse_unless_it_is_asked_for() -> None:
+    assert "surge" not in document(workload(DepthAlarms="true", AgeAlarms="true"))
+
+
+@pytest.mark.parametrize(
+    ("switches", "kinds"),
+    [
+        (["DepthAlarms"], ["depth"]),
+        (["AgeAlarms"], ["age"]),
+        (["DepthAlarms", "AgeAlarms"], ["depth", "age"]),
+    ],
+)
+def test_a_surge_names_the_critical_alarms_that_may_start_it(
+    fleet: str, switches: list[str], kinds: list[str]
+) -> None:
+    given = dict.fromkeys(switches, "true") | {"SurgeDrainMinutes": "20", "SurgeHoldMinutes": "90"}
+    written = document(workload(fleet, SurgeOnCriticalAlarms="true", **given))
+    arns = [alarm_arn(f"sluice-{WORKLOADS[fleet]['Name']}-{kind}-critical") for kind in kinds]
+    assert written["surge"] == {"alarm_arns": arns, "drain_min": 20, "hold_min": 90}
+    assert parse(json.dumps(written)).surge == SurgeOnAlarms(
+        alarm_arns=tuple(arns), drain_in_s=1200, hold_s=5400
+    )
+
+
+def test_a_surge_without_a_critical_alarm_is_refused_by_a_rule() -> None:
+    with pytest.raises(TemplateError, match="SurgeOnCriticalAlarms needs the critical alarm of one of them"):
+        workload(SurgeOnCriticalAlarms="true")
+
+
+def test_a_surge_that_ends_before_the_backlog_is_drained_is_refused_with_the_document() -> None:
+    given = {"SurgeOnCriticalAlarms": "true", "AgeAlarms": "true", "SurgeDrainMinutes": "61"}
+    with pytest.raises(DocumentError, match=r"surge.hold_min: 60: must be at least drain_min \(61\)"):
+        parse(json.dumps(document(workload(**given))))
 
 
 @pytest.mark.parametrize("value", ["true", "false"])

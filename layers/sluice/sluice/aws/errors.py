@@ -82,8 +82,8 @@ name in the JSON model. AWS's messages do not help: for a disabled key, SQS says
 CONDITION_FAILED = "ConditionalCheckFailedException"
 """DynamoDB's answer to a write whose condition does not hold: an outcome, not a failure."""
 
-GONE = frozenset({"ObjectNotFoundException", "ValidationError"})
-"""Codes for a scheduled action that is not there; EC2's is the one for any invalid request."""
+GONE = {"ObjectNotFoundException": "", "ValidationError": "not found"}
+"""Code for a scheduled action that is not there -> what its message has: EC2 has one for any bad request."""
 
 PARSERS = ("botocore", "aws_lambda_powertools")
 """Packages that parse AWS's responses for us."""
@@ -136,7 +136,8 @@ def gone_is_done() -> Iterator[None]:
         yield
     except ClientError as refused:
         error = refused.response.get("Error", {})
-        if error.get("Code") not in GONE or "not found" not in str(error.get("Message", "")).lower():
+        told = GONE.get(error.get("Code", ""))
+        if told is None or told not in error.get("Message", ""):
             raise
 
 
