@@ -12,6 +12,7 @@ import click
 
 from sluice.core.model import Workload
 from sluice.document import parsing
+from sluice.errors import ConfigError
 from sluice_cli.settings import Seconds
 from sluice_cli.usage_errors import as_usage_errors
 from sluice_cli.workloads import CHECKOUT, COMPLETE, config_file, document
@@ -36,6 +37,22 @@ class EventRequest:
         properties = deployment.resolved(CHECKOUT, parameters).resources[logical_id].properties
         fill = sample_events.alarm_state_change if self.via_event_bus else sample_events.alarm
         return fill(arn, properties, self.at)
+
+    def surge(self) -> dict[str, Any]:
+        """To the workload's maximum, which a surge never refuses."""
+        _, partition, _, _, account, _ = self.workload.stack_id.split(":", 5)
+        by = f"arn:{partition}:sts::{account}:assumed-role/on-call/alice"
+        return sample_events.surge(self.workload.name, by, to=self.workload.bounds.max)
+
+    def surge_alarm(self) -> dict[str, Any]:
+        """The first critical alarm that the document names."""
+        if self.workload.surge is None:
+            raise ConfigError(
+                f"the document of {self.workload.name} names no alarm that starts a surge: deploy it with "
+                "SurgeOnCriticalAlarms=true, and with DepthAlarms=true or AgeAlarms=true"
+            )
+        arn = self.workload.surge.alarm_arns[0]
+        return self.alarm(arn, "CriticalAgeAlarm" if "-age-" in arn else "CriticalDepthAlarm")
 
     def shard(self) -> dict[str, Any]:
         """A shard with this workload alone."""
@@ -69,6 +86,16 @@ KINDS = {
         function="ShutdownFunction",
         about="the shutdown alarm goes into ALARM",
         fill=lambda request: request.alarm(request.workload.shutdown_alarm_arn, "ShutdownAlarm"),
+    ),
+    "surge": Kind(
+        function="SurgeFunction",
+        about="an operator asks for the maximum with `sluice surge`",
+        fill=EventRequest.surge,
+    ),
+    "surge-alarm": Kind(
+        function="SurgeFunction",
+        about="a critical alarm that starts a surge goes into ALARM",
+        fill=EventRequest.surge_alarm,
     ),
     "schedule": Kind(
         function="PublishBacklogFunction, RetuneTargetFunction",

@@ -24,6 +24,8 @@ COMPARISONS = {
     "LessThanOrEqualToThreshold": "less than or equal to",
 }
 MESSAGES_WAITING = 24.0
+SINGLE_METRIC = "6f0c3a6e-0000-4000-8000-000000000000"
+"""CloudWatch makes up an id for the query of an alarm on a single metric."""
 MESSAGES_LEFT = 3.0
 
 
@@ -35,6 +37,11 @@ def schedule(at: datetime) -> dict[str, Any]:
 def load(workload: str, at: datetime, *, messages: int, duration_s: float) -> dict[str, Any]:
     """The input of the schedule of `send_test_messages`."""
     return {**schedule(at), "workload": workload, "messages": messages, "duration_s": duration_s}
+
+
+def surge(workload: str, by: str, *, to: int) -> dict[str, Any]:
+    """What `sluice surge --to` invokes the surge function with."""
+    return {"workload": workload, "by": by, "hold_s": 3600, "to": to}
 
 
 def stack_status(stack_id: str, at: datetime) -> dict[str, Any]:
@@ -135,7 +142,7 @@ def _alarm_data(arn: str, properties: Mapping[str, Any], at: datetime) -> dict[s
         "previousState": _state(properties, "OK", [within], _minute(before) - MINUTE, before),
         "configuration": {
             "description": properties["AlarmDescription"],
-            "metrics": [_metric(query) for query in properties["Metrics"]],
+            "metrics": [_metric(query) for query in _queries(properties)],
         },
     }
 
@@ -144,11 +151,25 @@ def _values(properties: Mapping[str, Any]) -> tuple[float, float]:
     """A value that breaches the alarm's threshold, and one that does not."""
     if properties["ComparisonOperator"] == "LessThanOrEqualToThreshold":
         return 0.0, MESSAGES_LEFT
-    return (1.0 if _is_math(properties) else MESSAGES_WAITING), 0.0
+    above = max(MESSAGES_WAITING, 2 * float(properties["Threshold"]))
+    return (1.0 if _is_math(properties) else above), 0.0
 
 
 def _is_math(properties: Mapping[str, Any]) -> bool:
-    return any("Expression" in query for query in properties["Metrics"])
+    return any("Expression" in query for query in _queries(properties))
+
+
+def _queries(properties: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The alarm's metric queries; one on a single metric is shown as one query."""
+    if "Metrics" in properties:
+        queries: Sequence[Mapping[str, Any]] = properties["Metrics"]
+        return queries
+    stat = {
+        "Metric": {key: properties[key] for key in ("Namespace", "MetricName", "Dimensions")},
+        "Period": properties["Period"],
+        "Stat": properties["Statistic"],
+    }
+    return [{"Id": SINGLE_METRIC, "MetricStat": stat, "ReturnData": True}]
 
 
 def _state(
@@ -163,7 +184,7 @@ def _state(
     verb = ("was" if count == 1 else "were") + (" not" if state == "OK" else "")
     change = "ALARM -> OK" if state == "OK" else "OK -> ALARM"
     sampled = {} if _is_math(properties) else {"sampleCount": 1.0}
-    statistic = {} if _is_math(properties) else {"statistic": properties["Metrics"][0]["MetricStat"]["Stat"]}
+    statistic = {} if _is_math(properties) else {"statistic": _queries(properties)[0]["MetricStat"]["Stat"]}
     data = {
         "version": "1.0",
         "queryDate": _cloudwatch_time(at),

@@ -18,6 +18,9 @@ EXPECTED = {
     "schedule-stale",
     "stack-status",
     "send-test-messages",
+    "surge",
+    "surge-alarm-direct",
+    "surge-alarm-eventbridge",
     "shard",
     "deadline-tick",
     "alarm-ok",
@@ -85,6 +88,21 @@ def test_the_event_bus_carries_the_same_alarm_in_its_envelope(kind: str, fleet: 
     assert bus["resources"] == [direct["alarmArn"]]
     assert (bus["source"], bus["detail-type"]) == ("aws.cloudwatch", "CloudWatch Alarm State Change")
     assert (bus["account"], bus["region"]) == (direct["accountId"], direct["region"])
+
+
+def test_the_samples_of_a_surge_are_the_commands_request_and_a_critical_alarm_in_both_forms() -> None:
+    assert event("surge").keys() == {"workload", "by", "to", "hold_s"}
+    stack = workload("asg", DepthAlarms="true", SurgeOnCriticalAlarms="true")
+    critical, direct = stack.resources["CriticalDepthAlarm"].properties, event("surge-alarm-direct")
+    bus = event("surge-alarm-eventbridge")
+    assert [direct["alarmArn"]] == bus["resources"] == document(stack)["surge"]["alarm_arns"]
+    assert direct["alarmData"] == bus["detail"]
+    configuration = direct["alarmData"]["configuration"]
+    assert configuration["description"] == critical["AlarmDescription"]
+    [metric] = [each["metricStat"]["metric"] for each in configuration["metrics"]]
+    assert metric["name"] == critical["MetricName"]
+    reason = json.loads(direct["alarmData"]["state"]["reasonData"])
+    assert min(reason["recentDatapoints"]) > float(critical["Threshold"]) == reason["threshold"]
 
 
 @pytest.mark.parametrize(("name", "state"), [("alarm-ok", "OK"), ("alarm-insufficient", "INSUFFICIENT_DATA")])

@@ -142,11 +142,15 @@ def _action(name: str, minimum: int, at: datetime | None, *, recurs: bool) -> Su
 
 
 def _once(schedule: str, timezone: str) -> datetime | None:
-    """The moment of an `at` expression; None for one that recurs."""
+    """The moment of an `at` expression; None if it recurs, or in a time zone that is not known here."""
     found = ONCE.fullmatch(schedule)
     if found is None:
         return None
     try:
-        return datetime.fromisoformat(found[1]).replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
-    except (ValueError, ZoneInfoNotFoundError):
-        raise MalformedResponse(f"{schedule!r} in {timezone!r} is no time") from None
+        moment = datetime.fromisoformat(found[1])
+    except ValueError:
+        raise MalformedResponse(f"{schedule!r} is no time") from None
+    try:
+        return moment.replace(tzinfo=UTC if timezone == "UTC" else ZoneInfo(timezone)).astimezone(UTC)
+    except (ValueError, ZoneInfoNotFoundError):  # a zone that this machine does not know
+        return None
