@@ -33,9 +33,10 @@ def deployed():
 
 
 @pytest.fixture
-def account(deployed):
+def account(deployed, monkeypatch):
     """No surge is in force, and every function runs."""
     yield deployed
+    monkeypatch.undo()
     lambda_ = boto3.client("lambda")
     for function in lambda_.list_functions()["Functions"]:
         lambda_.delete_function_concurrency(FunctionName=function["FunctionName"])
@@ -158,10 +159,10 @@ class TestASurge:
         assert size(GROUP) == (5, 5)
 
     def test_the_second_operator_raises_what_the_first_has_asked_for(self, alice, bob):
-        before = size(SERVICE)
-        alice(SERVICE, "--to", str(before[1] + 1))
-        answer = bob(SERVICE, "--to", str(before[1] + 2), "--json")
-        done = json.loads(answer.stdout)
+        before, most = size(SERVICE), maximum(SERVICE)
+        boto3.client("ecs").update_service(cluster="workers", service=SERVICE, desiredCount=most - 2)
+        alice(SERVICE, "--to", str(most - 1))
+        done = json.loads(bob(SERVICE, "--to", str(most), "--json").stdout)
         assert (done["replaced"]["by"], done["surge"]["by"]) == (ALICE, BOB)
         assert (done["surge"]["minimum_before"], len(actions(SERVICE))) == (before[0], 1)
 

@@ -22,6 +22,7 @@ Tags = Mapping[str, Mapping[str, str]]
 IAM_PREFIXES = {"monitoring": "cloudwatch"}
 """Signing names that are not the prefix of their actions."""
 AUTHORIZED_AS = {
+    "lambda:Invoke": "lambda:InvokeFunction",
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:SendMessageBatch": "sqs:SendMessage",
@@ -107,7 +108,7 @@ def _alarms(parameters: Parameters) -> list[dict[str, str]]:
 
 
 def _function(parameters: Parameters) -> list[dict[str, str]]:
-    return [{"FunctionName": parameters["FunctionName"]}]
+    return [{"FunctionName": parameters["FunctionName"].rpartition(":")[2]}]
 
 
 def _schedule(parameters: Parameters) -> list[dict[str, str]]:
@@ -150,12 +151,17 @@ def _log_groups(parameters: Parameters) -> list[dict[str, str]]:
 
 RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "application-autoscaling:PutScalingPolicy": _scalable_target,
+    "application-autoscaling:DeleteScheduledAction": _scalable_target,
+    "application-autoscaling:PutScheduledAction": _scalable_target,
     "application-autoscaling:RegisterScalableTarget": _scalable_target,
     "autoscaling:CompleteLifecycleAction": _group,
     "autoscaling:PutScalingPolicy": _group,
     "autoscaling:RecordLifecycleActionHeartbeat": _group,
     "autoscaling:ResumeProcesses": _group,
+    "autoscaling:DeleteScheduledAction": _group,
+    "autoscaling:PutScheduledUpdateGroupAction": _group,
     "autoscaling:SetDesiredCapacity": _group,
+    "autoscaling:UpdateAutoScalingGroup": _group,
     "autoscaling:SetInstanceProtection": _group,
     "autoscaling:SuspendProcesses": _group,
     "cloudformation:DescribeStackEvents": _stack,
@@ -178,6 +184,7 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "kms:DescribeKey": _key,
     "kms:GetKeyPolicy": _key,
     "lambda:GetFunctionConcurrency": _function,
+    "lambda:InvokeFunction": _function,
     "logs:GetQueryResults": _log_groups,
     "logs:StartQuery": _log_groups,
     "scheduler:CreateSchedule": _schedule,
@@ -204,6 +211,14 @@ CONDITION_KEYS: Mapping[str, Mapping[str, str]] = {
         "application-autoscaling:scalable-dimension": "ScalableDimension",
     },
     "application-autoscaling:RegisterScalableTarget": {
+        "application-autoscaling:service-namespace": "ServiceNamespace",
+        "application-autoscaling:scalable-dimension": "ScalableDimension",
+    },
+    "application-autoscaling:PutScheduledAction": {
+        "application-autoscaling:service-namespace": "ServiceNamespace",
+        "application-autoscaling:scalable-dimension": "ScalableDimension",
+    },
+    "application-autoscaling:DeleteScheduledAction": {
         "application-autoscaling:service-namespace": "ServiceNamespace",
         "application-autoscaling:scalable-dimension": "ScalableDimension",
     },

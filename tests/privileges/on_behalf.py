@@ -54,6 +54,7 @@ def exercised(plane: ResolvedStack, calls: Iterable[RecordedCall], tags: Tags) -
         *_by_scheduler(plane),
         *_by_ends_of_pauses(tags),
         *_by_application_auto_scaling(calls, tags),
+        *_by_registering(calls, tags),
     ]
 
 
@@ -113,3 +114,14 @@ def _by_application_auto_scaling(calls: Iterable[RecordedCall], tags: Tags) -> I
             ("cloudwatch:DescribeAlarms", UNNAMED, CHECKED_PERMISSIONS),
         ):
             yield ImpliedRequest(role=call.role, request=request(action, resource, tags), page=page)
+
+
+def _by_registering(calls: Iterable[RecordedCall], tags: Tags) -> Iterator[ImpliedRequest]:
+    """The caller of RegisterScalableTarget needs the permissions with which AWS then sets the size."""
+    for call in calls:
+        if call.request.action != "application-autoscaling:RegisterScalableTarget":
+            continue
+        service = arn("ecs", call.call.parameters["ResourceId"])
+        for action in ("ecs:DescribeServices", "ecs:UpdateService"):
+            asked = request(action, service, tags)
+            yield ImpliedRequest(role=call.role, request=asked, page=PUT_POLICIES)

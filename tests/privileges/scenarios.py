@@ -152,6 +152,18 @@ class Scenarios:
         yield Scenario(
             name="tick, messages keep arriving", function=ticks, arrange=self._arriving, event=tick
         )
+        for name in WORKLOADS:
+            request = {"workload": name, "by": "alice", "hold_s": 3600}
+            for what, arrange, asked in (
+                ("surge", self._arriving, {"drain_in_s": 1800}),
+                ("end of the surge", lambda: None, {"end": True}),
+            ):
+                yield Scenario(
+                    name=f"{what} of {name}",
+                    function="SurgeFunction",
+                    arrange=arrange,
+                    event={**request, **asked},
+                )
         # Last, as they publish that the queues are not empty in this minute.
         yield Scenario(name="tick, work waits", function=ticks, arrange=self._at_zero_with_work, event=tick)
         yield Scenario(name="tick, no capacity", function=ticks, arrange=self._without_capacity, event=tick)
@@ -199,6 +211,7 @@ class Scenarios:
             "RetuneTargetFunction",
             "BootstrapFunction",
             "ShutdownFunction",
+            "SurgeFunction",
         ):
             variables = plane.resources[name].properties["Environment"]["Variables"]
             own_keys = ("QUEUE_URL", "TABLE", "BUS_ARN")

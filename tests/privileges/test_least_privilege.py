@@ -136,11 +136,16 @@ def test_no_role_reaches_into_another_account_or_region(recorded: Recorded) -> N
 def test_no_role_may_change_a_fleet_or_queue_without_the_tag(recorded: Recorded, value: str | None) -> None:
     tagged = of_users(recorded)
     assert {each.action for each in tagged} == {
+        "application-autoscaling:DeleteScheduledAction",
         "application-autoscaling:PutScalingPolicy",
+        "application-autoscaling:PutScheduledAction",
         "application-autoscaling:RegisterScalableTarget",
+        "autoscaling:DeleteScheduledAction",
         "autoscaling:PutScalingPolicy",
+        "autoscaling:PutScheduledUpdateGroupAction",
         "autoscaling:ResumeProcesses",
         "autoscaling:SetDesiredCapacity",
+        "autoscaling:UpdateAutoScalingGroup",
         "ecs:DescribeServices",
         "ecs:UpdateService",
         "sqs:GetQueueAttributes",
@@ -176,6 +181,17 @@ def test_only_the_functions_that_resize_may_resize(recorded: Recorded) -> None:
     assert able == {"PublishBacklogRole", "BootstrapRole", "ShutdownRole", "DeadlineTickRole"}
 
 
+def test_only_a_surge_sets_a_minimum_or_schedules_one(recorded: Recorded) -> None:
+    actions = {
+        "application-autoscaling:PutScheduledAction",
+        "autoscaling:PutScheduledUpdateGroupAction",
+        "autoscaling:UpdateAutoScalingGroup",
+    }
+    asked = [each for each in recorded.requests if each.action in actions]
+    assert {each.action for each in asked} == actions
+    assert {each.split(":")[0] for each in allowed(recorded, asked)} == {"SurgeRole"}
+
+
 def test_the_deadline_engine_alone_writes_the_table_of_states_and_what_resizes_reads_it(
     recorded: Recorded,
 ) -> None:
@@ -188,7 +204,8 @@ def test_the_deadline_engine_alone_writes_the_table_of_states_and_what_resizes_r
     assert {each.action for each in requested} == {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
     engine = {"DeadlineTickRole", "RetuneTargetRole"}
     assert able("dynamodb:UpdateItem") == engine
-    assert able("dynamodb:BatchGetItem") == engine | {"PublishBacklogRole", "BootstrapRole", "ShutdownRole"}
+    reading = {"PublishBacklogRole", "BootstrapRole", "ShutdownRole", "SurgeRole"}
+    assert able("dynamodb:BatchGetItem") == engine | reading
     others = [replace(each, resource=arn("dynamodb", "table/EngineStateTable2")) for each in requested]
     assert allowed(recorded, others) == []
 
@@ -221,7 +238,7 @@ def test_only_the_registry_is_read_of_the_parameter_store(recorded: Recorded) ->
 
 def test_a_function_writes_only_its_own_log(recorded: Recorded) -> None:
     logged = [each for each in recorded.on_behalf if each.request.action == "logs:PutLogEvents"]
-    assert len(logged) == 6
+    assert len(logged) == 7
     for each in logged:
         assert allowed(recorded, [each.request]) == [str(Use(role=each.role, request=each.request))]
 
