@@ -92,9 +92,12 @@ def real(*, is_group: bool) -> Subject:
 
     def schedule_other(fleet: Fleet) -> None:
         if isinstance(fleet, AutoScalingGroup):
-            for name, sizes in ((OTHER.name, {"MinSize": OTHER.minimum}), ("max", {"MaxSize": 9})):
+            for name, sizes in (
+                (OTHER.name, {"MinSize": OTHER.minimum, "StartTime": OTHER.at}),
+                ("max", {"MaxSize": 9, "Recurrence": "0 8 * * *"}),
+            ):
                 autoscaling.put_scheduled_update_group_action(
-                    AutoScalingGroupName=fleet.name, ScheduledActionName=name, StartTime=OTHER.at, **sizes
+                    AutoScalingGroupName=fleet.name, ScheduledActionName=name, **sizes
                 )
             return
         for name, sizes in ((OTHER.name, {"MinCapacity": OTHER.minimum}), ("max", {"MaxCapacity": 9})):
@@ -110,6 +113,13 @@ def real(*, is_group: bool) -> Subject:
     return Subject(port=port, create=create, size=size, schedule_other=schedule_other)
 
 
+def actions(fleet: Fleet, *surges: Surge, others: tuple[MinimumChange, ...] = ()) -> ScheduledActions:
+    """What is read of these; a group's start at times of their own."""
+    starts = {surge.until for surge in surges} | {other.at for other in others if other.at}
+    taken = frozenset(starts if isinstance(fleet, AutoScalingGroup) else ())
+    return ScheduledActions(surges=surges, others=others, taken=taken)
+
+
 def test_a_fleet_without_scheduled_actions_has_none(subject: Subject) -> None:
     assert subject.port.read(subject.create("one")) == ScheduledActions()
 
@@ -117,7 +127,7 @@ def test_a_fleet_without_scheduled_actions_has_none(subject: Subject) -> None:
 def test_an_end_that_is_scheduled_reads_back_as_the_surge(subject: Subject) -> None:
     fleet = subject.create("one")
     subject.port.schedule_end(fleet, SURGE)
-    assert subject.port.read(fleet) == ScheduledActions(surges=(SURGE,))
+    assert subject.port.read(fleet) == actions(fleet, SURGE)
     assert subject.size(fleet) == (1, 2)
 
 
@@ -147,7 +157,7 @@ def test_actions_of_others_are_told_apart_and_those_that_leave_the_minimum_alone
     fleet = subject.create("one")
     subject.schedule_other(fleet)
     subject.port.schedule_end(fleet, SURGE)
-    assert subject.port.read(fleet) == ScheduledActions(surges=(SURGE,), others=(OTHER,))
+    assert subject.port.read(fleet) == actions(fleet, SURGE, others=(OTHER,))
 
 
 def test_a_cancelled_end_is_gone_and_one_that_is_gone_is_cancelled(subject: Subject) -> None:

@@ -182,8 +182,12 @@ class FakeSurges:
 
     def read(self, fleet: Fleet) -> ScheduledActions:
         self._called("read", fleet)
+        surges, others = tuple(self.stored.get(fleet, {}).values()), self.others.get(fleet, ())
+        taken = {surge.until for surge in surges} | {other.at for other in others if other.at}
         found = ScheduledActions(
-            surges=tuple(self.stored.get(fleet, {}).values()), others=self.others.get(fleet, ())
+            surges=surges,
+            others=others,
+            taken=frozenset(taken if isinstance(fleet, AutoScalingGroup) else ()),
         )
         self.calls.between()
         return found
@@ -192,7 +196,12 @@ class FakeSurges:
         self._called("schedule_end", surge)
         if surge.until <= self.clock():
             raise ConfigError(f"ValidationError: {surge.until} is in the past")
-        self.stored.setdefault(fleet, {})[surge.name] = surge
+        stored = self.stored.setdefault(fleet, {})
+        if isinstance(fleet, AutoScalingGroup) and any(
+            each.until == surge.until and each.name != surge.name for each in stored.values()
+        ):
+            raise ConfigError("AlreadyExists: Scheduled action with this scheduled start time already exists")
+        stored[surge.name] = surge
 
     def cancel(self, fleet: Fleet, surge: Surge) -> None:
         self._called("cancel", surge)

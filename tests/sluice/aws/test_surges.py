@@ -58,7 +58,8 @@ def test_a_recurring_action_is_somebody_elses_whatever_its_name() -> None:
     found = action(SURGE.name, MinSize=1, StartTime=ONE, Recurrence="0 8 * * *")
     with stubbed("autoscaling", ("describe_scheduled_actions", ANY_GROUP, listed(found))) as client:
         read = surges(client).read(GROUP)
-    assert read == ScheduledActions(others=(MinimumChange(name=SURGE.name, minimum=1, at=ONE),))
+    others = (MinimumChange(name=SURGE.name, minimum=1, at=ONE),)
+    assert read == ScheduledActions(others=others, taken=frozenset({ONE}))
 
 
 ANY_GROUP = {"AutoScalingGroupName": "transcription"}
@@ -161,3 +162,15 @@ def test_a_minimum_that_aws_refuses_names_the_fleet(fleet: Any, service: str, me
         pytest.raises(ConfigError, match="a minimum of 4: AWS answered AccessDenied"),
     ):
         surges(client).set_minimum(fleet, 4)
+
+
+def test_a_time_that_somebody_else_has_taken_meanwhile_says_what_to_do() -> None:
+    put = {**ANY_GROUP, "ScheduledActionName": SURGE.name, "StartTime": ONE, "MinSize": 1}
+    taken = refusal("AlreadyExists", "Scheduled action with this scheduled start time already exists")
+    with (
+        stubbed("autoscaling", ("put_scheduled_update_group_action", put, taken)) as client,
+        pytest.raises(
+            ConfigError, match="perhaps by somebody else's surge: look at it, and give the command"
+        ),
+    ):
+        surges(client).schedule_end(GROUP, SURGE)

@@ -44,8 +44,8 @@ def no_work():
     raise AssertionError("the size does not follow from the work: it costs a read")
 
 
-def plan(asked=TO_20, *, fleet=FLEET, work=WORK, served=SERVED, now=NOW, surges=(), others=()):
-    actions = ScheduledActions(surges=tuple(surges), others=tuple(others))
+def plan(asked=TO_20, *, fleet=FLEET, work=WORK, served=SERVED, now=NOW, surges=(), others=(), taken=()):
+    actions = ScheduledActions(surges=tuple(surges), others=tuple(others), taken=frozenset(taken))
     read = no_work if asked.to is not None else lambda: work
     return planned(served, fleet, actions, asked, read, now)
 
@@ -185,6 +185,15 @@ class TestAScheduledActionOfSomebodyElse:
         refusal = refused(others=[self.change(5)])
         assert (refusal.reason, refusal.passes) == (Reason.HELD, True)
         assert isinstance(plan(others=[self.change(6)]), Plan)
+
+    def test_no_two_actions_of_a_group_start_at_once(self):
+        minute = timedelta(minutes=1)
+        assert plan(taken=[UNTIL, UNTIL + minute]).surge.until == UNTIL + 2 * minute
+        before = [MINUTE_NOW + timedelta(minutes=minutes) for minutes in (28, 29)]
+        assert plan(others=[self.change(30)], taken=before).surge.until == before[0] - minute
+
+    def test_a_surge_that_stands_is_not_moved_by_its_own_action(self):
+        assert plan(fleet=RAISED, surges=[HELD], taken=[UNTIL]).changes_nothing
 
     def test_one_that_recurs_by_an_expression_is_named(self):
         made = plan(others=[self.change(None)])

@@ -244,7 +244,7 @@ class TestNothingHalfDone:
 
         def bob_is_faster(fleet, surge):
             account.surges.schedule_end = put
-            ask(account, by=BOB, to=30)
+            ask(account, by=BOB, to=30, hold_s=1800)
             put(fleet, surge)
 
         account.surges.schedule_end = bob_is_faster

@@ -39,6 +39,7 @@ class AwsSurges:
 
     def read(self, fleet: Fleet) -> ScheduledActions:
         """One paginated call; an action that leaves the minimum alone does not count."""
+        taken: set[datetime] = set()
         with aws_errors(f"DescribeScheduledActions of {fleet}"):
             if isinstance(fleet, AutoScalingGroup):
                 pages = (
@@ -46,11 +47,11 @@ class AwsSurges:
                     .get_paginator("describe_scheduled_actions")
                     .paginate(AutoScalingGroupName=fleet.name)
                 )
-                found = [
-                    _of_group(action)
-                    for page in pages
-                    for action in list_field(page, "ScheduledUpdateGroupActions")
+                listed = [
+                    action for page in pages for action in list_field(page, "ScheduledUpdateGroupActions")
                 ]
+                taken = {start for action in listed if (start := _start(action)) is not None}
+                found = [_of_group(action) for action in listed]
             else:
                 pages_of_target = (
                     self._scaling().get_paginator("describe_scheduled_actions").paginate(**_target(fleet))
@@ -63,6 +64,7 @@ class AwsSurges:
         return ScheduledActions(
             surges=tuple(one for one in found if isinstance(one, Surge)),
             others=tuple(one for one in found if isinstance(one, MinimumChange)),
+            taken=frozenset(taken),
         )
 
     def schedule_end(self, fleet: Fleet, surge: Surge) -> None:
@@ -120,12 +122,16 @@ def _target(fleet: EcsService) -> Any:
 
 
 def _of_group(action: Any) -> Surge | MinimumChange | None:
-    minimum, start = action.get("MinSize"), action.get("StartTime")
+    minimum = action.get("MinSize")
     if minimum is None:
         return None
     name = field(action, "ScheduledActionName")
-    at = start.astimezone(UTC) if isinstance(start, datetime) else None
-    return _action(name, count(minimum), at, recurs=bool(action.get("Recurrence")))
+    return _action(name, count(minimum), _start(action), recurs=bool(action.get("Recurrence")))
+
+
+def _start(action: Any) -> datetime | None:
+    start = action.get("StartTime")
+    return start.astimezone(UTC) if isinstance(start, datetime) else None
 
 
 def _of_service(action: Any) -> Surge | MinimumChange | None:

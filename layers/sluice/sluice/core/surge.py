@@ -87,6 +87,8 @@ class ScheduledActions:
 
     surges: tuple[Surge, ...] = ()
     others: tuple[MinimumChange, ...] = ()
+    taken: frozenset[datetime] = frozenset()
+    """When an action of the fleet starts, in UTC: EC2 Auto Scaling takes one at a time only."""
 
     def in_force(self, now: datetime) -> Surge | None:
         """The surge that AWS has still to end; of several the one that ends last."""

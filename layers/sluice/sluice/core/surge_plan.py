@@ -135,7 +135,8 @@ def planned(
         instances, until = max(instances, current.instances), max(until, current.until)
         instances, more = clamp(instances, bounds)
         clamps = clamps or more
-    cut = _cut(actions, now, until)
+    stands = current is not None and (instances, until) == (current.instances, current.until)
+    cut = (until, "") if stands else _cut(actions, now, until)
     if isinstance(cut, Refusal):
         return cut
     until, notes = cut
@@ -228,18 +229,26 @@ def _cut(actions: ScheduledActions, now: datetime, until: datetime) -> tuple[dat
         for other in actions.others
         if other.at is None
     ]
+    step = MINUTE
     if known:
         first = min(known, key=lambda other: other.at or until)
         assert first.at is not None
         said = (
             f"the scheduled action {first.name} sets the minimum to {first.minimum} at {first.at:%H:%M} UTC"
         )
-        until = minute_of(first.at) - MINUTE
+        until, step = _free(actions, minute_of(first.at) - MINUTE, -MINUTE), -MINUTE
         if until - now < MIN_HOLD - MINUTE:
             why = f"{said}, so a surge would end at once: try again after it, or delete it"
             return Refusal(reason=Reason.HELD, why=why, passes=True)
         notes.insert(0, f"{said}, so the surge ends before it")
-    return until, "; ".join(notes)
+    return _free(actions, until, step), "; ".join(notes)
+
+
+def _free(actions: ScheduledActions, moment: datetime, step: timedelta) -> datetime:
+    """The first moment from this one on at which no action of the fleet starts."""
+    while moment in actions.taken:
+        moment += step
+    return moment
 
 
 def ended(actions: ScheduledActions, capacity: Capacity) -> int | None:
