@@ -65,14 +65,14 @@ def test_its_json_follows_its_documented_schema(operate: Any, command: str) -> N
     jsonschema.validate(document, json.loads((SCHEMAS / f"{command}.json").read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("command", [*READING, "pause", "resume"])
+@pytest.mark.parametrize("command", [*READING, "pause", "resume", "surge"])
 def test_an_unknown_workload_is_a_usage_error_that_names_the_nearest(operate: Any, command: str) -> None:
     answer = operate(command, "transcriptoin")
     assert (answer.exit_code, answer.stdout) == (2, "")
     assert "transcription" in answer.stderr
 
 
-@pytest.mark.parametrize("command", [*READING, "pause", "resume"])
+@pytest.mark.parametrize("command", [*READING, "pause", "resume", "surge"])
 def test_a_shell_completes_the_workloads_of_the_account(account: BusyAccount, command: str) -> None:
     completion = ShellComplete(main, {}, "sluice", "_SLUICE_COMPLETE")
 

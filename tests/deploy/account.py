@@ -49,6 +49,7 @@ class Account:
 
     def reset(self) -> None:
         """Empty queues, metrics and tables, set the fleets to zero, and restore what the stacks made."""
+        self._hand_back()
         for queue in QUEUES:
             self._aws("sqs", "PurgeQueue", QueueUrl=self._queue_url(queue))
             self.set_desired(queue, 0)
@@ -177,6 +178,27 @@ class Account:
         return found
 
     # ---- The policies
+
+    def _hand_back(self) -> None:
+        """End the surges: the minimum is 0 again, and no action is scheduled."""
+        named = {"AutoScalingGroupName": GROUP}
+        for action in self._aws("autoscaling", "DescribeScheduledActions", **named)[
+            "ScheduledUpdateGroupActions"
+        ]:
+            name = action["ScheduledActionName"]
+            self._aws("autoscaling", "DeleteScheduledAction", **named, ScheduledActionName=name)
+        self._aws("autoscaling", "UpdateAutoScalingGroup", **named, MinSize=0)
+        target = {
+            "ServiceNamespace": "ecs",
+            "ResourceId": f"service/{CLUSTER}/{SERVICE}",
+            "ScalableDimension": "ecs:service:DesiredCount",
+        }
+        for action in self._aws("application-autoscaling", "DescribeScheduledActions", **target)[
+            "ScheduledActions"
+        ]:
+            name = action["ScheduledActionName"]
+            self._aws("application-autoscaling", "DeleteScheduledAction", **target, ScheduledActionName=name)
+        self._aws("application-autoscaling", "RegisterScalableTarget", **target, MinCapacity=0)
 
     def _group_policy(self) -> dict[str, Any]:
         policy: dict[str, Any]

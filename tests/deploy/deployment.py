@@ -49,6 +49,7 @@ FUNCTIONS = (
     "RetuneTargetFunction",
     "BootstrapFunction",
     "ShutdownFunction",
+    "SurgeFunction",
     "SendTestMessagesFunction",
 )
 

@@ -22,7 +22,7 @@ from tests.deploy.authorization import Gate
 from tests.deploy.build import ROOT
 
 EVENTS = sorted(path.stem for path in (ROOT / "events").glob("*.json"))
-OWN_ALARMS = [name for name in EVENTS if name.startswith(("bootstrap-", "shutdown-"))]
+OWN_ALARMS = [name for name in EVENTS if name.startswith(("bootstrap-", "shutdown-", "surge-alarm-"))]
 NOT_IN_ALARM = ["alarm-ok", "alarm-insufficient"]
 MINUTE = timedelta(minutes=1)
 
@@ -94,6 +94,7 @@ def expected() -> dict[tuple[str, str], Outcome]:
         cases["RetuneTargetFunction", event] = replace(IDLE, targets=(8, 6))
         cases["BootstrapFunction", event] = replace(WORK_WAITS, **NO_ALARM)
         cases["ShutdownFunction", event] = replace(PROVEN_EMPTY, **NO_ALARM)
+        cases["SurgeFunction", event] = replace(WORK_WAITS, **NO_WORKLOAD)
         cases["SendTestMessagesFunction", event] = replace(IDLE, **NO_WORKLOAD)
     for event in ("schedule", "schedule-stale", "send-test-messages"):  # their minute is long past
         cases["PublishBacklogFunction", event] = replace(WORK_WAITS, calls_aws=False)
@@ -104,8 +105,18 @@ def expected() -> dict[tuple[str, str], Outcome]:
         cases["DeadlineTickFunction", event] = replace(WORK_WAITS, calls_aws=False)
     # The stack of this event is not deployed here.
     cases["RetuneTargetFunction", "stack-status"] = IDLE
-    cases["SendTestMessagesFunction", "send-test-messages"] = replace(IDLE, messages=(50, 0))
-    for function, unchanged in (("BootstrapFunction", WORK_WAITS), ("ShutdownFunction", PROVEN_EMPTY)):
+    for event in ("send-test-messages", "surge"):
+        cases["SendTestMessagesFunction", event] = replace(IDLE, messages=(50, 0))
+    cases["SurgeFunction", "stack-status"] = replace(WORK_WAITS, **NO_ALARM)
+    cases["SurgeFunction", "send-test-messages"] = replace(
+        WORK_WAITS, error="ConfigError", text="the event lacks `by`", calls_aws=False
+    )
+    cases["SurgeFunction", "surge"] = replace(WORK_WAITS, text="surge 0 -> 5", desired=(5, 0))
+    for function, unchanged in (
+        ("BootstrapFunction", WORK_WAITS),
+        ("ShutdownFunction", PROVEN_EMPTY),
+        ("SurgeFunction", WORK_WAITS),
+    ):
         for event in OWN_ALARMS:
             cases[function, event] = replace(unchanged, error="ConfigError", text="stray alarm")
         for event in NOT_IN_ALARM:
@@ -127,6 +138,7 @@ BEFORE: dict[str, Callable[[Account], None]] = {
     "RetuneTargetFunction": messages_took_100_s,
     "BootstrapFunction": work_waits,
     "ShutdownFunction": proven_empty,
+    "SurgeFunction": work_waits,
     "SendTestMessagesFunction": nothing,
 }
 
@@ -143,9 +155,10 @@ def run_case(
     answer = invoke(json.loads((ROOT / "events" / f"{event}.json").read_text()))
     expected_outcome = CASES[logical_id, event].text
     error = answer.get("errorType") if isinstance(answer, dict) else None
+    said = answer["errorMessage"] if error else str(answer or "")
     return Outcome(
         error=error,
-        text=expected_outcome if error and expected_outcome in answer["errorMessage"] else str(answer or ""),
+        text=expected_outcome if expected_outcome and expected_outcome in said else said,
         calls_aws=bool(gate.authorizations),
         desired=(account.desired("transcription"), account.desired("queue-proc")),
         points=len(account.points("Sluice", "BacklogPerInstance")),

@@ -65,6 +65,19 @@ USED: Mapping[str, tuple[str, ...]] = {
     ),
     "BootstrapFunction": (*OBSERVING, *RESIZING, "dynamodb:BatchGetItem"),
     "ShutdownFunction": (*OBSERVING, *RESIZING, "cloudwatch:GetMetricData", "dynamodb:BatchGetItem"),
+    "SurgeFunction": (
+        *OBSERVING,
+        "application-autoscaling:DeleteScheduledAction",
+        "application-autoscaling:DescribeScheduledActions",
+        "application-autoscaling:PutScheduledAction",
+        "application-autoscaling:RegisterScalableTarget",
+        "autoscaling:DeleteScheduledAction",
+        "autoscaling:DescribeScheduledActions",
+        "autoscaling:PutScheduledUpdateGroupAction",
+        "autoscaling:UpdateAutoScalingGroup",
+        "dynamodb:BatchGetItem",
+        "ecs:UpdateService",
+    ),
     "SendTestMessagesFunction": (*REGISTRY, "sqs:SendMessage"),
 }
 """The actions that each function's work below uses."""
@@ -125,6 +138,16 @@ def one_learns_and_the_other_is_retuned(account: Account) -> None:
     account.scale_by_deadline("transcription")
 
 
+def surges_and_their_ends(account: Account) -> Sequence[Mapping[str, Any]]:
+    del account
+    request = json.loads((ROOT / "events" / "surge.json").read_text()) | {"to": 2}
+    return [
+        {**request, "workload": name, **end}
+        for name in ("transcription", "queue-proc")
+        for end in ({}, {"end": True})
+    ]
+
+
 WORK = {
     "PublishBacklogFunction": Work(
         before=one_at_zero_with_work_and_one_idle, events=samples("schedule-manual")
@@ -139,6 +162,7 @@ WORK = {
     "ShutdownFunction": Work(
         before=proven_empty_by_deadline, events=samples("shutdown-asg-direct", "shutdown-ecs-direct")
     ),
+    "SurgeFunction": Work(before=work_waits, events=surges_and_their_ends),
     "SendTestMessagesFunction": Work(before=nothing, events=samples("send-test-messages")),
 }
 
@@ -153,7 +177,11 @@ def test_the_intact_role_is_never_refused_and_all_of_this_is_used(
 ) -> None:
     WORK[logical_id].before(account)
     function = start(logical_id)
-    assert not any(answers(function, WORK[logical_id], account))
+    actual = answers(function, WORK[logical_id], account)
+    if logical_id == "SurgeFunction":  # it alone answers
+        assert [each["outcome"] for each in actual] == ["acted"] * 4
+    else:
+        assert not any(actual)
     assert server.gate.refused == []
     used = {authorization.request.action for authorization in server.gate.authorizations}
     assert used == set(USED[logical_id])
@@ -179,6 +207,9 @@ def test_a_role_without_one_permission_fails_with_a_log_that_names_action_and_re
         assert f"assumed-role/{role}/function {sentence}" in function.log()
     assert "AWS answered AccessDenied" in function.log()
     if any(isinstance(answer, dict) and "errorType" in answer for answer in actual):
+        return
+    if logical_id == "SurgeFunction":  # the operator is told; with --to the backlog need not be read
+        assert any(answer["refusal"] for answer in actual) or action == "sqs:GetQueueAttributes"
         return
     acts_without = (logical_id, action) == ("BootstrapFunction", "dynamodb:BatchGetItem")
     assert logical_id in TICKS or acts_without, "every other function fails its invocation"

@@ -169,8 +169,6 @@ def test_a_time_that_somebody_else_has_taken_meanwhile_says_what_to_do() -> None
     taken = refusal("AlreadyExists", "Scheduled action with this scheduled start time already exists")
     with (
         stubbed("autoscaling", ("put_scheduled_update_group_action", put, taken)) as client,
-        pytest.raises(
-            ConfigError, match="perhaps by somebody else's surge: look at it, and give the command"
-        ),
+        pytest.raises(ConfigError, match="perhaps by somebody else's surge: look at it"),
     ):
         surges(client).schedule_end(GROUP, SURGE)

@@ -63,8 +63,8 @@ WRONG_STATE = (
 NO_KEY = "set the queue's KmsMasterKeyId to a key that exists in the queue's region"
 NO_OPT_IN = "sign up for AWS KMS in the account of the queue's key, and check that key's policy"
 TIME_TAKEN = (
-    "an action of the group was scheduled for this time meanwhile, perhaps by somebody else's surge: look at it, "
-    "and give the command again if it is still wanted"
+    "an action of the group was scheduled for this time meanwhile, perhaps by somebody else's surge: look at "
+    "it, and give the command again if it is still wanted"
 )
 WAYS_OUT = {
     "AlreadyExists": TIME_TAKEN,
@@ -81,8 +81,8 @@ WAYS_OUT = {
     "KmsNotFound": NO_KEY,
     "KmsOptInRequired": NO_OPT_IN,
 }
-"""Errors whose messages do not help; most are those that SQS passes on from KMS, under the code of the query protocol, which boto3 shows, and under the
-name in the JSON model. AWS's messages do not help: for a disabled key, SQS says the request was throttled."""
+"""Code -> what to do. Those of KMS are passed on by SQS, under the code of the query protocol, which boto3
+shows, and under the name in the JSON model; for a disabled key, SQS says the request was throttled."""
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
 """DynamoDB's answer to a write whose condition does not hold: an outcome, not a failure."""
