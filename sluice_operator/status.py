@@ -109,6 +109,7 @@ class StatusReader:
                 found.append(WorkloadStatus(name=name, readings=None, conditions=reason))
                 continue
             read = self._with_pause(_readings(served[name], observed[name], metrics, now), metrics)
+            read = self._with_surge(read, now)
             found.append(WorkloadStatus(name=name, readings=read, conditions=conditions(read, now)))
         return found
 
@@ -125,6 +126,19 @@ class StatusReader:
         except SluiceError as failure:
             holds = Unknown(reason=str(failure))
         return replace(readings, pause=pause, aws_holds=holds)
+
+    def _with_surge(self, readings: Readings, now: datetime) -> Readings:
+        """With the surge in force, which raises the fleet's minimum above the document's: a call for each."""
+        capacity, fleet = readings.observation.capacity, readings.workload.fleet
+        surges = self._ports.surges
+        if surges is None or isinstance(capacity, Unknown) or capacity.bounds is None:
+            return readings
+        if capacity.bounds.min <= readings.workload.bounds.min:
+            return readings
+        try:
+            return replace(readings, surge=surges.read(fleet).in_force(now))
+        except SluiceError as failure:
+            return replace(readings, surge=Unknown(reason=str(failure)))
 
     def _renewed(
         self, pool: Executor, workloads: Mapping[str, Workload], remaining_s: RemainingS

@@ -149,7 +149,7 @@ def _awake(readings: Readings) -> Condition:
     if isinstance(capacity, Unknown):
         return _unknown(kind, "ReadFailed", capacity.reason)
     if capacity.desired:
-        size = f"{capacity.desired} desired, {capacity.running} running"
+        size = f"{capacity.desired} desired, {capacity.running} running{_surge(readings)}"
         return Condition(kind=kind, status=Status.TRUE, reason="Running", message=size)
     if isinstance(backlog, Unknown) or not backlog.visible:
         waits = "" if isinstance(backlog, Unknown) else ", and no visible message waits"
@@ -164,6 +164,13 @@ def _awake(readings: Readings) -> Condition:
         message=f"{backlog.visible} messages wait, and the fleet is at zero",
         wrong=isinstance(age_s, int | float) and age_s > BOOTSTRAPPED_WITHIN_S,
     )
+
+
+def _surge(readings: Readings) -> str:
+    """Who holds the fleet up, and until when, as the end of a sentence."""
+    if isinstance(readings.surge, Unknown):
+        return f"; whether a surge holds them is unknown: {readings.surge.reason}"
+    return f"; held by {readings.surge}" if readings.surge else ""
 
 
 def _scaling_limited(readings: Readings) -> Condition:

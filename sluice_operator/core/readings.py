@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sluice.core.model import DynamicTarget, Observation, Unknown, Workload
 from sluice.core.pause import Pause
+from sluice.core.surge import Surge
 
 DEFAULT_PROMISE_PERCENT = 99.0
 """Share of the messages that start in time, for a workload whose settings name none."""
@@ -64,6 +65,8 @@ class Readings:
     """The pause that an operator has set and that is in force."""
     aws_holds: bool | Unknown = True
     """Whether AWS's own policy is held as the pause asks."""
+    surge: Surge | Unknown | None = None
+    """The surge in force; looked for where the fleet's minimum is above the document's."""
 
 
 def promise_s(workload: Workload) -> float | None:

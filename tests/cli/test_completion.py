@@ -29,7 +29,7 @@ def offered(*words: str) -> list[str]:
     ("words", "names"),
     [
         (("",), list(COMMANDS)),
-        (("s",), ["status", "simulate"]),
+        (("s",), ["status", "surge", "simulate"]),
         (("demo", "--scenario", ""), list(SCENARIOS)),
         (("demo", "--without", "boot"), ["bootstrap-alarm"]),
         (("simulate", ""), ENVIRONMENTS),

@@ -314,3 +314,19 @@ def test_its_policy_allows_exactly_what_a_surge_asks_for(alice, allows_exactly, 
     with allows_exactly(policy):
         assert alice(GROUP, "--to", "5").exit_code == 0
         assert alice(GROUP, "--end").exit_code == 0
+
+
+@pytest.mark.parametrize("name", [GROUP, SERVICE])
+def test_status_shows_who_holds_the_fleet_and_until_when(alice, name):
+    alice(name, "--to", str(maximum(name)))
+    shown = words(alice(name, command="status").stdout)
+    assert re.search(rf"held by a surge to {maximum(name)} by {ALICE} until \S+ \S+ UTC", shown)
+    alice(name, "--end")
+    assert "held by a surge" not in words(alice(name, command="status").stdout)
+
+
+def test_explain_shows_who_has_asked_for_a_surge(alice, account):
+    alice(GROUP, "--to", "5")
+    account.play_minute()
+    shown = words(alice(GROUP, command="explain").stdout)
+    assert re.search(rf"-> 5: a surge raises the fleet and holds it .*by {ALICE}", shown)

@@ -67,7 +67,7 @@ def surge(
         decision = decided(Reason.SURGE_STANDS, str(plan.replaces))
         report.decided(decision, Outcome.HELD, workload.fleet)
         return Surged(decision=decision, outcome=Outcome.HELD, surge=plan.replaces, replaced=plan.replaces)
-    decision = decided(Reason.SURGED, plan.detail, plan.surge.instances, plan.limits)
+    decision = decided(Reason.SURGED, f"{plan.detail}; by {asked.by}", plan.surge.instances, plan.limits)
     outcome = Outcome.OBSERVED
     if workload.mode is not Mode.OBSERVE:
         with report_if_refused(decision, workload.fleet, report):
