@@ -82,6 +82,7 @@ FUNCTIONS: Mapping[str, tuple[str, Event]] = {
     "retune_target": ("RetuneTargetFunction", sample("schedule")),
     "bootstrap": ("BootstrapFunction", sample("bootstrap-ecs-direct")),
     "shutdown": ("ShutdownFunction", sample("shutdown-asg-direct")),
+    "surge": ("SurgeFunction", sample("surge")),
     "send_test_messages": ("SendTestMessagesFunction", sample("send-test-messages")),
 }
 """Function -> its logical id, and an event that takes it through its whole path below."""
@@ -215,10 +216,14 @@ def reset_account() -> None:
     """Reset the account before each event: an idle group with a wrong target, and two fleets at zero."""
     for queue in (GROUP, TICK_QUEUE):
         account.client("sqs").purge_queue(QueueUrl=queue_url(queue))
-    for group, desired in ((GROUP, 2), (BURSTS, 0)):
-        account.client("autoscaling").set_desired_capacity(
-            AutoScalingGroupName=group, DesiredCapacity=desired
+    autoscaling = account.client("autoscaling")
+    for action in autoscaling.describe_scheduled_actions()["ScheduledUpdateGroupActions"]:
+        autoscaling.delete_scheduled_action(
+            AutoScalingGroupName=GROUP, ScheduledActionName=action["ScheduledActionName"]
         )
+    for group, desired in ((GROUP, 2), (BURSTS, 0)):
+        autoscaling.update_auto_scaling_group(AutoScalingGroupName=group, MinSize=0)
+        autoscaling.set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=desired)
     account.client("dynamodb").delete_item(TableName=TABLE, Key={"workload": {"S": BURSTS}})
     account.create_group_policy(GROUP, target=10)
     account.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=0)

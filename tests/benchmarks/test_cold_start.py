@@ -105,6 +105,7 @@ AFTERWARDS: dict[str, tuple[Callable[[], Any], Any]] = {
     ),
     "bootstrap": (desired, AT_FIRST | {SERVICE: 1}),
     "shutdown": (desired, AT_FIRST | {GROUP: 0}),
+    "surge": (desired, AT_FIRST | {GROUP: 5}),
     "send_test_messages": (messages, 50),
 }
 """Function -> what its event changes."""
