@@ -35,11 +35,11 @@ def chosen(demand: Demand) -> tuple[Scaling, str]:
             Scaling.TARGET_TRACKING,
             f"the promise leaves the {TRACKING_S:g} s that target tracking takes, and a boot",
         )
-    return (
-        Scaling.DEADLINE,
+    because = (
         f"target tracking takes {TRACKING_S:g} s to ask for more, and with a boot of {boot_s:g} s that "
-        f"exceeds the promise of {promise_s:g} s",
+        f"exceeds the promise of {promise_s:g} s"
     )
+    return Scaling.DEADLINE, because
 
 
 def start_s(demand: Demand, scaling: Scaling) -> float:

@@ -132,7 +132,7 @@ def _queue(plan: Plan, demand: Demand, stacks: Stacks, prices: Prices) -> Iterat
     yield Line(
         item="SQS requests",
         usd=requests * prices.of(kind),
-        because=f"{messages:,.0f} messages sent, received and deleted one by one (in tens a tenth), and polls",
+        because=f"{messages:,.0f} messages sent, received, deleted one by one (in tens a tenth), and polls",
     )
 
 

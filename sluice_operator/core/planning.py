@@ -27,6 +27,8 @@ class Plan:
     """The offered load: instances that the arrivals keep busy."""
     steady: int
     """Instances with which the promised share starts in time, at the mean of the arrivals."""
+    at_once: int
+    """Instances with which that share does not wait at all: the margin of the square-root rule alone."""
     safety_factor: float
     """The margin that this share needs, as a multiple of the square root of the load in slots."""
     late_share: float
@@ -87,6 +89,7 @@ def plan(demand: Demand, scaling: Scaling | None = None) -> Plan:
     return Plan(
         load_instances=demand.load / demand.concurrency,
         steady=steady,
+        at_once=sizes.at_once(demand),
         safety_factor=sizes.safety_factor(demand),
         late_share=sizes.late_share(demand, steady),
         busiest=needed.busiest,
@@ -155,8 +158,8 @@ def _notes(demand: Demand, start_s: float, minimum: int, cold: float) -> list[st
         )
     if not demand.arrivals.counts:
         notes.append(
-            "Only the mean of the arrivals is known, so the maximum is for an even load: a trace or a queue's "
-            "history shows its peaks"
+            "Only the mean of the arrivals is known, so the maximum is for an even load: a trace or a "
+            "queue's history shows its peaks"
         )
     elif demand.arrivals.interval_s > demand.promise_s:
         notes.append(
@@ -170,6 +173,6 @@ def _notes(demand: Demand, start_s: float, minimum: int, cold: float) -> list[st
         )
     if VISIBILITY_FACTOR * demand.assumed_longest_s > MAX_VISIBILITY_S:
         notes.append(
-            "A visibility timeout ends at 12 hours: workers that take longer have to extend it, as Sluice's do"
+            "A visibility timeout ends at 12 hours: longer work has to extend it, as Sluice's workers do"
         )
     return notes

@@ -31,6 +31,12 @@ def steady(demand: Demand) -> int:
     return slots // demand.concurrency
 
 
+def at_once(demand: Demand) -> int:
+    """Instances with which the promised share finds a free slot, whatever the promise."""
+    slots = staffing.fewest_slots(demand.load, demand.late_allowed, 0.0, multiple=demand.concurrency)
+    return slots // demand.concurrency
+
+
 def late_share(demand: Demand, instances: int) -> float:
     """Share of the messages that start late with so many instances, at the mean of the arrivals."""
     slots = instances * demand.concurrency
