@@ -18,7 +18,7 @@ from sluice.core.model import DynamicTarget, Workload
 from sluice_cli import plan_environment, samconfig
 from sluice_cli.plan_history import HistoryReader, require_plausible
 from sluice_cli.plan_inputs import Duration, Fleet, FleetKind, Positive, Rate
-from sluice_cli.plan_report import Report, as_json, shown
+from sluice_cli.plan_report import Report, as_json, asked, sentences, shown
 from sluice_cli.progress import ProgressBar
 from sluice_cli.settings import TraceSource
 from sluice_cli.terminal import Console
@@ -169,9 +169,7 @@ def plan(workload: str | None, **options: Any) -> None:
     if options["as_json_"]:
         click.echo(json.dumps(as_json(report), indent=2, allow_nan=False))
     else:
-        is_terminal = sys.stdout is not None and sys.stdout.isatty()
-        console = Console(highlight=False, width=None if is_terminal or "COLUMNS" in os.environ else WIDTH)
-        console.print(shown(report))
+        _print(report)
     if report.plan.shortfalls:
         if options["write"] is not None:
             click.echo("Nothing is written: the promise cannot be kept.", err=True)
@@ -180,6 +178,16 @@ def plan(workload: str | None, **options: Any) -> None:
         path = samconfig_path() if options["write"] == "" else Path(options["write"])
         samconfig.write_environment(path, given.name, report.parameters, replace=options["replace"])
         click.echo(f"{path}: wrote environment {given.name}", err=options["as_json_"])
+
+
+def _print(report: Report) -> None:
+    """Sentences are broken for a terminal only: what reads a pipe breaks them itself."""
+    is_terminal = (sys.stdout is not None and sys.stdout.isatty()) or "COLUMNS" in os.environ
+    console = Console(highlight=False, width=None if is_terminal else WIDTH)
+    console.print(asked(report.demand, report.plan), style="bold", soft_wrap=not is_terminal)
+    console.print(shown(report))
+    for sentence in sentences(report):
+        console.print(sentence, soft_wrap=not is_terminal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

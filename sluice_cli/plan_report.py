@@ -23,8 +23,6 @@ from sluice_report.quantities import duration, number, share
 DAY_S = 86_400.0
 NONE = "-"
 INDENT = 2
-NARROW = 100
-"""Below this width a reason stands below its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,27 +58,30 @@ Row = tuple[str, str, str]
 
 def shown(report: Report) -> Group:
     """The plan as tables."""
-    parts: list[RenderableType] = [Text(_asked(report.demand, report.plan), style="bold")]
+    parts: list[RenderableType] = []
     for title, rows in (
         ("Instances", _sizes(report)),
         ("Settings", _settings(report)),
         (f"Cost a month, {report.prices}", _costs(report)),
     ):
         parts += [Text(title, style="bold"), _table([*rows])]
-    parts += [_sentence(f"Cannot be kept: {each}", "bold red") for each in report.plan.shortfalls]
-    parts += [_sentence(each + ".", "dim") for each in report.notes]
     return Group(*(part for each in parts for part in _spaced(each)))
+
+
+def sentences(report: Report) -> list[Text]:
+    """What cannot be kept, and what to know besides."""
+    return [
+        *(Text(f"Cannot be kept: {each}", style="bold red") for each in report.plan.shortfalls),
+        *(Text(f"{each}.", style="dim") for each in report.notes),
+    ]
 
 
 def _spaced(part: RenderableType) -> Sequence[RenderableType]:
     return (part, Text("")) if isinstance(part, Padding) else (part,)
 
 
-def _sentence(text: str, style: str) -> Text:
-    return Text(text, style=style)
-
-
-def _asked(demand: Demand, plan: Plan) -> str:
+def asked(demand: Demand, plan: Plan) -> str:
+    """The demand in a sentence."""
     busy = f"{number(round(plan.load_instances, 2))} instances are busy on average"
     arriving = f"{number(round(demand.arrivals.per_s * DAY_S))} messages a day"
     backlog = f", {number(demand.backlog)} wait" if demand.backlog else ""
@@ -95,7 +96,7 @@ def _table(rows: Sequence[Row]) -> Padding:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="dim", overflow="fold", ratio=1)
+    table.add_column(style="dim", overflow="fold")
     for name, value, because in rows:
         table.add_row(name, Text(value, style="bold"), because)
     return Padding(table, (0, 0, 0, INDENT))
@@ -109,20 +110,16 @@ def _sizes(report: Report) -> Iterator[Row]:
         f"{plan.steady}",
         f"load + {plan.safety_factor:.2g} x sqrt(load), Erlang C{late}",
     )
-    yield (
-        "so that they start at once",
-        f"{plan.at_once}",
-        f"{demand.promise_percent:g} % find a free slot: load + "
-        f"{(plan.at_once - plan.load_instances) * demand.concurrency / max(demand.load, 1e-9) ** 0.5:.2g} x sqrt(load)",
-    )
+    free = f"{demand.promise_percent:g} % find a free slot: load + {plan.at_once_factor:.2g} x sqrt(load)"
+    yield "to start at once", f"{plan.at_once}", free
     if plan.busiest is not None:
         yield "busiest time", f"{plan.busiest}", "the most that any part of the trace needs to start in time"
     if demand.drain_within_s is not None:
         value = NONE if plan.draining is None else f"{plan.draining}"
         yield f"drain in {duration(demand.drain_within_s)}", value, _fluid(demand, demand.drain_within_s)
     if demand.backlog:
-        yield "drained by the steady load's", _after(plan.drained_by_steady_s), f"{plan.steady} instances"
-        yield "drained by the maximum", _after(plan.drained_by_maximum_s), f"{plan.maximum} instances"
+        yield "drained by", _after(plan.drained_by_steady_s), f"the {plan.steady} of the steady load"
+        yield "drained by", _after(plan.drained_by_maximum_s), f"the maximum of {plan.maximum}"
     yield "average of a month", f"{plan.mean_instances:.3g}", "that follow the load, without the backlog"
 
 
@@ -169,7 +166,7 @@ def _costs(report: Report) -> Iterator[Row]:
         yield line.item, dollars(line.usd), line.because
     as_of = report.prices.as_of.isoformat()
     if report.fleet is None:
-        yield "together, without the fleet", dollars(report.together), f"prices of {as_of}; --fleet adds it"
+        yield "without the fleet", dollars(report.together), f"prices of {as_of}; --fleet adds it"
     else:
         yield "together", dollars(report.together), f"prices of {as_of}"
     if report.once is not None:
@@ -177,7 +174,7 @@ def _costs(report: Report) -> Iterator[Row]:
     function = report.on_lambda
     because = function.impossible or function.because
     value = NONE if function.impossible else dollars(function.usd)
-    yield "Lambda in place of the fleet", value, f"{because}, prices of {as_of}"
+    yield "Lambda instead", value, f"{because}, prices of {as_of}"
 
 
 def dollars(usd: float) -> str:

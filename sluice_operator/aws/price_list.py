@@ -78,8 +78,8 @@ def read_prices(
 ) -> Prices:
     """The prices of a region today: every item, and the instance types that `known` has, and more.
 
-    `client` is of the `endpoint_region`. Types that the region does not sell are left out. ConfigError names an item without a price;
-    failures of AWS are SluiceErrors.
+    `client` is of the `endpoint_region`. Types that the region does not sell are left out. ConfigError
+    names an item without a price; failures of AWS are SluiceErrors.
     """
     usd = {item: known.usd[item] for item in Item if item not in PRODUCTS}
     for service in dict.fromkeys(product.service for product in PRODUCTS.values()):

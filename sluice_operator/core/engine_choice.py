@@ -22,6 +22,10 @@ class Scaling(StrEnum):
     DEADLINE = "deadline"
 
 
+HELD_BUCKETS = {Scaling.TARGET_TRACKING: 2, Scaling.DEADLINE: 1}
+"""Five minutes for which a size is held: target tracking scales in slowly, the engine at once."""
+
+
 def chosen(demand: Demand) -> tuple[Scaling, str]:
     """The engine for a promise, and why (docs/choosing.md)."""
     boot_s, promise_s = demand.boot_s, demand.promise_s

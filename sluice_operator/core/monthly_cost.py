@@ -118,9 +118,10 @@ def _fleet(plan: Plan, fleet: FleetPrice | None) -> Iterator[Line]:
     if fleet is None:
         return
     yield Line(
-        item=f"fleet of {fleet.label}",
+        item="fleet",
         usd=instances_month(plan.mean_instances, fleet.usd_per_hour),
-        because=f"{plan.mean_instances:.3g} on average x {HOURS_A_MONTH} h x ${fleet.usd_per_hour:.5g}",
+        because=f"{fleet.label}: {plan.mean_instances:.3g} on average x {HOURS_A_MONTH} h x "
+        f"${fleet.usd_per_hour:.5g}",
     )
 
 
@@ -140,7 +141,7 @@ def _workers_metrics(plan: Plan, prices: Prices) -> Iterator[Line]:
     waits = 1 if plan.scaling is Scaling.DEADLINE else 0
     puts = plan.mean_instances * MONTH_S / 60
     yield Line(
-        item="CloudWatch metrics of the workers",
+        item="metrics of the workers",
         usd=(WORKER_METRICS + waits) * prices.of(Item.CUSTOM_METRIC_MONTH)
         + puts * prices.of(Item.PUT_METRIC_DATA),
         because=f"{WORKER_METRICS + waits} custom metrics, and a PutMetricData a minute of each instance",
@@ -150,14 +151,14 @@ def _workers_metrics(plan: Plan, prices: Prices) -> Iterator[Line]:
 def _workload(plan: Plan, stacks: Stacks, prices: Prices) -> Iterator[Line]:
     tracked = 2 if plan.scaling is Scaling.TARGET_TRACKING else 1
     yield Line(
-        item="CloudWatch metrics of the workload",
+        item="metrics of the workload",
         usd=tracked * prices.of(Item.CUSTOM_METRIC_MONTH),
         because=f"{tracked} custom metric{'s' * (tracked > 1)} of the backlog per instance",
     )
     alarms = sum(month_of_alarm(alarm, prices) for alarm in stacks.workload_alarms)
     tracking = sum(month_of_policy(policy, prices) for policy in stacks.policies)
     yield Line(
-        item="CloudWatch alarms of the workload",
+        item="alarms of the workload",
         usd=alarms + tracking,
         because=f"{len(stacks.workload_alarms)} alarms, and those of the scaling policy",
     )

@@ -10,7 +10,8 @@ from sluice.core.drain import drain_s
 from sluice_operator.core import engine_choice, sizes
 from sluice_operator.core.demand import Demand
 from sluice_operator.core.engine_choice import LARGEST_TARGET, Scaling, messages_per_instance
-from sluice_operator.core.shortfalls import Needed, Shortfall, shortfalls
+from sluice_operator.core.shortfalls import Shortfall, shortfalls
+from sluice_operator.core.sizes import Needed
 
 MAX_INSTANCES = 9999
 """As workload.yaml's MaxCapacity."""
@@ -29,8 +30,10 @@ class Plan:
     """Instances with which the promised share starts in time, at the mean of the arrivals."""
     at_once: int
     """Instances with which that share does not wait at all: the margin of the square-root rule alone."""
+    at_once_factor: float
     safety_factor: float
-    """The margin that this share needs, as a multiple of the square root of the load in slots."""
+    """The margin that the share within the promise needs, as a multiple of the square root of the load in
+    slots; `at_once_factor` that of `at_once`."""
     late_share: float
     """Share that starts late with `steady` instances."""
     busiest: int | None
@@ -73,12 +76,8 @@ def plan(demand: Demand, scaling: Scaling | None = None) -> Plan:
     if scaling is not None and scaling is not engine:
         engine, because = scaling, "as asked for"
     start_s = engine_choice.start_s(demand, engine)
-    steady = sizes.steady(demand)
-    needed = Needed(
-        steady=steady,
-        busiest=sizes.busiest(demand, engine_choice.more_s(demand, engine)),
-        draining=sizes.draining(demand),
-    )
+    needed = sizes.needed(demand, engine_choice.more_s(demand, engine))
+    steady = needed.steady
     maximum = demand.maximum or _largest(demand, needed)
     target = _within_template(demand, engine_choice.target(demand, engine))
     minutes, minimum = sizes.idle_minutes(demand), 0
@@ -90,12 +89,13 @@ def plan(demand: Demand, scaling: Scaling | None = None) -> Plan:
         load_instances=demand.load / demand.concurrency,
         steady=steady,
         at_once=sizes.at_once(demand),
-        safety_factor=sizes.safety_factor(demand),
+        at_once_factor=sizes.safety_factor(demand, 0.0),
+        safety_factor=sizes.safety_factor(demand, demand.promise_s),
         late_share=sizes.late_share(demand, steady),
         busiest=needed.busiest,
         draining=needed.draining,
-        drained_by_steady_s=drain_s(demand.work, steady, boot_s=demand.boot_s),
-        drained_by_maximum_s=drain_s(demand.work, maximum, boot_s=demand.boot_s),
+        drained_by_steady_s=_drained_s(demand, steady),
+        drained_by_maximum_s=_drained_s(demand, maximum),
         scaling=engine,
         scaling_because=because,
         start_s=start_s,
@@ -107,7 +107,9 @@ def plan(demand: Demand, scaling: Scaling | None = None) -> Plan:
         idle_minutes=minutes,
         cold_share=cold,
         visibility_timeout_s=visibility_timeout_s(demand.assumed_longest_s),
-        mean_instances=sizes.mean_instances(demand, minutes, minimum, maximum),
+        mean_instances=sizes.mean_instances(
+            demand, minutes, minimum, maximum, engine_choice.HELD_BUCKETS[engine]
+        ),
         shortfalls=[*shortfalls(demand, engine, needed, maximum, target)],
         notes=[*_notes(demand, start_s, minimum, cold)],
     )
@@ -116,6 +118,10 @@ def plan(demand: Demand, scaling: Scaling | None = None) -> Plan:
 def visibility_timeout_s(longest_s: float) -> int:
     """Twice the longest processing time, within what SQS takes."""
     return min(max(math.ceil(VISIBILITY_FACTOR * longest_s), MIN_VISIBILITY_S), MAX_VISIBILITY_S)
+
+
+def _drained_s(demand: Demand, instances: int) -> float:
+    return drain_s(demand.work, instances, boot_s=demand.boot_s) if demand.backlog else 0.0
 
 
 def _largest(demand: Demand, needed: Needed) -> int:

@@ -75,10 +75,8 @@ def parse(text: str, *, what: str) -> Prices:
     """The prices of a file; PriceError names the file, the place and the value."""
     try:
         read = json.loads(text)
-        region, as_of = read["region"], date.fromisoformat(read["as_of"])
-        usd, ec2 = read["usd"], read["ec2"]
-        if not isinstance(region, str) or not isinstance(usd, dict) or not isinstance(ec2, dict):
-            raise TypeError
+        region, as_of = str(read["region"]), date.fromisoformat(read["as_of"])
+        usd, ec2 = dict(read["usd"]), dict(read["ec2"])
     except (ValueError, KeyError, TypeError) as error:
         raise PriceError(
             f"{what}: not a price file: it needs region, as_of (YYYY-MM-DD), usd and ec2; "

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sluice.core.drain import drain_s
-from sluice_operator.core import sizes, staffing
+from sluice_operator.core import sizes
 from sluice_operator.core.demand import Demand
-from sluice_operator.core.engine_choice import TICK_S, Scaling, is_late_from_zero, more_s
+from sluice_operator.core.engine_choice import TICK_S, Scaling, more_s
+from sluice_operator.core.sizes import Needed
 
 DAY_S = 86_400.0
+RETENTION_S = 14 * DAY_S
+"""SQS keeps a message for two weeks at most."""
+MOST_TIMES = 100
+"""Nobody makes a message shorter, or an instance larger, by more."""
+STEPS = 30
+"""Of bisection: the result is exact to a millionth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,27 +32,12 @@ class Shortfall:
         return f"{self.problem}. What would make it possible: {'; or '.join(self.ways_out)}."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needed:
-    """Instances that a demand needs, by what for."""
-
-    steady: int
-    busiest: int | None
-    draining: int | None
-
-    @property
-    def instances(self) -> int:
-        """For all of it."""
-        return max(self.steady, self.busiest or 0, self.draining or 0)
-
-
 def shortfalls(
     demand: Demand, scaling: Scaling, needed: Needed, maximum: int, target: float
 ) -> Iterator[Shortfall]:
     """Every reason why the demand is not met."""
     if scaling is Scaling.TARGET_TRACKING:
         yield from _below_one_message(demand, target)
-    yield from _late_from_zero(demand, scaling)
     yield from _drained_too_late(demand, needed)
     if maximum < needed.instances:
         yield _maximum_too_small(demand, scaling, needed, maximum)
@@ -68,49 +60,27 @@ def _below_one_message(demand: Demand, target: float) -> Iterator[Shortfall]:
     )
 
 
-def _late_from_zero(demand: Demand, scaling: Scaling) -> Iterator[Shortfall]:
-    """Only where a fleet of workers held all the time is not allowed either: the minimum solves it."""
-    if demand.maximum is None or demand.maximum >= sizes.steady(demand):
-        return
-    if is_late_from_zero(demand, scaling):
-        start_s = more_s(demand, scaling)
-        yield Shortfall(
-            problem=f"From zero a start takes {start_s:g} s, the promise is {demand.promise_s:g} s",
-            ways_out=[f"a minimum of {sizes.steady(demand)}", f"a promise of {math.ceil(start_s)} s"],
-        )
-
-
 def _drained_too_late(demand: Demand, needed: Needed) -> Iterator[Shortfall]:
     if demand.drain_within_s is None or needed.draining is not None:
         return
     yield Shortfall(
-        problem=f"No number of instances drains the backlog within {demand.drain_within_s:g} s: they boot for "
-        f"{demand.boot_s:g} s",
+        problem=f"No number of instances drains the backlog within {demand.drain_within_s:g} s: they boot "
+        f"for {demand.boot_s:g} s",
         ways_out=[f"a longer time to drain, above {demand.boot_s:g} s", "a shorter boot"],
     )
 
 
 def _maximum_too_small(demand: Demand, scaling: Scaling, needed: Needed, maximum: int) -> Shortfall:
     ways = [f"a maximum of {needed.instances}"]
-    for_what = _largest_of(needed)
-    slots = maximum * demand.concurrency
-    if demand.load >= slots:
-        most = slots / demand.processing_s
-        return Shortfall(
-            problem=f"At most {maximum} instances never keep up: the arrivals alone keep "
-            f"{demand.load / demand.concurrency:.3g} busy, so the queue grows for ever",
-            ways_out=[
-                *ways,
-                f"fewer than {most * DAY_S:,.0f} messages a day",
-                f"less than {slots / demand.arrivals.per_s:.3g} s a message",
-            ],
+    ways += _ways_with(demand, scaling, maximum)
+    if demand.load >= maximum * demand.concurrency:
+        problem = (
+            f"At most {maximum} instances never keep up: the arrivals alone keep "
+            f"{demand.load / demand.concurrency:.3g} busy, so the queue grows for ever"
         )
-    if needed.draining is not None and needed.draining == needed.instances:
-        alone_s = drain_s(demand.work, maximum, boot_s=demand.boot_s)
-        ways.append(f"{alone_s / DAY_S:.3g} days to drain")
     else:
-        ways.append(f"a promise of {math.ceil(_shortest_promise_s(demand, scaling, maximum)):,} s")
-    return Shortfall(problem=f"At most {maximum} instances are too few {for_what}", ways_out=ways)
+        problem = f"At most {maximum} instances are too few {_largest_of(needed)}"
+    return Shortfall(problem=problem, ways_out=ways)
 
 
 def _largest_of(needed: Needed) -> str:
@@ -122,19 +92,54 @@ def _largest_of(needed: Needed) -> str:
     return max(what, key=lambda sentence: what[sentence] or 0)
 
 
-def _shortest_promise_s(demand: Demand, scaling: Scaling, maximum: int) -> float:
-    """The shortest promise that so many instances keep: at the busiest time, and at the mean."""
-    slots = maximum * demand.concurrency
-    waiting = staffing.wait_probability(slots, demand.load)
-    mean_s = (
-        demand.processing_s
-        * demand.variability
-        * math.log(max(waiting / demand.late_allowed, 1.0))
-        / (slots - demand.load)
+def _ways_with(demand: Demand, scaling: Scaling, maximum: int) -> Iterator[str]:
+    """Each one thing with which so many instances suffice, as little changed as possible."""
+
+    def suffice(**changes: Any) -> bool:
+        changed = replace(demand, **changes)
+        needed = sizes.needed(changed, more_s(changed, scaling))
+        return needed.instances <= maximum and (demand.drain_within_s is None or needed.draining is not None)
+
+    promise_s = _nearest(lambda value: suffice(promise_s=value), demand.promise_s, RETENTION_S)
+    if promise_s is not None:
+        yield f"a promise of {math.ceil(promise_s):,} s"
+    if demand.drain_within_s is not None:
+        within_s = _nearest(lambda value: suffice(drain_within_s=value), demand.drain_within_s, RETENTION_S)
+        if within_s is not None:
+            yield f"{_up(within_s / DAY_S)} days to drain"
+    each_s = _nearest(
+        lambda value: suffice(processing_s=value), demand.processing_s, demand.processing_s / MOST_TIMES
     )
-    arrivals = demand.arrivals
-    if not arrivals.counts:
-        return mean_s
-    per_s = slots / demand.processing_s
-    longest_s = staffing.longest_wait_s(arrivals.counts, arrivals.interval_s, per_s)
-    return max(mean_s, longest_s + more_s(replace(demand, promise_s=max(longest_s, 1.0)), scaling))
+    if each_s is not None:
+        yield f"{_down(each_s)} s a message"
+    slots = _nearest(
+        lambda value: suffice(concurrency=math.ceil(value)),
+        demand.concurrency,
+        demand.concurrency * MOST_TIMES,
+    )
+    if slots is not None:
+        yield f"{math.ceil(slots)} messages at a time on each instance, as fast as now"
+
+
+def _nearest(suffices: Callable[[float], bool], now: float, farthest: float) -> float | None:
+    """The value nearest to `now` that suffices, of those up to `farthest`; None if that does not suffice."""
+    if not suffices(farthest):
+        return None
+    for _ in range(STEPS):
+        middle = math.sqrt(now * farthest)
+        now, farthest = (now, middle) if suffices(middle) else (middle, farthest)
+    return farthest
+
+
+def _up(value: float) -> str:
+    """Three digits, rounded up."""
+    return f"{_rounded(value, math.ceil):.3g}"
+
+
+def _down(value: float) -> str:
+    return f"{_rounded(value, math.floor):.3g}"
+
+
+def _rounded(value: float, rounding: Callable[[float], int]) -> float:
+    scale = 10.0 ** (2 - math.floor(math.log10(value)))
+    return rounding(value * scale) / scale

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from sluice.core.deadline.plan import MIN_WORK_SHARE
 from sluice.core.drain import instances_to_drain
@@ -14,6 +16,28 @@ DEFAULT_IDLE_MINUTES, MAX_IDLE_MINUTES = 5, 120
 """workload.yaml's IdleMinutes."""
 BUCKET_S = 300.0
 """A fleet follows the load of about so long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needed:
+    """Instances that a demand needs, by what for."""
+
+    steady: int
+    """For the promised share at the mean of the arrivals."""
+    busiest: int | None
+    """For the busiest time of a trace; None where only a mean is known."""
+    draining: int | None
+    """To drain the backlog in the time given; None if none is given, or no number does."""
+
+    @property
+    def instances(self) -> int:
+        """For all of it."""
+        return max(self.steady, self.busiest or 0, self.draining or 0)
+
+
+def needed(demand: Demand, more_s: float) -> Needed:
+    """All sizes, if instances work `more_s` after they are needed; ValueError for a load beyond any fleet."""
+    return Needed(steady=steady(demand), busiest=busiest(demand, more_s), draining=draining(demand))
 
 
 def steady(demand: Demand) -> int:
@@ -43,10 +67,10 @@ def late_share(demand: Demand, instances: int) -> float:
     return staffing.late_share(slots, demand.load, demand.promise_s / demand.processing_s, demand.variability)
 
 
-def safety_factor(demand: Demand) -> float:
-    """The margin that the promised share needs, as a multiple of the square root of the load in slots."""
+def safety_factor(demand: Demand, within_s: float) -> float:
+    """The margin with which the promised share starts within a time, per square root of the load in slots."""
     return staffing.safety_factor(
-        demand.load, demand.late_allowed, demand.promise_s / demand.processing_s, demand.variability
+        demand.load, demand.late_allowed, within_s / demand.processing_s, demand.variability
     )
 
 
@@ -60,7 +84,7 @@ def busiest(demand: Demand, more_s: float) -> int | None:
     if not arrivals.counts:
         return None
     slack_s = max(demand.promise_s - more_s, MIN_WORK_SHARE * demand.promise_s)
-    per_s = staffing.peak_load(arrivals.counts, arrivals.interval_s, slack_s)
+    per_s = staffing.peak_rate(arrivals.counts, arrivals.interval_s, slack_s)
     return demand.instances(per_s * demand.processing_s)
 
 
@@ -107,31 +131,35 @@ def cold_share(demand: Demand, instances: int, minutes: int, start_s: float) -> 
     )
 
 
-def mean_instances(demand: Demand, minutes: int, minimum: int, maximum: int) -> float:
-    """Instances over a month, without the backlog: what follows the load, within the bounds.
+def mean_instances(demand: Demand, minutes: int, minimum: int, maximum: int, held_buckets: int) -> float:
+    """Instances that are billed on average, without the backlog: they follow the load, within the bounds.
 
-    In each five minutes the load and its margin, in whole instances, as long as messages arrive and for the
-    idle minutes after them.
+    For a mean: what the load needs, while messages arrive and for the idle minutes after them. For a trace:
+    what the load of each five minutes and of the `held_buckets` - 1 before needs, and the boots of those that
+    are launched. The simulator's instance-hours are within a fifth on its generated traces.
     """
+    factor = safety_factor(demand, demand.promise_s)
     linger_s = minutes * 60 + demand.boot_s + demand.processing_s
-    factor = safety_factor(demand)
     if not demand.arrivals.counts:
-        rates: Sequence[float] = [demand.arrivals.per_s]
-        running = [staffing.running_share(demand.arrivals.per_s, linger_s)]
-    else:
-        rates = [*_rates(demand)]
-        running = [*_running(rates, linger_s / _bucket_s(demand))]
-    sizes = {rate: _size(demand, rate, factor) for rate in {*rates}}
-    total = sum(
-        min(max(max(sizes[rate], 1) * share, minimum), maximum)
-        for rate, share in zip(rates, running, strict=True)
-    )
-    return total / len(rates)
+        per_s = demand.arrivals.per_s
+        running = staffing.running_share(per_s, linger_s) * max(_size(demand, per_s, factor), 1)
+        return float(min(max(running, minimum), maximum))
+    rates, bucket_s = [*_rates(demand)], _bucket_s(demand)
+    of_rate = {rate: min(_size(demand, rate, factor), maximum) for rate in {*rates}}
+    sizes = [max(of, minimum) for of in _held([of_rate[rate] for rate in rates], held_buckets)]
+    idle = sum(_lingering(rates, linger_s / bucket_s)) if not minimum else 0.0
+    launched = sum(max(after - before, 0) for before, after in pairwise([minimum, *sizes]))
+    return (sum(sizes) + idle + launched * demand.boot_s / bucket_s) / len(sizes)
 
 
 def _size(demand: Demand, per_s: float, factor: float) -> int:
     load = per_s * demand.processing_s
     return demand.instances(load + factor * math.sqrt(load))
+
+
+def _held(sizes: Sequence[int], buckets: int) -> list[int]:
+    """The largest of each size and those just before it."""
+    return [max(sizes[max(0, end - buckets) : end]) for end in range(1, len(sizes) + 1)]
 
 
 def _bucket_s(demand: Demand) -> float:
@@ -148,10 +176,9 @@ def _rates(demand: Demand) -> Iterator[float]:
         yield sum(bucket) / (len(bucket) * interval_s)
 
 
-def _running(rates: Sequence[float], linger: float) -> Iterator[float]:
-    """Share of each bucket in which a fleet runs that ends `linger` buckets after its last message."""
+def _lingering(rates: Sequence[float], linger: float) -> Iterator[float]:
+    """Share of each bucket without messages in which one instance still runs, `linger` buckets in all."""
     left = 0.0
     for rate in rates:
-        left = linger if rate else left
-        yield 1.0 if rate else min(left, 1.0)
-        left = left if rate else max(left - 1, 0.0)
+        yield 0.0 if rate else min(left, 1.0)
+        left = linger if rate else max(left - 1, 0.0)

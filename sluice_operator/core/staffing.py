@@ -3,7 +3,7 @@
 A slot works on one message at a time; an instance has as many as its concurrency. The offered load is the
 number of slots that the arrivals keep busy on average (Erlang 1917; Little 1961: arrivals a second x mean
 processing time). Arrivals are Poisson: a load that changes over the day is planned for its busiest time by
-`peak_load`, which assumes no distribution.
+`peak_rate`, which assumes no distribution.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ MAX_SLOTS = 10_000_000
 """Largest load that is computed, within seconds: that of the largest fleet of workload.yaml."""
 MAX_SAFETY = 40.0
 """Nobody waits with a margin of so many square roots of the load."""
-MIN_GAIN = 1e-9
-"""Relative: a smaller gain of the busiest window is rounding."""
 
 
 def variability(processing_cv: float, arrivals_cv: float = 1.0) -> float:
@@ -129,43 +127,20 @@ def running_share(arrivals_per_s: float, linger_s: float) -> float:
     return -math.expm1(-arrivals_per_s * linger_s)
 
 
-def peak_load(counts: Sequence[int], interval_s: float, slack_s: float) -> float:
-    """Messages a second that a fleet must process for none to wait longer than `slack_s`.
+def peak_rate(counts: Sequence[int], interval_s: float, slack_s: float) -> float:
+    """Messages a second that a fleet must process at its busiest, if it follows its backlog.
 
-    The largest of messages / (length + slack) over all windows of the trace: the smallest service rate with
-    this delay bound in network calculus (Cruz 1991; Le Boudec and Thiran 2001). Windows are whole intervals,
-    and arrivals are a fluid within them. Found by Dinkelbach's method (1967): for a rate, the window whose
-    backlog exceeds it most gives the next rate, in a few passes.
+    A fleet of backlog / target instances, where an instance processes its target within `slack_s`, processes
+    backlog / slack: the backlog is a first-order lag of the arrivals, and what the fleet processes is their
+    exponentially smoothed rate with the time constant `slack_s`. This is its maximum. It assumes no
+    distribution; arrivals are a fluid within an interval.
     """
-    rate = sum(counts) / (len(counts) * interval_s + slack_s)
-    while True:
-        messages, length = _worst_window(counts, rate * interval_s)
-        larger = messages / (length * interval_s + slack_s)
-        if larger <= rate * (1 + MIN_GAIN):
-            return max(rate, larger)
-        rate = larger
-
-
-def longest_wait_s(counts: Sequence[int], interval_s: float, per_s: float) -> float:
-    """The longest wait if so many messages a second are processed; the fluid of `peak_load`, above 0."""
-    messages, length = _worst_window(counts, per_s * interval_s)
-    return max(messages / per_s - length * interval_s, 0.0)
-
-
-def _worst_window(counts: Sequence[int], per_interval: float) -> tuple[float, int]:
-    """(messages, intervals) of the window after which the most are unfinished (Lindley's recursion)."""
-    unfinished = most = 0.0
-    messages = length = 0
-    found = (0.0, 1)
+    kept = math.exp(-interval_s / slack_s)
+    smoothed = peak = 0.0
     for count in counts:
-        if unfinished <= 0:
-            unfinished, messages, length = 0.0, 0, 0
-        messages += count
-        length += 1
-        unfinished += count - per_interval
-        if unfinished > most:
-            most, found = unfinished, (float(messages), length)
-    return found
+        smoothed = smoothed * kept + count * (1 - kept)
+        peak = max(peak, smoothed)
+    return peak / interval_s
 
 
 def _delayed(slots: int, load: float, blocked: float) -> float:
