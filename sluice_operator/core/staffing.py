@@ -69,8 +69,8 @@ def safety_factor(load: float, late_allowed: float, wait_in_services: float, var
     """Beta of the square-root staffing rule: load + beta x sqrt(load) slots leave this share late.
 
     Halfin and Whitt (1981): with that margin a message waits with the probability
-    1 / (1 + beta Phi(beta) / phi(beta)), whatever the size of the fleet. Exact for a large fleet, and
-    within a slot for one of ten.
+    1 / (1 + beta Phi(beta) / phi(beta)), whatever the size of the fleet.
+    Within a slot of Erlang C, before that is rounded up.
     """
     low, high = 0.0, MAX_SAFETY
     for _ in range(60):
