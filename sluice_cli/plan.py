@@ -23,7 +23,7 @@ from sluice_cli.progress import ProgressBar
 from sluice_cli.settings import TraceSource
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError, as_usage_errors
-from sluice_cli.workloads import COMPLETE, config_file, parameters, registered, samconfig_path
+from sluice_cli.workloads import COMPLETE, SAMCONFIG_KEY, config_file, parameters, registered
 from sluice_operator.aws.price_list import endpoint_region, read_prices
 from sluice_operator.core.demand import Arrivals, Demand
 from sluice_operator.core.engine_choice import Scaling
@@ -33,6 +33,7 @@ from sluice_operator.core.prices import Prices
 from sluice_operator.price_files import in_use, keep, user_file
 from sluice_operator.session import AwsSession
 from sluice_sim.study.experiment import Generated
+from sluice_sim.template import deployment
 from sluice_sim.workloads import generators, traces
 
 WIDTH = 110
@@ -164,20 +165,28 @@ def plan(workload: str | None, **options: Any) -> None:
     prices = _prices(given)
     if prices is None:
         return
+    path = _written_file(options["write"])
     with as_usage_errors():
-        report = _planned(given, prices)
+        report = _planned(given, prices, path)
     if options["as_json_"]:
         click.echo(json.dumps(as_json(report), indent=2, allow_nan=False))
     else:
         _print(report)
     if report.plan.shortfalls:
-        if options["write"] is not None:
+        if path is not None:
             click.echo("Nothing is written: the promise cannot be kept.", err=True)
         sys.exit(1)
-    if options["write"] is not None:
-        path = samconfig_path() if options["write"] == "" else Path(options["write"])
+    if path is not None:
         samconfig.write_environment(path, given.name, report.parameters, replace=options["replace"])
         click.echo(f"{path}: wrote environment {given.name}", err=options["as_json_"])
+
+
+def _written_file(write: str | None) -> Path | None:
+    """The file to write to; None if nothing is to be written."""
+    if write is None:
+        return None
+    chosen = click.get_current_context().meta.get(SAMCONFIG_KEY, Path("samconfig.toml"))
+    return Path(write) if write else chosen
 
 
 def _print(report: Report) -> None:
@@ -246,7 +255,7 @@ def _prices(given: _Given) -> Prices | None:
     return prices if given.has_source else None
 
 
-def _planned(given: _Given, prices: Prices) -> Report:
+def _planned(given: _Given, prices: Prices, path: Path | None) -> Report:
     given.require_one_source()
     options = given.options
     described = registered(given.workload) if given.workload is not None else None
@@ -257,7 +266,7 @@ def _planned(given: _Given, prices: Prices) -> Report:
         planned = made_plan(demand, Scaling(options["scaling"]) if options["scaling"] else None)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    base = _base(given)
+    base = _base(given, path)
     made = plan_environment.parameters(planned, demand, base)
     price = _fleet_price(options, prices)
     stacks = plan_environment.stacks(made)
@@ -369,10 +378,14 @@ def _require_something(demand: Demand) -> None:
         )
 
 
-def _base(given: _Given) -> dict[str, str]:
-    """The parameters that the planned ones are laid over."""
+def _base(given: _Given, path: Path | None) -> dict[str, str]:
+    """The parameters that the planned ones are laid over: of the workload, or of what is to be replaced."""
     if given.workload is not None:
         return parameters(given.workload) | ({"Name": given.name} if given.options["name"] else {})
+    if path is not None and given.options["replace"] and path.exists():
+        existing = deployment.environments_of(path)
+        if given.name in existing:
+            return existing[given.name]
     fleet: FleetKind | None = given.options["fleet"]
     base = plan_environment.named(given.name, fleet.fleet_type if fleet is not None else "asg")
     if given.options["queue_name"] is not None:

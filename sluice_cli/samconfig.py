@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 from collections.abc import Mapping
@@ -10,6 +11,9 @@ from typing import Any
 
 from sluice_cli.outputs import require_writable_file
 from sluice_cli.usage_errors import UsageError
+
+VERSION = {"version": 0.1}
+"""What sam wants a file to begin with."""
 
 
 def write_environment(path: Path, name: str, parameters: Mapping[str, str], *, replace: bool) -> None:
@@ -39,7 +43,9 @@ def with_environment(text: str, name: str, parameters: Mapping[str, str], *, rep
     """The text with the environment; UsageError if it is there already, or cannot be replaced safely."""
     before = _parsed(text, what)
     if name not in before:
-        return _checked(text + _new(text, name, parameters), before, name, parameters, what)
+        return _checked(
+            text + _new(text, name, parameters, is_first=not before), before, name, parameters, what
+        )
     if not replace:
         raise UsageError(
             f"{what}: environment {name} is there already: add --replace to set its parameters, or give "
@@ -57,11 +63,11 @@ def with_environment(text: str, name: str, parameters: Mapping[str, str], *, rep
     return _checked(replaced, before, name, parameters, what)
 
 
-def _new(text: str, name: str, parameters: Mapping[str, str]) -> str:
+def _new(text: str, name: str, parameters: Mapping[str, str], *, is_first: bool) -> str:
     newline = _newline(text)
-    begin = newline if text.endswith("\n") else newline * 2
-    if not text:
-        begin = f"version = 0.1{newline * 2}"
+    begin = "" if not text else newline if text.endswith("\n") else newline * 2
+    if is_first:
+        begin += f"version = {VERSION['version']}{newline * 2}"
     lines = [
         f"[{name}.deploy.parameters]",
         'template_file = "workload.yaml"',
@@ -103,13 +109,13 @@ def _checked(
 ) -> str:
     """The text, if nothing but the environment's parameters differs from what was there."""
     after = _parsed(text, what)
-    overrides = after[name]["deploy"]["parameters"].pop("parameter_overrides")
-    others = {key: value for key, value in after.items() if key != name}
-    same = others == ({key: value for key, value in before.items() if key != name} or {"version": 0.1})
-    if name in before:
-        before[name]["deploy"]["parameters"].pop("parameter_overrides")
-        same = same and after[name] == before[name]
-    if not same or overrides != [f"{key}={value}" for key, value in parameters.items()]:
+    found = after[name]["deploy"]["parameters"].pop("parameter_overrides", None)
+    expected = copy.deepcopy(dict(before)) or dict(VERSION)
+    if name in expected:
+        expected[name]["deploy"]["parameters"].pop("parameter_overrides", None)
+    else:
+        expected[name] = after[name]
+    if after != expected or found != [f"{key}={value}" for key, value in parameters.items()]:
         raise UsageError(f"{what}: cannot be changed safely: add environment {name} by hand")
     return text
 

@@ -85,11 +85,10 @@ def registered(name: str) -> Workload:
 def _environments(ctx: click.Context | None = None) -> dict[str, dict[str, str]]:
     if not (CHECKOUT / "workload.yaml").is_file():
         raise UsageError(f"{CHECKOUT} holds no workload.yaml: run this from a clone of the project")
-    return deployment.environments_of(samconfig_path(ctx))
+    return deployment.environments_of(_samconfig(ctx))
 
 
-def samconfig_path(ctx: click.Context | None = None) -> Path:
-    """The file that defines the environments: --config-file, or that of the clone."""
+def _samconfig(ctx: click.Context | None = None) -> Path:
     samconfig: Path = (ctx or click.get_current_context()).meta.get(
         SAMCONFIG_KEY, CHECKOUT / "samconfig.toml"
     )
@@ -104,6 +103,6 @@ def _document(name: str) -> str:
     except OSError as error:
         known = ", ".join(_environments())
         raise UsageError(
-            f"{name}: neither an environment of {samconfig_path().name} ({known}) nor a file with a workload "
+            f"{name}: neither an environment of {_samconfig().name} ({known}) nor a file with a workload "
             f"document ({error.strerror})"
         ) from error
