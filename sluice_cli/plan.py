@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ import click
 from click.core import ParameterSource
 
 from sluice.core.model import DynamicTarget, Workload
+from sluice.errors import SluiceError
 from sluice_cli import plan_environment, samconfig
 from sluice_cli.plan_history import HistoryReader, require_plausible
 from sluice_cli.plan_inputs import Duration, Fleet, FleetKind, Positive, Rate
@@ -30,6 +32,7 @@ from sluice_operator.core.engine_choice import Scaling
 from sluice_operator.core.monthly_cost import FleetPrice, drain_cost, on_lambda, per_month
 from sluice_operator.core.planning import plan as made_plan
 from sluice_operator.core.prices import Prices
+from sluice_operator.core.ways_out import with_way_out
 from sluice_operator.price_files import in_use, keep, user_file
 from sluice_operator.session import AwsSession
 from sluice_sim.study.experiment import Generated
@@ -244,7 +247,7 @@ def _prices(given: _Given) -> Prices | None:
     if not given.options["refresh_prices"]:
         with as_usage_errors():
             return in_use()
-    with as_usage_errors(), ProgressBar(Console(stderr=True)) as bar:
+    with _as_usage_errors_of_prices(), ProgressBar(Console(stderr=True)) as bar:
         profile = given.options["profile"]
         region = AwsSession(profile=profile, region=given.options["region"]).region
         client = AwsSession(profile=profile, region=endpoint_region(region)).client("pricing")
@@ -253,6 +256,14 @@ def _prices(given: _Given) -> Prices | None:
         prices = read_prices(client, region, in_use(), datetime.now(UTC).date(), extra, on_step=bar.step)
         click.echo(f"{keep(prices)}: {prices}", err=True)
     return prices if given.has_source else None
+
+
+@contextmanager
+def _as_usage_errors_of_prices() -> Iterator[None]:
+    try:
+        yield
+    except SluiceError as failure:
+        raise UsageError(with_way_out(str(failure), "plan")) from failure
 
 
 def _planned(given: _Given, prices: Prices, path: Path | None) -> Report:

@@ -309,7 +309,7 @@ def test_a_target_below_one_message_and_a_boot_longer_than_the_promise_are_said(
     [
         (
             (),
-            "nothing says what arrives: give --arrivals 600000/day, --trace FILE, --queue NAME or a WORKLOAD",
+            "nothing says what arrives: give --arrivals 600000/day, --trace FILE, --queue NAME or a",
         ),
         ((*GUIDE, "--trace", "steady"), "--arrivals and --trace each say what arrives: give only one"),
         (("--arrivals", "600000/day", "--promise", "5m"), "no processing time: give --processing 2s"),
@@ -353,8 +353,8 @@ def test_a_bad_input_is_refused_with_its_value_and_a_way_out(
     "options",
     [
         ("--percent", "100"), ("--percent", "nan"), ("--percent", "0"), ("--backlog", "-1"), ("--max", "0"),
-        ("--concurrency", "0"), ("--processing-spread", "nan"), ("--processing-spread", "-1"), ("--days", "1"),
-        ("--scaling", "magic"),
+        ("--concurrency", "0"), ("--processing-spread", "nan"), ("--processing-spread", "-1"),
+        ("--days", "1"), ("--scaling", "magic"),
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -44,7 +44,7 @@ def test_a_new_file_is_one_that_sam_reads() -> None:
 
 
 def test_an_environment_that_exists_is_kept_unless_it_shall_be_replaced() -> None:
-    with pytest.raises(UsageError, match="mine.toml: environment queue-proc is there already: add --replace"):
+    with pytest.raises(UsageError, match="environment queue-proc is there already: add --replace"):
         made(EXAMPLES, "queue-proc")
 
 
