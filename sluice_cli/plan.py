@@ -22,7 +22,7 @@ from sluice_cli.plan_history import HistoryReader, require_plausible
 from sluice_cli.plan_inputs import Duration, Fleet, FleetKind, Positive, Rate
 from sluice_cli.plan_report import Report, as_json, asked, sentences, shown
 from sluice_cli.progress import ProgressBar
-from sluice_cli.settings import TraceSource
+from sluice_cli.settings import Seconds, TraceSource
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError, as_usage_errors
 from sluice_cli.workloads import COMPLETE, SAMCONFIG_KEY, config_file, parameters, registered
@@ -85,7 +85,7 @@ RETENTION_S = 14 * 86_400.0
 @click.option(
     "--processing-spread",
     "processing_cv",
-    type=click.FloatRange(0, 100),
+    type=Seconds(min=0, max=100),
     default=0.0,
     show_default=True,
     help="Its coefficient of variation (deviation / mean); 1 for exponential times.",
@@ -109,7 +109,7 @@ RETENTION_S = 14 * 86_400.0
 )
 @click.option(
     "--percent",
-    type=click.FloatRange(50, 99.99),
+    type=Seconds(min=50, max=99.99),
     help="Share of the messages that start within the promise. [default: the workload's, or 99]",
 )
 @click.option(

@@ -190,9 +190,10 @@ def _option(param: click.Parameter | None) -> str:
 
 
 def _short(seconds: float) -> str:
-    """In the largest unit that gives a whole number."""
-    return next(
+    """In the largest unit that gives a whole number, or in seconds."""
+    whole = [
         f"{seconds / size:g}{unit}"
-        for unit, size in reversed(UNITS_S.items())
+        for unit, size in UNITS_S.items()
         if seconds >= size and (seconds / size).is_integer()
-    )
+    ]
+    return whole[-1] if whole else f"{seconds:g}s"

@@ -110,7 +110,9 @@ def _sizes(report: Report) -> Iterator[Row]:
         f"{plan.steady}",
         f"load + {plan.safety_factor:.2g} x sqrt(load), Erlang C{late}",
     )
-    free = f"{demand.promise_percent:g} % find a free slot: load + {plan.at_once_factor:.2g} x sqrt(load)"
+    free = (
+        f"{demand.promise_percent:g} % find a free slot: about load + {plan.at_once_factor:.2g} x sqrt(load)"
+    )
     yield "to start at once", f"{plan.at_once}", free
     if plan.busiest is not None:
         yield "busiest time", f"{plan.busiest}", "the most that any part of the trace needs to start in time"
@@ -166,15 +168,15 @@ def _costs(report: Report) -> Iterator[Row]:
         yield line.item, dollars(line.usd), line.because
     as_of = report.prices.as_of.isoformat()
     if report.fleet is None:
-        yield "without the fleet", dollars(report.together), f"prices of {as_of}; --fleet adds it"
+        yield "without the fleet", dollars(report.together), f"prices of {as_of}; --fleet adds its cost"
     else:
         yield "together", dollars(report.together), f"prices of {as_of}"
     if report.once is not None:
-        yield "once, for the backlog", dollars(report.once), f"its instance-hours, prices of {as_of}"
+        yield "once, for the backlog", dollars(report.once), f"prices of {as_of}: its instance-hours"
     function = report.on_lambda
     because = function.impossible or function.because
     value = NONE if function.impossible else dollars(function.usd)
-    yield "Lambda instead", value, f"{because}, prices of {as_of}"
+    yield "Lambda instead", value, f"prices of {as_of}: {because}"
 
 
 def dollars(usd: float) -> str:
