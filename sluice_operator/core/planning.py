@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import sluice_operator.core.engine_choice as engine_choice
+import sluice_operator.core.sizes as sizes
 from sluice.core.drain import drain_s
-from sluice_operator.core import engine_choice, sizes
 from sluice_operator.core.demand import Demand
 from sluice_operator.core.engine_choice import LARGEST_TARGET, Scaling, messages_per_instance
 from sluice_operator.core.shortfalls import Shortfall, shortfalls

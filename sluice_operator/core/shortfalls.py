@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sluice_operator.core import sizes
+import sluice_operator.core.sizes as sizes
 from sluice_operator.core.demand import Demand
 from sluice_operator.core.engine_choice import TICK_S, Scaling, more_s
 from sluice_operator.core.sizes import Needed

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import sluice_operator.core.staffing as staffing
 from sluice.core.deadline.plan import MIN_WORK_SHARE
 from sluice.core.drain import instances_to_drain
-from sluice_operator.core import staffing
 from sluice_operator.core.demand import Demand
 
 DEFAULT_IDLE_MINUTES, MAX_IDLE_MINUTES = 5, 120
