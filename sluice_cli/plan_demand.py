@@ -99,6 +99,7 @@ def _trace(source: Path | Generated) -> traces.Trace:
 def demand_of(
     options: Mapping[str, Any], described: Workload | None, arrivals: Arrivals, measured: Mapping[str, float]
 ) -> Demand:
+    """What is given, then what the workload says or its workers measured, then the defaults; UsageError."""
     deadline = described.deadline if described is not None else None
     target = described.target if described is not None else None
     promise_s = options["promise_s"]
@@ -146,6 +147,7 @@ def _concurrency(options: Mapping[str, Any], described: Workload | None) -> int:
 
 
 def require_something(demand: Demand) -> None:
+    """UsageError if there is nothing to plan for."""
     if not demand.arrivals.per_s and not demand.backlog:
         raise UsageError(
             "nothing arrives and nothing waits, so there is nothing to plan: give --backlog, too"

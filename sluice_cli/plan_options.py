@@ -48,7 +48,7 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         "--processing",
         "processing_s",
         type=Duration(0.001, MAX_PROCESSING_S),
-        help="Time that a message takes on average: 2s, 500ms. [default: what the workload's workers measured]",
+        help="Time that a message takes on average: 2s, 500ms. [default: as the workload's workers measured]",
     ),
     click.option(
         "--processing-spread",
@@ -86,9 +86,7 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         type=Duration(0, MAX_BOOT_S),
         help="Time from launch to the first message. [default: the workload's, or 3m]",
     ),
-    click.option(
-        "--max", "maximum", type=click.IntRange(1, 9999), help="The most instances that there may be."
-    ),
+    click.option("--max", "maximum", type=click.IntRange(1, 9999), help="The most instances there may be."),
     click.option(
         "--scaling",
         type=click.Choice([each.value for each in Scaling]),

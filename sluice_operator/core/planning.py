@@ -158,7 +158,12 @@ def _notes(demand: Demand, start_s: float, minimum: int, cold: float) -> list[st
             f"From zero the promise cannot be kept: a start takes {start_s:g} s, the promise is "
             f"{demand.promise_s:g} s. So the plan holds a minimum of {minimum}"
         )
-    elif cold:
+    if minimum == 0 and start_s > demand.promise_s and demand.arrivals.counts:
+        notes.append(
+            "The promise is shorter than a start: what rises faster than that starts late unless the floor "
+            "that the deadline engine learns holds it. `sluice simulate` shows how much does"
+        )
+    if minimum == 0 and cold:
         notes.append(
             f"From zero a start takes {start_s:g} s, which is late: at this load {100 * cold:.2g} % of the "
             "messages find no instance, fewer than the promise allows to be late"

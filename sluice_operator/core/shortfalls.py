@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sluice_operator.core.sizes as sizes
+import sluice_operator.core.staffing as staffing
+from sluice.core.deadline.floor import MAX_LOAD_RATIO
+from sluice.core.deadline.promise import longest_boot_s, shortest_promise_s
 from sluice_operator.core.demand import Demand
-from sluice_operator.core.engine_choice import TICK_S, Scaling, more_s
+from sluice_operator.core.engine_choice import TICK_S, Scaling, is_late_from_zero, more_s
 from sluice_operator.core.sizes import Needed
 
 DAY_S = 86_400.0
@@ -38,6 +41,7 @@ def shortfalls(
     """Every reason why the demand is not met."""
     if scaling is Scaling.TARGET_TRACKING:
         yield from _below_one_message(demand, target)
+    yield from _bursts_within_a_start(demand, scaling)
     yield from _drained_too_late(demand, needed)
     if maximum < needed.instances:
         yield _maximum_too_small(demand, scaling, needed, maximum)
@@ -56,6 +60,31 @@ def _below_one_message(demand: Demand, target: float) -> Iterator[Shortfall]:
             f"a promise of {math.ceil(start_s + each_s)} s",
             f"{slots} messages at a time on each instance",
             f"--scaling {Scaling.DEADLINE}, which gives each message a slot of its own",
+        ],
+    )
+
+
+def _bursts_within_a_start(demand: Demand, scaling: Scaling) -> Iterator[Shortfall]:
+    """Where a start is late, only what runs already keeps the promise: steeper bursts pay for no floor."""
+    arrivals = demand.arrivals
+    if not arrivals.counts or not is_late_from_zero(demand, scaling):
+        return
+    peak_per_s = staffing.peak_rate(arrivals.counts, arrivals.interval_s, demand.promise_s)
+    times = peak_per_s / arrivals.per_s
+    if times <= MAX_LOAD_RATIO:
+        return
+    start_s = more_s(demand, scaling)
+    shortest_s = max(
+        shortest_promise_s(replace(demand, promise_s=RETENTION_S).deadline, demand.boot_s), start_s
+    )
+    longest_s = max(longest_boot_s(demand.deadline), 0.0)
+    yield Shortfall(
+        problem=f"Bursts of {times:.3g} times the mean load rise within the {start_s:g} s that a start "
+        f"takes, longer than the promise of {demand.promise_s:g} s, and are above what a floor pays for",
+        ways_out=[
+            f"a promise of {math.ceil(shortest_s)} s",
+            f"a minimum of {demand.instances(peak_per_s * demand.processing_s)}, held all the time",
+            f"a start within {longest_s:.0f} s, by a shorter boot or a warm pool",
         ],
     )
 

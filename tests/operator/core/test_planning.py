@@ -256,6 +256,19 @@ def test_a_maximum_too_small_is_said_and_each_way_out_makes_it_possible(load: De
     assert str(found).startswith(f"{found.problem}. What would make it possible: a maximum of")
 
 
+def test_bursts_that_rise_within_a_start_later_than_the_promise_are_said() -> None:
+    steep = demand(arrivals=counted("bursty"), processing_s=5.0, promise_s=60.0)
+    found = only(plan(steep).shortfalls)
+    assert re.match(r"Bursts of \d+(\.\d+)? times the mean load rise within the 205 s", found.problem)
+    assert found.ways_out[0] == "a promise of 234 s"
+    assert not plan(replace(steep, promise_s=234.0)).shortfalls
+    quick = plan(replace(steep, boot_s=29.0))
+    assert not quick.shortfalls, "the boot that the third way out names"
+    gentle = plan(replace(steep, arrivals=counted("diurnal")))
+    assert not gentle.shortfalls
+    assert any("unless the floor that the deadline engine learns" in note for note in gentle.notes)
+
+
 def test_a_target_below_one_message_is_said_with_what_makes_it_one() -> None:
     load = demand(arrivals=per_day(100), processing_s=600.0, longest_s=600.0)
     found = only(plan(load, Scaling.TARGET_TRACKING).shortfalls)
