@@ -73,8 +73,10 @@ def test_parameters_in_one_text_are_replaced_too() -> None:
         'a = {deploy = {parameters = {parameter_overrides = ["x=1"]}}}\n',
         "[a.deploy.parameters]\nregion = 'eu-west-1'\n",
         "[a.deploy.parameters]\nregion = 'eu-west-1'\n[b.deploy.parameters]\nparameter_overrides = ['x=1']\n",
+        'note = """\n[a.deploy.parameters]\nparameter_overrides = []\n"""\n'
+        '[a.deploy.parameters]\nparameter_overrides = ["x=1"]\n',
     ],
-    ids=["inline", "none", "of the next table"],
+    ids=["inline", "none", "of the next table", "in a text"],
 )
 def test_what_cannot_be_replaced_safely_is_left_to_its_owner(text: str) -> None:
     with pytest.raises(UsageError, match="by hand"):
