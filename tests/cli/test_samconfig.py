@@ -73,8 +73,10 @@ def test_parameters_in_one_text_are_replaced_too() -> None:
         'a = {deploy = {parameters = {parameter_overrides = ["x=1"]}}}\n',
         "[a.deploy.parameters]\nregion = 'eu-west-1'\n",
         "[a.deploy.parameters]\nregion = 'eu-west-1'\n[b.deploy.parameters]\nparameter_overrides = ['x=1']\n",
-        'note = """\n[a.deploy.parameters]\nparameter_overrides = []\n"""\n'
-        '[a.deploy.parameters]\nparameter_overrides = ["x=1"]\n',
+        (
+            'note = """\n[a.deploy.parameters]\nparameter_overrides = []\n"""\n'
+            '[a.deploy.parameters]\nparameter_overrides = ["x=1"]\n'
+        ),
     ],
     ids=["inline", "none", "of the next table", "in a text"],
 )
