@@ -37,6 +37,7 @@ from benchmarks.stub_aws import LATENCY_S, Stub, on_ecs, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
 from sluice.aws.concurrent_reads import batches  # noqa: E402
 from sluice_cli.progress import ProgressBar  # noqa: E402
+from sluice_operator.core.prices import month_of_policy as tracking_alarms  # noqa: E402
 from sluice_sim.template import ResolvedStack  # noqa: E402
 from tests.templates import stacks  # noqa: E402
 
@@ -259,15 +260,8 @@ def _standing(usage: Usage, engine: str) -> Iterator[tuple[str, float]]:
 
 def month_of_policy(stack: ResolvedStack) -> float:
     """AlarmHigh, and AlarmLow unless it never scales in, of the stack's target-tracking policy."""
-    for resource in stack.resources.values():
-        if resource.type.endswith("::ScalingPolicy"):
-            [tracking] = [
-                value for key, value in resource.properties.items() if key.startswith("TargetTracking")
-            ]
-            metrics = tracking["CustomizedMetricSpecification"].get("Metrics", [{"MetricStat": {}}])
-            alarms = 1 if tracking.get("DisableScaleIn") else 2
-            return alarms * sum("MetricStat" in query for query in metrics) * prices.ALARM_METRIC
-    return 0
+    policies = [one for one in stack.resources.values() if one.type.endswith("::ScalingPolicy")]
+    return sum(tracking_alarms(policy.properties, prices.PRICES) for policy in policies)
 
 
 def _alarms(stack: ResolvedStack) -> Mapping[str, Mapping[str, Any]]:

@@ -1,7 +1,7 @@
-"""AWS's list prices of us-east-1 in 2026, and the monthly cost of ticks and alarms; free tiers are left out.
+"""The monthly cost of ticks and alarms by the list prices that ship with Sluice; free tiers are left out.
 
-The tables of docs/costs.md and docs/scale.md are computed from these prices. A month of ticks excludes the
-custom metrics.
+The tables of docs/costs.md and docs/scale.md are computed from these prices (`sluice_operator/prices.json`).
+A month of ticks excludes the custom metrics.
 """
 
 from __future__ import annotations
@@ -10,35 +10,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MINUTES = 730 * 60
-"""Minutes per month, by AWS's 730 hours."""
-LAMBDA_PER_GB_S = 0.0000133334
-"""On Arm."""
-LAMBDA_PER_REQUEST = 0.20e-6
-PUT_METRIC_DATA = 0.01e-3
-GET_METRIC_DATA_PER_METRIC = 0.01e-3
-SQS_PER_REQUEST = 0.40e-6
+from sluice_operator.core import prices
+from sluice_operator.core.prices import HOURS_A_MONTH, Item, alarm_periods_s
+from sluice_operator.price_files import shipped
+
+__all__ = ["alarm_periods_s"]
+
+PRICES = shipped()
+MINUTES = HOURS_A_MONTH * 60
+"""Minutes per month."""
+LAMBDA_PER_GB_S = PRICES.of(Item.LAMBDA_ARM64_GB_S)
+LAMBDA_PER_REQUEST = PRICES.of(Item.LAMBDA_REQUEST)
+PUT_METRIC_DATA = PRICES.of(Item.PUT_METRIC_DATA)
+GET_METRIC_DATA_PER_METRIC = PRICES.of(Item.METRIC_READ)
+SQS_PER_REQUEST = PRICES.of(Item.SQS_REQUEST)
 SQS_BILLED_BYTES = 64 * 1024
 """Each 64 KiB of a request's messages are billed as one request."""
 LAMBDA_POLLERS, LONG_POLLS_A_MINUTE = 5, 3
 """Lambda keeps five long polls of 20 s at an event source's queue (documented)."""
-DYNAMODB_PER_WRITE_UNIT = 0.625e-6
-"""On demand; an item of up to 1 KB."""
-DYNAMODB_PER_READ_UNIT = 0.125e-6
-"""On demand; a consistent read of an item of up to 4 KB."""
-CUSTOM_EVENT = 1.00e-6
-"""On EventBridge, of up to 64 KB; its delivery within the account is free."""
-LOGS_INSIGHTS_PER_GB = 0.005
-"""Scanned by a query."""
-CUSTOM_METRIC = 0.30
-"""Per month, in proportion to the hours in which it receives values."""
-ALARM_METRIC = 0.10
-"""Per month and metric of an alarm; its metric math expressions are free."""
-HIGH_RESOLUTION_ALARM_METRIC = 0.30
-"""The same, with a period below a minute."""
-
-DASHBOARD = 3.00
-"""Per month and dashboard."""
+DYNAMODB_PER_WRITE_UNIT = PRICES.of(Item.DYNAMODB_WRITE_UNIT)
+DYNAMODB_PER_READ_UNIT = PRICES.of(Item.DYNAMODB_READ_UNIT)
+CUSTOM_EVENT = PRICES.of(Item.EVENT)
+LOGS_INSIGHTS_PER_GB = PRICES.of(Item.LOGS_INSIGHTS_GB)
+CUSTOM_METRIC = PRICES.of(Item.CUSTOM_METRIC_MONTH)
+ALARM_METRIC = PRICES.of(Item.ALARM_METRIC_MONTH)
+DASHBOARD = PRICES.of(Item.DASHBOARD_MONTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +65,6 @@ def month_of_polls() -> float:
     return month(Minute(sqs_requests=LAMBDA_POLLERS * LONG_POLLS_A_MINUTE))
 
 
-def alarm_periods_s(alarm: Mapping[str, Any]) -> list[int]:
-    """The period of each metric that an alarm of a template is billed for."""
-    metrics = [query["MetricStat"] for query in alarm.get("Metrics", ()) if "MetricStat" in query]
-    return [int(metric["Period"]) for metric in metrics or [alarm]]
-
-
 def month_of_alarm(alarm: Mapping[str, Any]) -> float:
     """Dollars per month for an alarm of a template."""
-    return sum(
-        ALARM_METRIC if period_s >= 60 else HIGH_RESOLUTION_ALARM_METRIC
-        for period_s in alarm_periods_s(alarm)
-    )
+    return prices.month_of_alarm(alarm, PRICES)

@@ -75,14 +75,14 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
         require_writable_file(path)
     if durations_out is not None and out.resolve() == durations_out.resolve():
         raise UsageError(f"{out}: --out and --durations-out name the same file: give two names")
-    until = _start_of_period(datetime.now(UTC) - INGESTION_DELAY, period_s)
+    until = start_of_period(datetime.now(UTC) - INGESTION_DELAY, period_s)
     since = until - timedelta(days=days)
     with as_usage_errors():
         described = registered(workload)
         client = AwsSession(region=region).client("cloudwatch")
         metrics = CloudWatchMetrics(lambda: client, ThreadPoolExecutor(CONCURRENT_CALLS))
         sent = described.queue_metric("NumberOfMessagesSent")
-        counts = _series(metrics, sent, ["Sum"], period_s, since, until)["Sum"]
+        counts = series(metrics, sent, ["Sum"], period_s, since, until)["Sum"]
         if not any(counts.values()):
             raise UsageError(
                 f"CloudWatch has no message sent to queue {described.queue_name} in the last {days} days: "
@@ -98,7 +98,7 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
             click.echo(f"{durations_out}: {len(rows):,} durations")
 
 
-def _series(
+def series(
     metrics: CloudWatchMetrics,
     metric: Metric,
     statistics: Sequence[str],
@@ -134,8 +134,8 @@ def _trace(counts: Series, period_s: int, since: datetime, until: datetime) -> T
 
 def _durations(metrics: CloudWatchMetrics, metric: Metric, since: datetime, until: datetime) -> list[str]:
     """Each hour's percentiles as rows, each of which stands for a twentieth of the hour's messages."""
-    since, until = _start_of_period(since, HOUR_S), _start_of_period(until, HOUR_S) + timedelta(hours=1)
-    found = _series(metrics, metric, ["SampleCount", "Average", *PERCENTILES], HOUR_S, since, until)
+    since, until = start_of_period(since, HOUR_S), start_of_period(until, HOUR_S) + timedelta(hours=1)
+    found = series(metrics, metric, ["SampleCount", "Average", *PERCENTILES], HOUR_S, since, until)
     rows = []
     for at, samples in sorted(found["SampleCount"].items()):
         parts = [found[percentile][at] for percentile in PERCENTILES if at in found[percentile]]
@@ -151,7 +151,7 @@ def _durations(metrics: CloudWatchMetrics, metric: Metric, since: datetime, unti
     return rows
 
 
-def _start_of_period(moment: datetime, period_s: int) -> datetime:
+def start_of_period(moment: datetime, period_s: int) -> datetime:
     """The beginning of the period that contains the moment."""
     return datetime.fromtimestamp(moment.timestamp() // period_s * period_s, UTC)
 

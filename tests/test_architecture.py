@@ -23,7 +23,15 @@ PURE_LIBRARY_OF_THE_LAYER = PURE_LIBRARY | {"functools", "json", "re", "typing"}
 # A worker's buffer is typed over its messages; its back-off is spread by their ids.
 PURE_LIBRARY_OF_THE_WORKER = PURE_LIBRARY | {"bisect", "typing"}
 # Its checks are wrapped, typed over what they need, and print commands with quoted names.
-PURE_LIBRARY_OF_THE_OPERATOR = PURE_LIBRARY | {"fnmatch", "functools", "json", "re", "shlex", "typing"}
+PURE_LIBRARY_OF_THE_OPERATOR = PURE_LIBRARY | {
+    "fnmatch",
+    "functools",
+    "itertools",
+    "json",
+    "re",
+    "shlex",
+    "typing",
+}
 
 
 def _imports(path: Path) -> Iterator[str]:
