@@ -44,6 +44,7 @@ from tests.functions.conftest import ROOT
 from tests.functions.conftest import Context as AnyContext
 from tests.sluice.aws import account as moto_account
 from tests.support.builders import (
+    alarm_arn,
     document,
     dynamic_section,
     ecs_document,
@@ -69,6 +70,8 @@ IDLE_MINUTES = 2
 PROCESSING_S = 48
 SCALING: dict[str, Any] = {"type": "deadline", "promise_s": 3600, "boot_s": 180, "margin_s": 1790}
 """With so long a promise one instance is enough, whenever it starts; the margin is 10 s below its bound."""
+SURGE = {"drain_min": 4, "hold_min": 60}
+"""An hour's backlog of one message a second does not drain in four minutes: the maximum is held."""
 REMEMBERED = Learned(
     at_s=(NOON - timedelta(hours=1)).timestamp(),
     margin_s=SCALING["margin_s"],
@@ -96,6 +99,8 @@ class Situation:
     """None of the desired instances runs: AWS failed to launch them."""
     arriving: bool = False
     """One message a second has been sent for longer than the tick reads back, and still is."""
+    surges: bool = False
+    """Its critical alarm starts a surge that drains within a minute."""
     by_deadline: bool = False
     """The deadline engine scales it, and remembers nothing yet."""
     remembered: bool = False
@@ -116,6 +121,10 @@ class State:
     waiting: Mapping[str, int]
     learned: Mapping[str, tuple[float, float | None] | None]
     """The deadline engine's margin and mean processing time, in seconds; None if that cannot be read."""
+    minimum: Mapping[str, int]
+    """The least instances that AWS keeps."""
+    ends: Mapping[str, frozenset[tuple[str, int]]]
+    """The scheduled actions of each fleet, and the minimum that each sets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,13 +184,14 @@ class Account:
     def set(self, situations: Mapping[str, Situation]) -> None:
         """The account before the invocation of a case."""
         self._put_policies_back()
+        _hand_back()
         points: list[Any] = []
         for name in WORKLOADS:
             situation = situations.get(name, BUSY)
             self._ask_for(name, situation.desired)
             _let_run(name, 0 if situation.short else situation.desired)
             self._leave_waiting(name, situation.visible)
-            self._register(name, by_deadline=situation.by_deadline)
+            self._register(name, by_deadline=situation.by_deadline, surges=situation.surges)
             if situation.remembered:
                 self._remember(name, situation)
             points += self._published(name, situation)
@@ -244,20 +254,24 @@ class Account:
             targets={ASG: _group_target(ASG), FIFO: _group_target(FIFO), ECS: _service_target()},
             waiting={name: len(_queue(url).messages) for name, url in self._queues.items()},
             learned={name: _learned(name) for name in WORKLOADS},
+            minimum={name: _minimum(fleet) for name, fleet in FLEETS.items()},
+            ends={name: _ends(fleet) for name, fleet in FLEETS.items()},
         )
 
-    def document(self, name: str, *, by_deadline: bool) -> str:
+    def document(self, name: str, *, by_deadline: bool, surges: bool = False) -> str:
         """The workload's document as text."""
         changes = (
             {"scaling": SCALING, "tracking": {"metric": "effective", "processing_s": PROCESSING_S}}
             if by_deadline
             else {}
         )
+        if surges:
+            changes["surge"] = SURGE | {"alarm_arns": [alarm_arn(name, "depth-critical")]}
         return json.dumps(document_of(name, policy_arn=self._policy_arns[name], **changes))
 
-    def _register(self, name: str, *, by_deadline: bool) -> None:
+    def _register(self, name: str, *, by_deadline: bool, surges: bool) -> None:
         """Register the workload's document, and forget the state of the deadline engine."""
-        text = self.document(name, by_deadline=by_deadline)
+        text = self.document(name, by_deadline=by_deadline, surges=surges)
         if self._registered.get(name) != text:
             moto_account.register(json.loads(text))
             self._registered[name] = text
@@ -447,6 +461,43 @@ def _desired(fleet: Fleet) -> int:
     if isinstance(fleet, AutoScalingGroup):
         return int(_moto("autoscaling").autoscaling_groups[fleet.name].desired_capacity)
     return int(_moto("ecs").services[f"{fleet.cluster}:{fleet.service}"].desired_count)
+
+
+def _hand_back() -> None:
+    """End every surge: AWS's scheduled actions are gone, and the minimum of each fleet is as created."""
+    groups, targets = _moto("autoscaling"), _moto("applicationautoscaling")
+    groups.scheduled_actions.clear()
+    targets.scheduled_actions.clear()
+    for name, fleet in FLEETS.items():
+        if isinstance(fleet, AutoScalingGroup):
+            groups.autoscaling_groups[name].min_size = MIN_INSTANCES
+        else:
+            _scalable_target(fleet).min_capacity = MIN_INSTANCES
+
+
+def _minimum(fleet: Fleet) -> int:
+    if isinstance(fleet, AutoScalingGroup):
+        return int(_moto("autoscaling").autoscaling_groups[fleet.name].min_size)
+    return int(_scalable_target(fleet).min_capacity)
+
+
+def _ends(fleet: Fleet) -> frozenset[tuple[str, int]]:
+    if isinstance(fleet, AutoScalingGroup):
+        actions = _moto("autoscaling").scheduled_actions.values()
+        return frozenset(
+            (action.scheduled_action_name, int(action.min_size))
+            for action in actions
+            if action.auto_scaling_group_name == fleet.name
+        )
+    return frozenset(
+        (action.scheduled_action_name, int(action.scalable_target_action["MinCapacity"]))
+        for action in _moto("applicationautoscaling").scheduled_actions
+    )
+
+
+def _scalable_target(fleet: EcsService) -> Any:
+    targets = _moto("applicationautoscaling").targets[moto_account.ECS_DIMENSION]
+    return targets[f"service/{fleet.cluster}/{fleet.service}"]
 
 
 def _let_run(name: str, running: int) -> None:

@@ -32,6 +32,7 @@ AT_ZERO = Situation(desired=0, visible=3)
 EMPTY = Situation(desired=2, visible=0, idle=True)
 SHORT = Situation(desired=2, visible=3, short=True)
 ARRIVING = Situation(arriving=True)
+OVERWHELMED = Situation(arriving=True, surges=True)
 OF_ARRIVALS = ("GetMetricData", "DescribePolicies", "DescribeScalingPolicies", "PutMetricData")
 OF_THE_BACKLOG = (
     "GetQueueAttributes",
@@ -42,6 +43,8 @@ OF_THE_BACKLOG = (
 BY_DEADLINE = Situation(desired=0, visible=3, by_deadline=True)
 ABOVE_ITS_FLOOR = Situation(desired=3, visible=0, idle=True, by_deadline=True, remembered=True, floor=1)
 LEARNING = Situation(by_deadline=True, remembered=True)
+SURGED = 4
+"""Instances that an operator asks for."""
 CACHE_RAN_OUT = timedelta(minutes=6)
 
 
@@ -117,7 +120,11 @@ class Case:
 
     @property
     def by_alarm(self) -> bool:
-        return self.function in ("bootstrap", "shutdown")
+        return self.function in ("bootstrap", "shutdown") or self.name.startswith("surge alarm")
+
+    @property
+    def by_operator(self) -> bool:
+        return self.function == "surge" and not self.by_alarm
 
     @property
     def ticks(self) -> bool:
@@ -140,6 +147,13 @@ def _changed_stack(name: str) -> dict[str, Any]:
     event: dict[str, Any] = deepcopy(sample("stack-status"))
     event["resources"] = [stack_id(name)]
     event["detail"]["stack-id"] = stack_id(name)
+    return event
+
+
+def _critical(name: str) -> dict[str, Any]:
+    """The sample event of a critical alarm, for this workload's."""
+    text = json.dumps(sample("surge-alarm-direct"))
+    event: dict[str, Any] = json.loads(text.replace(ASG, name))
     return event
 
 
@@ -223,6 +237,27 @@ def _of_kind(kind: str, name: str) -> list[Case]:
             about=name,
             situation=ABOVE_ITS_FLOOR,
             only=("BatchGetItem",),
+        ),
+        Case(
+            name=f"surge command {kind}",
+            function="surge",
+            event=sample("surge") | {"workload": name, "to": SURGED},
+            about=name,
+        ),
+        Case(
+            name=f"surge command that drains {kind}",
+            function="surge",
+            event=sample("surge") | {"workload": name, "to": None, "drain_in_s": 240},
+            about=name,
+            situation=ARRIVING,
+            only=("GetQueueAttributes", "GetMetricData"),
+        ),
+        Case(
+            name=f"surge alarm {kind}",
+            function="surge",
+            event=_critical(name),
+            about=name,
+            situation=OVERWHELMED,
         ),
         Case(
             name=f"retune after stack {kind}",

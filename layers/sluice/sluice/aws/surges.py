@@ -104,13 +104,18 @@ class AwsSurges:
             return
         with aws_errors(f"RegisterScalableTarget of {fleet} with a minimum of {instances}"):
             self._scaling().register_scalable_target(**_target(fleet), MinCapacity=instances)
-        with aws_errors(f"UpdateService of {fleet} to {instances}"):
-            described = self._services().describe_services(cluster=fleet.cluster, services=[fleet.service])
-            desired = [count(field(one, "desiredCount")) for one in list_field(described, "services")]
-            if desired and desired[0] < instances:
+        if self._desired(fleet) < instances:
+            with aws_errors(f"UpdateService of {fleet} to {instances}"):
                 self._services().update_service(
                     cluster=fleet.cluster, service=fleet.service, desiredCount=instances
                 )
+
+    def _desired(self, fleet: EcsService) -> int:
+        with aws_errors(f"DescribeServices of {fleet}"):
+            described = self._services().describe_services(cluster=fleet.cluster, services=[fleet.service])
+            for service in list_field(described, "services"):
+                return count(field(service, "desiredCount"))
+            raise MalformedResponse("it names no service")
 
 
 def _target(fleet: EcsService) -> Any:

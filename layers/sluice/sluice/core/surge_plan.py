@@ -92,7 +92,8 @@ def _why_not_held(workload: Workload, capacity: Capacity) -> Refusal | None:
             f"{workload.fleet} has no scalable target, so it has no minimum to hold: register it "
             "(CreateScalableTarget of workload.yaml)"
         )
-        return Refusal(reason=Reason.NOT_HANDED_BACK, why=why)
+        # One that was just registered may be missing from a stale answer.
+        return Refusal(reason=Reason.NOT_HANDED_BACK, why=why, passes=True)
     if capacity.schedules_suspended:
         why = (
             f"scheduled actions of {workload.fleet} are suspended, so AWS would not end the surge: resume "

@@ -65,13 +65,14 @@ def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unkno
 def work(workload: Workload, backlog: Backlog, tick: TickContext) -> Work | Unknown:
     """What the queue asks of its fleet: its backlog, with sustained arrivals and processing time.
 
-    The processing time is the measured one, and the planned one until there are enough durations.
+    Both are read anew. The processing time is the measured one, and the planned one until there are enough
+    durations.
     """
     own = {workload.name: workload}
-    arrivals_per_s = last_known(ARRIVALS, own, tick)[workload.name].value
+    arrivals_per_s = last_known(ARRIVALS, own, tick, renew=own)[workload.name].value
     if isinstance(arrivals_per_s, Unknown):
         return replace(arrivals_per_s, reason=f"{ARRIVALS.name}: {arrivals_per_s.reason}")
-    measured_s = last_known(PROCESSING, own, tick)[workload.name].value
+    measured_s = last_known(PROCESSING, own, tick, renew=own)[workload.name].value
     processing_s = workload.tracking.processing_s if isinstance(measured_s, Unknown) else measured_s
     if processing_s is None:
         assert isinstance(measured_s, Unknown)
