@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from sluice.core.deadline.learning import Learned
+from sluice.core.guard import Guard, encoded
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     AnyDecision,
@@ -508,10 +509,13 @@ class FakeStates:
         pause = found.pause if found else None
         if pause is not None and (replaces is None or replaces.pause is None):
             written = False
+        guard = found.guard if found else None
+        if guard is not None and (replaces is None or replaces.guard is None):
+            written = False
         if written:
             learned = found.learned if found and not (replaces and replaces.problem) else None
             self.stored[workload] = StoredState(
-                tick_s=write.state.tick_s, state=write.state, learned=learned, pause=pause
+                tick_s=write.state.tick_s, state=write.state, learned=learned, pause=pause, guard=guard
             )
         self.calls.between()
         return written
@@ -522,6 +526,23 @@ class FakeStates:
             raise TransientError(self.refusing[workload])
         found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
         self.stored[workload] = replace(found, learned=learned)
+
+    def put_guard(self, workload: str, replaces: Guard | None, guard: Guard | None) -> bool:
+        self.calls.record("states.put_guard", workload)
+        if workload in self.refusing:
+            raise TransientError(self.refusing[workload])
+        found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
+        if found.guard != replaces:
+            return found.guard == guard
+        self.guard(workload, guard)
+        self.calls.between()
+        return True
+
+    def guard(self, workload: str, guard: Guard | None) -> None:
+        """What the downstream guard stores."""
+        found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
+        stored = None if guard is None else replace(guard, text=encoded(guard))
+        self.stored[workload] = replace(found, guard=stored)
 
     def pause(self, workload: str, pause: Pause | None) -> None:
         """What an operator does; None resumes."""

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
+from sluice.core.guard import Guard
 from sluice.core.model import (
     AnyDecision,
     AutoScalingGroup,
@@ -228,10 +229,16 @@ class StoredState:
     """None if nothing was learned yet."""
     pause: Pause | None = None
     """The pause that an operator has set, in force or ended; None if there is none."""
+    guard: Guard | None = None
+    """The hold of the downstream guard, in force or ended; None if there is none."""
 
     def in_force(self, now: datetime) -> Pause | None:
         """The pause that holds the workload now."""
         return self.pause if self.pause is not None and self.pause.in_force(now) else None
+
+    def guard_in_force(self, now: datetime) -> Guard | None:
+        """The guard that holds scale-out now."""
+        return self.guard if self.guard is not None and self.guard.in_force(now) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,14 +263,21 @@ class EngineStates(Protocol):
     ) -> Mapping[str, bool | Unknown]:
         """Store each workload's state; returns by workload name whether it is stored.
 
-        False if another invocation has stored one meanwhile, or if the workload is paused and `replaces`
-        has no pause. Unknown if the write failed or was late. A pause stays; so does what was learned, unless
-        `replaces` has a problem.
+        False if another invocation has stored one meanwhile, or if the workload is paused or guarded and
+        `replaces` has no pause or guard. Unknown if the write failed or was late. A pause and a guard stay;
+        so does what was learned, unless `replaces` has a problem.
         """
         ...
 
     def learn(self, workload: str, learned: Learned) -> None:
         """Store what was learned of a workload beside its state."""
+        ...
+
+    def put_guard(self, workload: str, replaces: Guard | None, guard: Guard | None) -> bool:
+        """Store the guard's hold in place of the one that was read, None for none; returns whether it is.
+
+        False if another invocation has stored another one meanwhile.
+        """
         ...
 
 

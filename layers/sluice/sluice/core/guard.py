@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import GuardDecision, GuardSettings, Reason, Trigger, Unknown
-from sluice.core.pause import HELD, OUT
+from sluice.core.pause import HELD, OUT, OUT_SUSPENDED
 
 WINDOW_MINUTES = 5
 """Full minutes over which the failed share and the growth are taken."""
@@ -94,6 +94,11 @@ class Guard:
     def held(self) -> Mapping[str, bool]:
         """Of AWS's fields that the fleet has, those that the guard sets: as a pause of scale-out does."""
         return {name: value for name, value in HELD[OUT].items() if name in self.before}
+
+    @property
+    def suspends_scale_out(self) -> bool:
+        """Whether AWS names this hold, and nobody else's, as what blocks scale-out of a service."""
+        return self.before.get(OUT_SUSPENDED) is False
 
     def __str__(self) -> str:
         return f"guarded since {_minute(self.at)} until {_minute(self.until)} at the latest: {self.why}"
