@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from shlex import quote
 
+from sluice.core.held_fields import PROCESS, is_held
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -21,7 +22,6 @@ from sluice.core.pause import (
 from sluice_operator.core.checks.facts import Facts, FleetSettings
 from sluice_operator.core.checks.finding import Check, Finding, failed, passed, warned
 from sluice_operator.core.checks.judging import judges, known
-from sluice_operator.core.pausing import PROCESS, is_held
 
 
 @judges(Check.NOT_PAUSED)
