@@ -18,7 +18,7 @@ from sluice.aws.errors import aws_errors
 from sluice.aws.held_policies import HeldPolicies, ScheduleGroups
 from sluice.aws.responses import field
 from sluice.core.guard import Guard
-from sluice.core.held_fields import Fields, Holds, before_all, is_held
+from sluice.core.held_fields import Holds, before_all, is_held, not_put_back
 from sluice.core.model import Workload
 from sluice.core.pause import Direction, Pause, decoded
 from sluice.errors import ConfigError, SluiceError
@@ -84,7 +84,9 @@ def pause(
         at=now,
         until=None if for_ is None else now + for_,
         reason=reason,
-        before=_before(stored, current, _not_put_back(found.guard), fields),
+        before=before_all(
+            fields, Holds(pause=not_put_back(stored, fields, now), guard=_not_put_back(found.guard))
+        ),
     )
     if current is not None and (refusal := why_not_replaced(current, asked, replace=replace_others)):
         raise ConfigError(f"{name} {refusal}")
@@ -194,17 +196,6 @@ def _end(guard: Guard | None) -> datetime | None:
 def _not_put_back(guard: Guard | None) -> Guard | None:
     """The guard's hold, unless AWS's policy has been put back after it."""
     return guard if guard is not None and not guard.is_put_back else None
-
-
-def _before(
-    stored: Pause | None, current: Pause | None, guard: Guard | None, fields: Fields
-) -> dict[str, bool]:
-    """What AWS's fields are put back to: as they were before the first of the holds that follow each other.
-
-    A pause that has just ended may still be held by AWS, which releases it within a minute.
-    """
-    is_first = stored is None or not (current is not None or is_held(stored, fields))
-    return dict(before_all(fields, Holds(pause=None if is_first else stored, guard=guard)))
 
 
 def _undo(

@@ -271,7 +271,7 @@ def test_the_guards_fields_carry_its_signals_and_the_end_of_its_hold() -> None:
     }
     assert sentence(decision, Outcome.ACTED) == "guard holds scale-out: the downstream fails (60 % failed)"
     released = replace(decision, engages=False, until=None, reason=Reason.DOWNSTREAM_RECOVERED)
-    assert sentence(released, Outcome.FAILED).startswith("failed guard releases scale-out: ")
+    assert sentence(released, Outcome.FAILED).startswith("guard failed to release scale-out: ")
     assert fields(released, Outcome.FAILED)["until"] is None
     unchanged = replace(decision, engages=None, reason=Reason.GUARDED)
     assert sentence(unchanged, Outcome.HELD).startswith("guard stays as it is: ")

@@ -13,7 +13,7 @@ from typing import Any
 
 from sluice.core.deadline.state import EngineState
 from sluice.core.emptiness import minutes_to_prove, tick_proof_end_minutes
-from sluice.core.guard import Guard, encoded
+from sluice.core.guard import Guard, as_stored
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     AutoScalingGroup,
@@ -237,7 +237,7 @@ def guard(**changes: Any) -> Guard:
         "before": {"AlarmNotificationSuspended": False, "Enabled": True, "DisableScaleIn": False},
     }
     engaged = Guard(**(facts | changes))
-    return replace(engaged, text=encoded(engaged))
+    return as_stored(engaged)
 
 
 def demand(

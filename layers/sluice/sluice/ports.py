@@ -14,7 +14,8 @@ from typing import Protocol
 
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
-from sluice.core.guard import Guard
+from sluice.core.guard import AlarmState, Guard
+from sluice.core.held_fields import Fields, Holds
 from sluice.core.model import (
     AnyDecision,
     AutoScalingGroup,
@@ -142,6 +143,29 @@ class Policies(Protocol):
 
     def put_target(self, policy: Policy, target: float, held: Mapping[str, bool] | None = None) -> None:
         """Replace the target, and the fields by which a pause holds the policy; every other field stays."""
+        ...
+
+
+class HeldPolicies(Protocol):
+    """AWS's own policies, as an operator's pause and the downstream guard hold them."""
+
+    def fields(self, workload: Workload) -> Fields:
+        """The fields that hold the workload's policy, as they are now; raises SluiceError if not told."""
+        ...
+
+    def hold(self, workload: Workload, was: Holds, holding: Holds) -> bool:
+        """Hold and release as `holding` asks, after `was`; returns whether AWS makes an end by itself.
+
+        Raises SluiceError if AWS refuses a call: what was made before it stays.
+        """
+        ...
+
+
+class Alarms(Protocol):
+    """CloudWatch alarms of the user's choice."""
+
+    def read(self, names: Collection[str], remaining_s: RemainingS) -> Mapping[str, AlarmState | Unknown]:
+        """The state of each alarm; one that does not exist is Unknown."""
         ...
 
 
@@ -313,6 +337,8 @@ class Counter(StrEnum):
     TICK_FAILED = "TickFailed"
     STATE_REBUILT = "StateRebuilt"
     EVENTS_NOT_SENT = "EventsNotSent"
+    GUARD_ENGAGED = "GuardEngaged"
+    GUARD_RELEASED = "GuardReleased"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,3 +422,7 @@ class Ports:
     """None in a simulation, whose fleet says what its pool holds."""
     launches: Launches | None = None
     """None in a simulation, which has no launch failures to read."""
+    held_policies: HeldPolicies | None = None
+    """None for a function that holds no policy."""
+    alarms: Alarms | None = None
+    """None for a function that reads no alarms."""

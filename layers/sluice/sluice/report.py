@@ -158,8 +158,11 @@ def _verdict(decision: AnyDecision, outcome: Outcome) -> str:
     if isinstance(decision, LearningDecision):
         return f"{would}margin {decision.current_s:g} -> {decision.margin_s:g} s"
     if isinstance(decision, GuardDecision):
-        verdict = {None: "stays as it is", True: "holds scale-out", False: "releases scale-out"}
-        return f"{would}{decision.kind} {verdict[decision.engages]}"
+        if decision.engages is None:
+            return f"{decision.kind} stays as it is"
+        verb = "hold" if decision.engages else "release"
+        verdicts = {Outcome.OBSERVED: f"would {verb}", Outcome.FAILED: f"failed to {verb}"}
+        return f"{decision.kind} {verdicts.get(outcome, f'{verb}s')} scale-out"
     if isinstance(decision, TargetDecision):
         if decision.target is None:
             return f"{decision.kind} holds"

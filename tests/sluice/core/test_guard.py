@@ -16,6 +16,7 @@ from sluice.core.guard import (
     Ended,
     Guard,
     GuardReadings,
+    as_stored,
     dead_letters_per_minute,
     decide_guard,
     decoded,
@@ -180,7 +181,17 @@ class TestTheClock:
         assert reasons(decisions) == [Reason.GUARD_SPENT] * 59 + [Reason.DOWNSTREAM_WELL]
         assert guard is None
 
-    def test_until_aws_is_put_back_the_release_is_asked_for_again(self):
+    def test_until_aws_is_put_back_the_release_is_asked_for_again_for_the_same_reason(self):
+        _, guard = played([share(60), *[share(0)] * 4])
+        for minute in range(5, 15):
+            found = decide_guard(
+                "t", SETTINGS, share(0 if minute == 5 else 60), guard, NOON + minute * MINUTE
+            )
+            assert (found.decision.reason, found.decision.engages) == (Reason.DOWNSTREAM_RECOVERED, False)
+            assert not found.guard.in_force(NOON + minute * MINUTE)
+            guard = found.guard
+
+    def test_until_aws_is_put_back_the_end_by_the_clock_is_asked_for_again(self):
         _, guard = played([share(60)])
         for minute in range(60, 70):
             found = decide_guard("t", SETTINGS, share(60), guard, NOON + minute * MINUTE)
@@ -199,9 +210,9 @@ class TestTheClock:
 class TestTheStoredForm:
     def test_what_is_stored_is_read_back(self):
         _, guard = played([share(60), share(0)])
-        guard = replace(guard, before={"Enabled": True}, is_put_back=True)
+        guard = replace(guard, before={"Enabled": True}, is_put_back=True, is_held_by_aws=True)
         assert decoded(encoded(guard)) == guard
-        assert decoded(encoded(guard)).text == encoded(guard)
+        assert decoded(encoded(guard)).text == as_stored(guard).text == encoded(guard)
 
     @pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"at": "soon"}'])
     def test_a_hold_that_cannot_be_read_has_ended(self, text):

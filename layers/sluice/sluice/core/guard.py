@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import GuardDecision, GuardSettings, Reason, Trigger, Unknown
-from sluice.core.pause import HELD, OUT, OUT_SUSPENDED
+from sluice.core.pause import ENABLED, HELD, OUT, OUT_SUSPENDED
 
 WINDOW_MINUTES = 5
 """Full minutes over which the failed share and the growth are taken."""
@@ -79,6 +79,8 @@ class Guard:
     """Minutes in which every signal was known and well, since one was not."""
     calm_at: datetime | None = None
     """The newest of them."""
+    is_held_by_aws: bool = False
+    """Whether AWS was asked to hold its own policy, and did."""
     is_put_back: bool = False
     """Whether AWS's own policy is as it was before the hold."""
     before: Mapping[str, bool] = field(default_factory=dict)
@@ -94,6 +96,11 @@ class Guard:
     def held(self) -> Mapping[str, bool]:
         """Of AWS's fields that the fleet has, those that the guard sets: as a pause of scale-out does."""
         return {name: value for name, value in HELD[OUT].items() if name in self.before}
+
+    @property
+    def held_in_policy(self) -> Mapping[str, bool]:
+        """Of these, the field of a group's policy, which every put of the policy sets too."""
+        return {name: value for name, value in self.held.items() if name == ENABLED}
 
     @property
     def suspends_scale_out(self) -> bool:
@@ -123,8 +130,9 @@ def decide_guard(
 ) -> Guarding:
     """Whether to hold scale-out, once a minute.
 
-    `guard` is what the previous decision returned, None for nothing. A decision to release has the end of
-    the hold set to now; the caller puts AWS's own policy back and then sets `is_put_back`.
+    `guard` is what the previous decision returned, None for nothing. A decision to release is repeated until
+    the caller has put AWS's own policy back: then it forgets a failure that is over, and sets `is_put_back`
+    of one that the clock has ended.
     """
     signals = [*_signals(settings, readings)]
     numbers = "; ".join(signal.text for signal in signals)
@@ -161,9 +169,11 @@ def decide_guard(
         return decided(
             Reason.DOWNSTREAM_FAILS, engaged, engages=True, more=f"held until {_minute(until)} at the latest"
         )
-    after = _observed(guard, signals, now)
     if not guard.is_put_back and not guard.in_force(now):
-        return decided(Reason.GUARD_OVER, after, engages=False, more=_held_for(guard))
+        is_well = guard.calm_minutes >= CALM_MINUTES
+        reason = Reason.DOWNSTREAM_RECOVERED if is_well else Reason.GUARD_OVER
+        return decided(reason, guard, engages=False, more=_held_for(guard))
+    after = _observed(guard, signals, now)
     if guard.is_put_back:
         if after.calm_minutes or now - guard.seen_at >= EPISODE_ENDS_AFTER:
             return decided(Reason.DOWNSTREAM_WELL, None)
@@ -203,11 +213,17 @@ def encoded(guard: Guard) -> str:
             "seen_at": guard.seen_at.isoformat(),
             "calm_minutes": guard.calm_minutes,
             "calm_at": None if guard.calm_at is None else guard.calm_at.isoformat(),
+            "is_held_by_aws": guard.is_held_by_aws,
             "is_put_back": guard.is_put_back,
             "before": dict(guard.before),
         },
         sort_keys=True,
     )
+
+
+def as_stored(guard: Guard) -> Guard:
+    """The hold as it will be read back."""
+    return replace(guard, text=encoded(guard))
 
 
 def decoded(text: object) -> Guard:
@@ -221,6 +237,7 @@ def decoded(text: object) -> Guard:
             seen_at=_moment(stored["seen_at"]),
             calm_minutes=int(stored["calm_minutes"]),
             calm_at=None if stored["calm_at"] is None else _moment(stored["calm_at"]),
+            is_held_by_aws=stored["is_held_by_aws"] is True,
             is_put_back=stored["is_put_back"] is True,
             before={str(name): value is True for name, value in stored["before"].items()},
             text=str(text),

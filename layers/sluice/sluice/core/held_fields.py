@@ -79,5 +79,10 @@ def is_held(hold: Hold, now: Fields) -> bool:
     return hold.held.items() <= now.items()
 
 
+def not_put_back(pause: Pause | None, fields: Fields, now: datetime) -> Pause | None:
+    """The pause if AWS may hold its policy for it: one that has just ended is released within a minute."""
+    return pause if pause is not None and (pause.in_force(now) or is_held(pause, fields)) else None
+
+
 def _end(hold: Hold) -> datetime:
     return ENDLESS if hold.until is None else hold.until

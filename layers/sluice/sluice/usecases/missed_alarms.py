@@ -12,6 +12,7 @@ from functools import partial
 
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.emptiness import tick_proof_end_minutes
+from sluice.core.held_fields import Holds
 from sluice.core.minutes import minutes_since_epoch
 from sluice.core.model import Mode, Reason, Trigger, Unknown, Workload
 from sluice.core.rotation import rotated
@@ -20,7 +21,7 @@ from sluice.ports import Counter, Outcome, first_half
 from sluice.usecases.held_floors import held_floors
 from sluice.usecases.isolation import each_isolated, isolated
 from sluice.usecases.observe import report_unknown
-from sluice.usecases.pauses import Holds, holds_in_force, pauses_in_force
+from sluice.usecases.pauses import holds_in_force, pauses_in_force
 from sluice.usecases.published_backlog import published_backlog
 from sluice.usecases.resize import bootstrap, report_stuck_deployment, shutdown
 from sluice.usecases.tick_context import NO_TIME_LEFT, TickContext, Workloads

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
-from sluice.core.guard import Guard
+from sluice.core.held_fields import Holds
 from sluice.core.model import Unknown
 from sluice.core.pause import Pause
 from sluice.ports import Ports, RemainingS
 
 Paused = Pause | Unknown | None
 """The pause in force; None if there is none, Unknown if that could not be read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holds:
-    """The pause and the guard in force."""
-
-    pause: Pause | None = None
-    guard: Guard | None = None
 
 
 def holds_in_force(
