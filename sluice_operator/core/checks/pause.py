@@ -40,11 +40,11 @@ def paused(check: Check, facts: Facts) -> Finding:
 
 
 def held_by_pause(facts: Facts, *names: str) -> str:
-    """The pause that holds one of these fields of AWS's, as the end of a sentence; empty without one."""
-    pause = facts.pause
-    if pause is None or isinstance(pause, Unknown) or not pause.held.keys() & {*names}:
-        return ""
-    return f", as it is {pause}"
+    """The pause or guard that holds one of these fields, as the end of a sentence; empty without one."""
+    for hold in (facts.pause, facts.guard):
+        if hold is not None and not isinstance(hold, Unknown) and hold.held.keys() & {*names}:
+            return f", as it is {hold}"
+    return ""
 
 
 def fields(facts: Facts) -> Mapping[str, bool]:
