@@ -536,5 +536,6 @@ def test_what_the_downstream_guard_costs() -> None:
         guard_downstream(account.clock(), account.ports, account.report, account.remaining_s)
         read = len(metrics_read(account))
         cost = prices.month(prices.Minute(metrics_read=read, read_units=1))
-        expected.append((f"{label}: GetMetricData of {read} metrics every minute", dollars(cost)))
+        metrics = "1 metric" if read == 1 else f"{read} metrics"
+        expected.append((f"{label}: GetMetricData of {metrics} every minute", dollars(cost)))
     assert_table("Downstream guard, with `DownstreamGuard=true`", expected)

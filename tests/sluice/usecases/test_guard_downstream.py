@@ -140,9 +140,14 @@ class TestEngaging:
         assert stored(account, served) is None
 
     def test_what_another_invocation_has_stored_meanwhile_is_left_to_it(self, account, served):
-        ended(account, served, 150)
-        account.calls.between = lambda: account.states.guard(served.name, guard(why="faster"))
-        minute(account)
+        put = account.states.put_guard
+
+        def faster(*arguments):
+            account.states.guard(served.name, guard(why="faster"))
+            return put(*arguments)
+
+        account.states.put_guard = faster
+        minute(account, served, 150)
         assert stored(account, served).why == "faster"
         assert made(account) == []
 
@@ -324,6 +329,19 @@ class TestBesideAPause:
         recover(account, served)
         assert fields(account, served) == HELD
         assert stored(account, served) is None
+
+    def test_a_pause_that_changes_at_every_look_is_left_to_the_next_minutes(self, account, served):
+        hold = account.held_policies.hold
+
+        def meanwhile(*arguments):
+            has_pause = account.states.stored[served.name].pause is not None
+            account.states.pause(served.name, None) if has_pause else paused(account, served, OUT)
+            return hold(*arguments)
+
+        account.held_policies.hold = meanwhile
+        minute(account, served, 150)
+        assert len(account.calls.named("held_policies.hold")) == 2
+        assert stored(account, served).is_held_by_aws
 
     def test_it_is_not_released_while_it_is_unknown_whether_somebody_paused(self, account, served):
         minute(account, served, 150)
