@@ -38,6 +38,10 @@ class ControlPlane:
     """The role under which EventBridge Scheduler ends a pause."""
     surge_function_arn: str | None
     """The function that `sluice surge` invokes; None for a release that knows no surge."""
+    guard_group: str | None
+    """Schedule group of the ends of the downstream guard's holds; None for a release that knows none."""
+    has_guard: bool
+    """Whether the function of the downstream guard is deployed."""
     alarm_functions: Mapping[str, str]
     """The ARN of each function that a workload's alarm starts, by `bootstrap` and `shutdown`."""
 
@@ -74,6 +78,8 @@ def find(client: Any, stack: str) -> ControlPlane:
         pause_group=outputs.get("PauseScheduleGroup"),
         pause_role_arn=outputs.get("PauseEndRoleArn"),
         surge_function_arn=outputs.get("SurgeFunctionArn"),
+        guard_group=outputs.get("GuardScheduleGroup"),
+        has_guard="GuardFunctionName" in outputs,
         alarm_functions={
             kind: outputs[output] for kind, output in ALARM_FUNCTIONS.items() if output in outputs
         },

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from sluice.core.guard import AlarmState, Guard
 from sluice.core.model import Backlog, Capacity, LaunchAttempt, Metric, Unknown, Workload
 from sluice.core.pause import Pause
 from sluice_operator.core.checks.key_policy import KeyPolicy
@@ -216,3 +217,11 @@ class Facts:
     oldest_age_s: float | Unknown | None
     failures: Collection[str] | Unknown
     """What the functions could not do for the workload in the last quarter of an hour, by their logs."""
+    guard: Guard | Unknown | None = None
+    """The hold of the downstream guard that is in force."""
+    has_guard_function: bool = True
+    """Whether the control plane has the function of the downstream guard."""
+    guard_alarm: AlarmState | Unknown | None = None
+    """The state of the alarm that the guard watches; None if it watches none."""
+    ended_messages: float | Unknown = 0.0
+    """Messages of the last day of which the workers published how they ended."""

@@ -12,6 +12,7 @@ class Check(StrEnum):
     REGISTRATION_VALID = "registration-valid"
     MODE_ACTIVE = "mode-active"
     NOT_PAUSED = "not-paused"
+    DOWNSTREAM_GUARD = "downstream-guard"
     QUEUE_EXISTS = "queue-exists"
     QUEUE_TAGGED = "queue-tagged"
     VISIBILITY_TIMEOUT = "visibility-timeout"

@@ -6,9 +6,11 @@ from datetime import timedelta
 import pytest
 
 from sluice.core.drain import Work
+from sluice.core.held_fields import Holds
 from sluice.core.model import (
     DYNAMIC_SCALING_OUT_SUSPENDED,
     Bounds,
+    GuardSettings,
     Limit,
     Mode,
     Reason,
@@ -26,6 +28,7 @@ from tests.support.builders import (
     observation,
     workload,
 )
+from tests.support.builders import guard as engaged
 
 ALICE = "arn:aws:sts::123456789012:assumed-role/on-call/alice"
 WORK = Work(backlog=6000, arrivals_per_s=1, processing_s=10, concurrency_per_instance=1)
@@ -201,9 +204,10 @@ class TestAScheduledActionOfSomebodyElse:
         assert made.detail.endswith("morning sets the minimum to 5 by an expression of its own")
 
 
-def why(asked=TO_20, *, served=SERVED, pause=None, visible=5, queue=None, **changes):
+def why(asked=TO_20, *, served=SERVED, pause=None, guard=None, visible=5, queue=None, **changes):
     seen = observation(visible, queue=queue, fleet=replace(FLEET, **changes))
-    return why_not_surged(served, seen, pause, asked)
+    holding = pause if isinstance(pause, Unknown) else Holds(pause=pause, guard=guard)
+    return why_not_surged(served, seen, holding, asked)
 
 
 def paused(directions):
@@ -219,9 +223,16 @@ class TestRefusals:
         assert why(served=replace(SERVED, mode=Mode.PAUSED)).reason is Reason.PAUSED
         assert why(served=replace(SERVED, mode=Mode.OBSERVE)) is None
 
+    def test_a_downstream_that_fails(self):
+        watched = replace(SERVED, guard=GuardSettings(failed_percent=20))
+        refusal = why(served=watched, guard=engaged())
+        assert (refusal.reason, refusal.passes) == (Reason.GUARDED, False)
+        assert "60 % of 100 messages failed; more workers would only fail more messages" in refusal.why
+        assert why(guard=engaged()) is None
+
     def test_a_fleet_that_cannot_be_read(self):
         seen = observation(fleet=Unknown(reason="no such group"))
-        refusal = why_not_surged(SERVED, seen, None, TO_20)
+        refusal = why_not_surged(SERVED, seen, Holds(), TO_20)
         assert (refusal.reason, refusal.passes) == (Reason.UNKNOWN_READING, True)
 
     def test_a_queue_that_cannot_be_read_only_where_the_size_follows_from_it(self):

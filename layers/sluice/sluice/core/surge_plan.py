@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 
 from sluice.core.bounds import clamp, effective_bounds
 from sluice.core.drain import Work, drain_s, instances_to_drain
+from sluice.core.held_fields import Holds
 from sluice.core.holds import blocked_by, both_bounds, why_unserved
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import Bounds, Capacity, Limit, Mode, Observation, Reason, Unknown, Workload
-from sluice.core.pause import Direction, Pause, holds
+from sluice.core.pause import Direction, holds
 from sluice.core.surge import Asked, Refusal, ScheduledActions, Surge
 
 BOOT_S = 180.0
@@ -51,11 +52,11 @@ class Plan:
 
 
 def why_not_surged(
-    workload: Workload, observation: Observation, pause: Pause | Unknown | None, asked: Asked
+    workload: Workload, observation: Observation, holding: Holds | Unknown, asked: Asked
 ) -> Refusal | None:
     """Why this fleet is not raised now, whatever the size; None if it may be.
 
-    The backlog counts only where the size follows from it.
+    `holding` is what holds the workload now. The backlog counts only where the size follows from it.
     """
     name, backlog, capacity = workload.name, observation.backlog, observation.capacity
     if workload.mode is Mode.PAUSED:
@@ -69,12 +70,18 @@ def why_not_surged(
         )
     if capacity.unsupported_units:
         return Refusal(reason=Reason.INSTANCE_WEIGHTS, why=why_unserved(workload, backlog, capacity)[1])
-    if isinstance(pause, Unknown):
-        why = f"whether somebody has paused {name} is unknown: {pause.reason}; try again"
+    if isinstance(holding, Unknown):
+        why = f"whether a pause or the guard holds {name} is unknown: {holding.reason}; try again"
         return Refusal(reason=Reason.UNKNOWN_READING, why=why, passes=True)
-    if paused := holds(pause, Direction.OUT):
+    if paused := holds(holding.pause, Direction.OUT):
         why = f"{name} is {paused}; `sluice resume {name} --out` lets it scale out again"
         return Refusal(reason=Reason.PAUSED, why=why)
+    if workload.guard and holding.guard:
+        why = (
+            f"{name} is {holding.guard}; more workers would only fail more messages, so mend the downstream "
+            "first. To surge all the same, update the workload's stack without a guard"
+        )
+        return Refusal(reason=Reason.GUARDED, why=why)
     if blocked := blocked_by(workload, capacity.scale_out_blocked_by):
         why = f"scale-out of {name} is held: {blocked}; `sluice doctor {name}` says what to do about it"
         return Refusal(reason=Reason.HELD, why=why)

@@ -6,7 +6,6 @@ has its end. If a step fails, the earlier ones are undone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
@@ -34,7 +33,7 @@ from sluice.ports import Outcome, Ports, RemainingS, Report, Surges, first_half
 from sluice.usecases.isolation import report_if_refused
 from sluice.usecases.observe import observe
 from sluice.usecases.offered_load import work
-from sluice.usecases.pauses import pauses_in_force
+from sluice.usecases.pauses import holds_in_force
 from sluice.usecases.tick_context import TickContext
 
 
@@ -118,14 +117,10 @@ def _plan(
     report: Report,
     remaining_s: RemainingS,
 ) -> Plan | Refusal:
-    """The surge to put, or the first reason against it; whatever else may refuse one adds a line here."""
-    pause = pauses_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
-    refusals: tuple[Callable[[], Refusal | None], ...] = (
-        lambda: why_not_surged(workload, observation, pause, asked),
-    )
-    for why_not in refusals:
-        if refusal := why_not():
-            return refusal
+    """The surge to put, or the first reason against it."""
+    holding = holds_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
+    if refusal := why_not_surged(workload, observation, holding, asked):
+        return refusal
     assert isinstance(observation.capacity, Capacity)
     actions = _surges(ports).read(workload.fleet)
     reading = partial(_work, workload, observation, ports, report, remaining_s)
