@@ -21,8 +21,8 @@ from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_operator.core.checks.finding import Finding, Outcome
 from sluice_operator.core.ways_out import with_way_out
-from sluice_operator.doctor import WorkloadFindings, examine
-from sluice_operator.plane import examine_plane
+from sluice_operator.doctor.plane import examine_plane
+from sluice_operator.doctor.workloads import WorkloadFindings, examine
 
 READ_LIMIT_S = 120.0
 WIDTH = 200

@@ -13,8 +13,8 @@ import pytest
 from moto.autoscaling.models import autoscaling_backends
 
 from sluice_cli import workloads
-from sluice_operator import facts
 from sluice_operator.core.checks.finding import Check, PlaneCheck
+from sluice_operator.doctor import facts
 from sluice_sim.embedded import busy_account as embedded
 from sluice_sim.embedded.busy_account import busy_account
 from sluice_sim.embedded.roles import put_role_policy

@@ -10,7 +10,7 @@ from sluice_operator.account import Account
 from sluice_operator.core.checks import findings
 from sluice_operator.core.checks.finding import Finding, Outcome
 from sluice_operator.core.checks.registration import refused
-from sluice_operator.facts import read_facts
+from sluice_operator.doctor.facts import read_facts
 from sluice_operator.status import chosen_names
 
 
