@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, TypedDict
 
+from sluice.core.guard import AlarmState
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     AutoScalingGroup,
@@ -19,8 +20,9 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.ports import Ports, RemainingS, Series, SeriesQuery
+from sluice.usecases.guard_readings import FAILED, SUCCESS
 from sluice.usecases.isolation import EVERY_WORKLOAD
-from sluice.usecases.pauses import pauses_in_force
+from sluice.usecases.pauses import holds_in_force
 from sluice.usecases.published_backlog import published_metric
 from sluice.wiring import READERS
 from sluice_operator.account import Account
@@ -43,7 +45,7 @@ from sluice_operator.core.checks.permissions import DECRYPT, NEEDED, OURS, PUT_M
 from sluice_operator.core.checks.queue import url_of
 from sluice_operator.core.events import Deployment
 from sluice_operator.core.readings import Point
-from sluice_operator.core.workload_alarms import alarm_names
+from sluice_operator.core.workload_alarms import alarm_names, optional_alarm_names
 from sluice_operator.status import newest_point
 
 MINUTE_S, FIVE_MINUTES_S, HOUR_S = 60, 300, 3600
@@ -76,14 +78,15 @@ def read_facts(
     lacking = [fleet for fleet, capacity in capacities.items() if _lacks_instances(capacity)]
     launches = ports.launches.read(lacking, remaining_s) if ports.launches else {}
     names = [*(workload.name for workload in workloads), EVERY_WORKLOAD]
-    pauses = pauses_in_force(ports, [workload.name for workload in workloads], remaining_s)
+    holds = holds_in_force(ports, [workload.name for workload in workloads], remaining_s)
+    guard_alarms = _guard_alarms(ports, workloads, remaining_s)
     failures = account.decisions.failures(names, now - FAILURES_SINCE, now, remaining_s)
     series = _series(ports, workloads, queues, now, remaining_s)
     return {
         workload.name: Facts(
             now=now,
             workload=workload,
-            pause=pauses[workload.name],
+            pause=held if isinstance(held := holds[workload.name], Unknown) else held.pause,
             **queues[workload.queue_url],
             fleet=settings[fleet],
             worker_role=roles[fleet],
@@ -108,10 +111,39 @@ def read_facts(
             groups_in_flight=_highest(of.get("groups", {})),
             oldest_age_s=_value(newest_point(of["age"])),
             failures=_both(failures[workload.name], failures[EVERY_WORKLOAD]),
+            guard=held if isinstance(held, Unknown) else held.guard,
+            has_guard_function=account.plane.has_guard,
+            guard_alarm=guard_alarms.get(workload.name),
+            ended_messages=_total([of.get(outcome, {}) for outcome in (SUCCESS, *FAILED)]),
         )
         for workload in workloads
         for fleet, of in ((workload.fleet, series[workload.name]),)
     }
+
+
+def _guard_alarms(
+    ports: Ports, workloads: Collection[Workload], remaining_s: RemainingS
+) -> Mapping[str, AlarmState | Unknown]:
+    """The state of the alarm that each guard watches, by the workload."""
+    watched = {
+        workload.name: workload.guard.alarm_name
+        for workload in workloads
+        if workload.guard is not None and workload.guard.alarm_name is not None
+    }
+    if not watched or ports.alarms is None:
+        return {}
+    states = ports.alarms.read(sorted(set(watched.values())), remaining_s)
+    return {name: states[alarm] for name, alarm in watched.items()}
+
+
+def _total(counts: Collection[Series | Unknown]) -> float | Unknown:
+    """The sum over several series; Unknown if one of them is."""
+    total = 0.0
+    for one in counts:
+        if isinstance(one, Unknown):
+            return one
+        total += sum(one.values())
+    return total
 
 
 class _QueueFacts(TypedDict):
@@ -230,8 +262,16 @@ def _alarms(
         known = () if isinstance(of_fleet, Unknown) else of_fleet
         of_policy = (policy.alarms for policy in known if policy.arn == workload.policy_arn)
         names[workload.name] = (*alarm_names(workload), *chain.from_iterable(of_policy))
-    read = read_alarms(client, pool, set(chain.from_iterable(names.values())), remaining_s)
-    return {workload: _all_known({name: read[name] for name in its}) for workload, its in names.items()}
+    optional = {workload.name: optional_alarm_names(workload) for workload in workloads}
+    every = chain.from_iterable((*names.values(), *optional.values()))
+    read = read_alarms(client, pool, set(every), remaining_s)
+    return {
+        workload: _all_known(
+            {name: read[name] for name in its}
+            | {name: read[name] for name in optional[workload] if read[name] is not None}
+        )
+        for workload, its in names.items()
+    }
 
 
 def _all_known(
@@ -304,7 +344,10 @@ def _hour_queries(_: Ports, workload: Workload, queue: _QueueFacts) -> Queries:
 
 
 def _day_queries(_: Ports, workload: Workload, __: _QueueFacts) -> Queries:
+    guard = workload.guard
+    outcomes = (SUCCESS, *FAILED) if guard is not None and guard.failed_percent is not None else ()
     return {
+        **{outcome: (workload.ended_metric(outcome), "SampleCount") for outcome in outcomes},
         "processing": (workload.duration_metric, "Maximum"),
         "waits": (workload.wait_metric, "SampleCount"),
     }

@@ -13,17 +13,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from sluice.aws import own_scaling
 from sluice.aws.errors import aws_errors
+from sluice.aws.held_policies import HeldPolicies, ScheduleGroups
 from sluice.aws.responses import field
+from sluice.core.guard import Guard
+from sluice.core.held_fields import Holds, before_all, is_held, not_put_back
 from sluice.core.model import Workload
 from sluice.core.pause import Direction, Pause, decoded
 from sluice.errors import ConfigError, SluiceError
 from sluice.ports import RemainingS
 from sluice_operator.account import Account
-from sluice_operator.aws import own_scaling, pause_schedules
-from sluice_operator.aws.own_scaling import OwnScaling
 from sluice_operator.aws.pause_store import PauseStore
-from sluice_operator.core.pausing import Fields, is_held, put_back, wanted, why_not_replaced, without
+from sluice_operator.core.pausing import why_not_replaced, without
 from sluice_operator.dead_letters import registered
 
 OLDER_PLANE = (
@@ -71,17 +73,20 @@ def pause(
     on_step("reading the workload and its pause")
     at = _Workload(account, registered(account, name, remaining_s))
     now = account.ports.now()
-    text = at.store.read(name)
+    found = at.store.read(name)
+    text = found.pause
     stored = None if text is None else decoded(text)
     current = stored if stored is not None and stored.in_force(now) else None
-    scaling = own_scaling.read(account.clients, at.workload)
+    fields = at.policies.fields(at.workload)
     asked = Pause(
         directions=directions,
         by=_caller(account),
         at=now,
         until=None if for_ is None else now + for_,
         reason=reason,
-        before=_before(stored, current, scaling),
+        before=before_all(
+            fields, Holds(pause=not_put_back(stored, fields, now), guard=_not_put_back(found.guard))
+        ),
     )
     if current is not None and (refusal := why_not_replaced(current, asked, replace=replace_others)):
         raise ConfigError(f"{name} {refusal}")
@@ -89,7 +94,7 @@ def pause(
     at.replace(text, asked, now)
     try:
         on_step("holding AWS's own policy")
-        scheduled = at.apply(scaling, asked, stored)
+        scheduled = at.apply(asked, stored, found.guard)
     except (SluiceError, KeyboardInterrupt) as failure:
         _undo(at, asked, text, stored, now, failure)
         raise
@@ -98,7 +103,7 @@ def pause(
         pause=asked,
         replaced=current,
         scheduled=scheduled,
-        aws_held=bool(scaling.fields),
+        aws_held=bool(fields),
     )
 
 
@@ -113,24 +118,23 @@ def resume(
     on_step("reading the workload and its pause")
     at = _Workload(account, registered(account, name, remaining_s))
     now = account.ports.now()
-    text = at.store.read(name)
+    found = at.store.read(name)
+    text = found.pause
     if text is None:
         return Resumed(workload=name, ended=None, left=None)
     stored = decoded(text)
     if not stored.directions & directions and stored.in_force(now):
         return Resumed(workload=name, ended=None, left=stored)
     left = without(stored, directions, now)
-    scaling = own_scaling.read(account.clients, at.workload)
     ended = left or replace(stored, until=min(now, stored.until or now))
     on_step("ending the pause")
     at.replace(text, ended, now)
     again = f"`sluice resume {name}` again puts it back"
     with _said(f"Sluice's own decisions act again, and AWS's policy may still be held: {again}"):
         on_step("putting AWS's own policy back")
-        at.apply(scaling, left, stored)
+        at.apply(left, stored, found.guard)
         if left is None:
-            text = at.store.read(name)
-            at.store.replace(name, text, None, now)
+            at.store.replace(name, at.store.read(name).pause, None, now)
     return Resumed(workload=name, ended=stored, left=left)
 
 
@@ -148,7 +152,10 @@ class _Workload:
             raise ConfigError(OLDER_PLANE)
         self.account, self.workload = account, workload
         self.store = PauseStore(lambda: account.clients("dynamodb"), plane.state_table)
-        self._group, self._role_arn = plane.pause_group, plane.pause_role_arn
+        groups = ScheduleGroups(
+            role_arn=plane.pause_role_arn, pauses=plane.pause_group, guards=plane.guard_group
+        )
+        self.policies = HeldPolicies(account.clients, groups)
 
     def replace(self, read: str | None, pause: Pause, now: datetime) -> None:
         """Store the pause in place of what was read; ConfigError if somebody was faster."""
@@ -160,33 +167,35 @@ class _Workload:
                 "yours was done, so look at it, and give the command again if it is still wanted"
             )
 
-    def apply(self, scaling: OwnScaling, pause: Pause | None, previous: Pause | None) -> bool:
-        """Schedule the end and hold AWS's policy, or release it; returns whether an end is scheduled."""
-        fields = wanted(pause, previous, scaling.fields)
-        scheduled = self._schedule(scaling, pause, fields)
-        for call in scaling.changes(fields):
-            own_scaling.make(self.account.clients, call)
+    def apply(self, pause: Pause | None, previous: Pause | None, guard: Guard | None) -> bool:
+        """Hold AWS's policy and schedule the end, or release it; returns whether an end is scheduled.
+
+        What the downstream guard holds stays held. One that engages or ends meanwhile is heeded by a second
+        look.
+        """
+        scheduled = self._apply(pause, previous, guard)
+        present = self.store.read(self.workload.name).guard
+        if _end(self._in_force(present)) != _end(self._in_force(guard)):
+            scheduled = self._apply(pause, pause or previous, present or guard)
         return scheduled
 
-    def _schedule(self, scaling: OwnScaling, pause: Pause | None, fields: Fields) -> bool:
-        client, name = self.account.clients("scheduler"), self.workload.name
-        if pause is not None and pause.until is not None:
-            # The policy is described as it is before it is held, so what is sent is all of it.
-            for call in scaling.changes(put_back(pause, fields), fields):
-                pause_schedules.put(client, name, self._group, self._role_arn, pause.until, call)
-                return True
-        pause_schedules.delete(client, name, self._group)
-        return False
+    def _apply(self, pause: Pause | None, previous: Pause | None, guard: Guard | None) -> bool:
+        was = Holds(pause=previous, guard=_not_put_back(guard))
+        holding = Holds(pause=pause, guard=self._in_force(guard))
+        scheduled = self.policies.hold(self.workload, was, holding)
+        return scheduled and pause is not None and pause.until is not None
+
+    def _in_force(self, guard: Guard | None) -> Guard | None:
+        return guard if guard is not None and guard.in_force(self.account.ports.now()) else None
 
 
-def _before(stored: Pause | None, current: Pause | None, scaling: OwnScaling) -> dict[str, bool]:
-    """What AWS's fields are put back to: as they were before the first of the pauses that follow each other.
+def _end(guard: Guard | None) -> datetime | None:
+    return guard.until if guard else None
 
-    A pause that has just ended may still be held by AWS, which releases it within a minute.
-    """
-    if stored is not None and (current is not None or is_held(stored, scaling.fields)):
-        return {**scaling.fields, **stored.before}
-    return dict(scaling.fields)
+
+def _not_put_back(guard: Guard | None) -> Guard | None:
+    """The guard's hold, unless AWS's policy has been put back after it."""
+    return guard if guard is not None and not guard.is_put_back else None
 
 
 def _undo(
@@ -204,10 +213,9 @@ def _undo(
         f"same command again finishes it, and `sluice resume {name}` ends it"
     )
     try:
-        present = own_scaling.read(at.account.clients, at.workload)
         in_force = stored if stored is not None and stored.in_force(now) else None
-        at.apply(present, in_force, asked)
-        read = at.store.read(name)
+        at.apply(in_force, asked, at.store.read(name).guard)
+        read = at.store.read(name).pause
         if read is None or decoded(read) != asked:
             return
         at.store.replace(name, read, None if text is None else stored, now)

@@ -117,6 +117,8 @@ class StatusReader:
         stored = metrics.states[readings.workload.name]
         if isinstance(stored, Unknown):
             return replace(readings, pause=stored)
+        if stored and readings.workload.guard is not None:
+            readings = replace(readings, guard=stored.guard_in_force(self._ports.now()))
         pause = stored.in_force(self._ports.now()) if stored else None
         if pause is None:
             return readings

@@ -23,6 +23,7 @@ from sluice.core.sustained_arrivals import READ_MINUTES
 from sluice.decision_events import REPEAT_AFTER
 from sluice.events import RetuneRequest
 from sluice.ports import NO_TICK_S, StateWrite, StoredState
+from sluice.usecases.guard_downstream import guard_downstream
 from sluice.usecases.offered_load import (
     ARRIVALS,
     PROCESSING,
@@ -41,6 +42,7 @@ from tests.support.builders import (
     POOL,
     deadline,
     engine_state,
+    guard_settings,
     plenty,
     queue_url,
 )
@@ -515,3 +517,25 @@ def test_how_many_workloads_fit_the_alarm_quota(fleet: str) -> None:
         f"plane: {fit} workloads"
     )
     assert expected in SCALE, f"docs/scale.md, its row of the quota of alarms: {expected}"
+
+
+def test_what_the_downstream_guard_costs() -> None:
+    more = len(alarms(stacks.plane(DownstreamGuard="true"))) - len(alarms(stacks.plane()))
+    watched = {
+        "A workload's `GuardFailedPercent`": {"failed_percent": 50},
+        "A workload's `GuardDeadLettersPerMinute`": {
+            "failed_percent": None,
+            "dead_letters_per_minute": 1,
+            "dead_letter_queue": "dead",
+        },
+    }
+    expected = [(f"Its {more} alarms", dollars(more * prices.ALARM_METRIC))]
+    for label, settings in watched.items():
+        account = FakeAccount()
+        account.add_workload(asg(guard=guard_settings(**settings)))
+        guard_downstream(account.clock(), account.ports, account.report, account.remaining_s)
+        read = len(metrics_read(account))
+        cost = prices.month(prices.Minute(metrics_read=read, read_units=1))
+        metrics = "1 metric" if read == 1 else f"{read} metrics"
+        expected.append((f"{label}: GetMetricData of {metrics} every minute", dollars(cost)))
+    assert_table("Downstream guard, with `DownstreamGuard=true`", expected)

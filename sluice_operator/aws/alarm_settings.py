@@ -30,6 +30,7 @@ def read_alarms(
                 field(alarm, "AlarmName"): AlarmSettings(
                     actions_enabled=alarm.get("ActionsEnabled", True) is True,
                     actions=tuple(optional_list_field(alarm, "AlarmActions")),
+                    threshold=alarm.get("Threshold"),
                 )
                 for alarm in list_field(answer, "MetricAlarms")
             }

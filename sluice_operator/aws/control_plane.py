@@ -36,6 +36,10 @@ class ControlPlane:
     """Schedule group of the ends of pauses; None for a release that knows no pause."""
     pause_role_arn: str | None
     """The role under which EventBridge Scheduler ends a pause."""
+    guard_group: str | None
+    """Schedule group of the ends of the downstream guard's holds; None for a release that knows none."""
+    has_guard: bool
+    """Whether the function of the downstream guard is deployed."""
     alarm_functions: Mapping[str, str]
     """The ARN of each function that a workload's alarm starts, by `bootstrap` and `shutdown`."""
 
@@ -71,6 +75,8 @@ def find(client: Any, stack: str) -> ControlPlane:
         state_table=outputs.get("EngineStateTable"),
         pause_group=outputs.get("PauseScheduleGroup"),
         pause_role_arn=outputs.get("PauseEndRoleArn"),
+        guard_group=outputs.get("GuardScheduleGroup"),
+        has_guard="GuardFunctionName" in outputs,
         alarm_functions={
             kind: outputs[output] for kind, output in ALARM_FUNCTIONS.items() if output in outputs
         },

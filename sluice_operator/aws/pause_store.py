@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sluice.aws.engine_states import KEPT_FOR
 from sluice.aws.errors import aws_errors, refused_by_condition
+from sluice.core.guard import Guard, decoded
 from sluice.core.pause import Pause, encoded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A workload's pause in its stored form, and the hold of the downstream guard; None for none."""
+
+    pause: str | None
+    guard: Guard | None
 
 
 class PauseStore:
@@ -17,14 +27,18 @@ class PauseStore:
     def __init__(self, client: Callable[[], Any], table: str) -> None:
         self._client, self._table = client, table
 
-    def read(self, workload: str) -> str | None:
-        """The stored form, None if there is no pause."""
+    def read(self, workload: str) -> Stored:
+        """What is stored now, by a consistent read."""
         with aws_errors(f"GetItem of {workload} in {self._table}"):
             item = self._client().get_item(
                 TableName=self._table, Key={"workload": {"S": workload}}, ConsistentRead=True
             )
-            found = item.get("Item", {}).get("pause")
-        return None if found is None else str(found.get("S"))
+            found = item.get("Item", {})
+        pause, guard = found.get("pause"), found.get("guard")
+        return Stored(
+            pause=None if pause is None else str(pause.get("S")),
+            guard=None if guard is None else decoded(guard.get("S")),
+        )
 
     def replace(self, workload: str, read: str | None, pause: Pause | None, now: datetime) -> str | None:
         """Store the pause, or remove it, if what was read is still there.

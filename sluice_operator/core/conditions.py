@@ -177,6 +177,8 @@ def _scaling_limited(readings: Readings) -> Condition:
     bounds, _ = effective_bounds(workload, capacity)
     if bounds is None:
         return limited("BoundsDisjoint", f"the bounds do not overlap: {both_bounds(workload, capacity)}")
+    if readings.guard is not None:
+        return limited("Guarded", f"the downstream fails: {readings.guard}")
     if blocked := blocked_by(workload, capacity.scale_out_blocked_by):
         return limited("ScaleOutBlocked", blocked, wrong=not isinstance(readings.pause, Pause))
     if capacity.desired >= bounds.max and _wants_more(readings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from sluice.core.guard import Guard
 from sluice.core.model import DynamicTarget, Observation, Unknown, Workload
 from sluice.core.pause import Pause
 
@@ -62,6 +63,8 @@ class Readings:
     last_decision: LoggedDecision | Unknown | None
     pause: Pause | Unknown | None = None
     """The pause that an operator has set and that is in force."""
+    guard: Guard | None = None
+    """The hold of the downstream guard that is in force; `pause` is Unknown if that could not be read."""
     aws_holds: bool | Unknown = True
     """Whether AWS's own policy is held as the pause asks."""
 

@@ -45,12 +45,14 @@ class Demo:
         on_minute: OnMinute = lambda *_: None,
         worker_factory: WorkerFactory = SimulatedWorkers,
         run_until: Callable[[float], None] | None = None,
+        plane: Mapping[str, str] | None = None,
     ) -> None:
+        """`plane` are parameters of the control plane's stack."""
         self.aws, self._root, self._on_minute, self._worker_factory = aws, root, on_minute, worker_factory
         self._run_until = run_until or aws.clock.run_until
         self.runs: list[WorkloadRun] = []
         aws.on_log, aws.on_scaled = self._on_log_line, self._on_scaling_activity
-        aws.stacks.deploy("template.yaml", CONTROL_PLANE, {})
+        aws.stacks.deploy("template.yaml", CONTROL_PLANE, plane or {})
 
     def add_workload(self, scenario: Scenario, parameters: Mapping[str, str] | None = None) -> WorkloadRun:
         """Create a workload's queue and fleet and deploy its stack.

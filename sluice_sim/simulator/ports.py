@@ -15,6 +15,7 @@ import numpy as np
 
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
+from sluice.core.guard import Guard
 from sluice.core.model import (
     MSG_PROCESSING_DURATION,
     AnyDecision,
@@ -264,6 +265,7 @@ class SimulatedStates:
 
     stored: dict[str, EngineState] = field(default_factory=dict)
     learned: dict[str, Learned] = field(default_factory=dict)
+    guards: dict[str, Guard | None] = field(default_factory=dict)
 
     def read(
         self,
@@ -274,10 +276,12 @@ class SimulatedStates:
         return {name: self._one(name) for name in workloads}
 
     def _one(self, name: str) -> StoredState | None:
-        state, learned = self.stored.get(name), self.learned.get(name)
-        if state is None and learned is None:
+        state, learned, guard = self.stored.get(name), self.learned.get(name), self.guards.get(name)
+        if state is None and learned is None and guard is None:
             return None
-        return StoredState(tick_s=state.tick_s if state else NO_TICK_S, state=state, learned=learned)
+        return StoredState(
+            tick_s=state.tick_s if state else NO_TICK_S, state=state, learned=learned, guard=guard
+        )
 
     def write(
         self,
@@ -293,6 +297,8 @@ class SimulatedStates:
             is_free = present is not None and present.tick_s == replaces.tick_s
         else:
             is_free = present is None or present.tick_s < write.state.tick_s
+        if self.guards.get(workload) is not None and (replaces is None or replaces.guard is None):
+            is_free = False
         if is_free:
             self.stored[workload] = write.state
             if replaces is not None and replaces.problem is not None:
@@ -302,6 +308,13 @@ class SimulatedStates:
     def learn(self, workload: str, learned: Learned) -> None:
         """Store what was learned of a workload beside its state."""
         self.learned[workload] = learned
+
+    def put_guard(self, workload: str, replaces: Guard | None, guard: Guard | None) -> bool:
+        """Store the guard's hold in place of the one that was read; returns whether it is stored."""
+        if self.guards.get(workload) != replaces:
+            return self.guards.get(workload) == guard
+        self.guards[workload] = guard
+        return True
 
 
 WITHOUT_EVIDENCE = (Reason.TOO_FEW_SAMPLES, Reason.UNKNOWN_READING)

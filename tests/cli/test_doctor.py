@@ -245,6 +245,25 @@ def disabled_alarm():
 
 
 @contextmanager
+def depth_alarms(**thresholds):
+    cloudwatch = boto3.client("cloudwatch")
+    names = {kind: f"{BOOTSTRAP.removesuffix('bootstrap')}depth-{kind}" for kind in thresholds}
+    for kind, threshold in thresholds.items():
+        cloudwatch.put_metric_alarm(
+            AlarmName=names[kind],
+            Namespace="AWS/SQS",
+            MetricName="ApproximateNumberOfMessagesVisible",
+            Statistic="Maximum",
+            Period=60,
+            EvaluationPeriods=3,
+            Threshold=threshold,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+    yield
+    cloudwatch.delete_alarms(AlarmNames=list(names.values()))
+
+
+@contextmanager
 def alarm(actions=None):
     """The bootstrap alarm with other actions, or deleted without any."""
     cloudwatch = boto3.client("cloudwatch")
@@ -318,6 +337,10 @@ def redrive_after(receipts, queue=f"arn:aws:sqs:eu-west-1:123456789012:dead-{NAM
         (
             lambda: alarm(["arn:aws:lambda:eu-west-1:123456789012:function:older"]),
             *("alarms-start-functions", "fail", "function:older and not"),
+        ),
+        (
+            lambda: depth_alarms(warning=900.0, critical=500.0),
+            *("alarm-thresholds", "warn", "depth-warning warns above 900, which is not below the 500"),
         ),
         (
             lambda: role_policy(allowing("sqs:ReceiveMessage")),
@@ -440,7 +463,7 @@ def test_what_may_not_be_read_is_unknown_and_never_passes(doctor, failing):
     failing("AccessDenied", but={"DescribeStacks", "GetParametersByPath"})
     answer = doctor(NAME)
     assert answer.exit_code == 1
-    assert f"3 pass, 0 warn, 0 fail, {len(Check) + len(PlaneCheck) - 3} unknown" in answer.stdout
+    assert f"4 pass, 0 warn, 0 fail, {len(Check) + len(PlaneCheck) - 4} unknown" in answer.stdout
     assert "docs/policies/doctor.json is the policy that allows all" in answer.stdout
 
 

@@ -12,12 +12,12 @@ import jsonschema
 import pytest
 from botocore.exceptions import ClientError
 
+from sluice.aws import own_scaling
 from sluice.aws.ecs import DIMENSION
 from sluice.core.pause import BOTH
 from sluice_cli import workloads
 from sluice_operator import pauses
 from sluice_operator.account import open_account
-from sluice_operator.aws import own_scaling
 from sluice_operator.aws.pause_store import PauseStore
 from sluice_operator.session import AwsSession
 from sluice_sim.embedded.busy_account import busy_account

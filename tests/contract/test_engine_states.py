@@ -10,10 +10,10 @@ from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.plan import Processing
 from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Safety
 from sluice.core.model import Unknown
-from sluice.ports import EngineStates, StateWrite, StoredState
+from sluice.ports import NO_TICK_S, EngineStates, StateWrite, StoredState
 from sluice_sim.simulator.ports import SimulatedStates
 from tests.sluice.aws import account
-from tests.support.builders import NOW, engine_state, plenty
+from tests.support.builders import NOW, engine_state, guard, plenty
 from tests.support.fakes import FakeStates
 
 NOON_S = NOW.timestamp()
@@ -212,3 +212,42 @@ def test_a_write_over_a_damaged_item_forgets_what_was_learned(subject: Subject) 
 def test_no_workloads_are_no_states(subject: Subject) -> None:
     assert subject.port.read([], plenty) == {}
     assert subject.port.write({}, plenty) == {}
+
+
+HOLD = guard()
+
+
+def test_a_hold_of_the_guard_is_read_back_beside_what_the_engine_remembers(subject: Subject) -> None:
+    subject.write("a", at(0))
+    assert subject.port.put_guard("a", None, HOLD)
+    assert subject.read("a") == StoredState(tick_s=NOON_S, state=at(0), guard=HOLD)
+    assert subject.port.put_guard("b", None, HOLD)
+    assert subject.read("b") == StoredState(tick_s=NO_TICK_S, state=None, guard=HOLD)
+
+
+def test_a_hold_is_replaced_and_removed_by_who_has_read_it(subject: Subject) -> None:
+    later = guard(calm_minutes=1)
+    assert subject.port.put_guard("a", None, HOLD)
+    assert subject.port.put_guard("a", HOLD, later)
+    assert not subject.port.put_guard("a", HOLD, guard(calm_minutes=2))
+    assert not subject.port.put_guard("a", None, guard(calm_minutes=2))
+    found = subject.read("a")
+    assert found is not None
+    assert found.guard == later
+    assert subject.port.put_guard("a", later, None)
+    found = subject.read("a")
+    assert found is None or found.guard is None
+
+
+def test_a_repeated_write_of_a_hold_counts(subject: Subject) -> None:
+    assert subject.port.put_guard("a", None, HOLD)
+    assert subject.port.put_guard("a", None, HOLD)
+
+
+def test_a_tick_that_has_read_no_hold_stores_no_state_against_one(subject: Subject) -> None:
+    subject.write("a", at(0))
+    read = subject.read("a")
+    assert subject.port.put_guard("a", None, HOLD)
+    assert not subject.write("a", at(1), replaces=read)
+    assert subject.write("a", at(1), replaces=subject.read("a"))
+    assert subject.read("a") == StoredState(tick_s=NOON_S + 10, state=at(1), guard=HOLD)

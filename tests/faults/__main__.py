@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.faults.matrix import calls_left_out, cells, kinds_left_out, share
+from tests.faults.matrix import calls_left_out, cells, kinds_left_out
 
 
 def lines() -> Iterator[str]:
@@ -19,7 +19,6 @@ def lines() -> Iterator[str]:
         yield _row(name, calls[name], *of_kind, sum(of_kind))
     of_kind = [sum(cell.kind == kind for cell in cells()) for kind in kinds]
     yield _row("together", calls.total(), *of_kind, len(cells()))
-    yield f"\nIn the default run: {len(share())} cells."
     yield f"\nCalls left to the use case that is about them: {len(calls_left_out())}"
     yield from (f"- {call}" for call in calls_left_out())
     yield f"\nNothing in the answer to spoil: {kinds_left_out().total()}"

@@ -51,7 +51,7 @@ def cells() -> tuple[Cell, ...]:
 
 
 def share() -> tuple[Cell, ...]:
-    """The cells of the default run: each kind of fault once in each use case, and once at each operation."""
+    """A share in which each kind of fault occurs once in each use case, and once at each operation."""
     first: dict[tuple[str, str], Cell] = {}
     for cell in cells():
         first.setdefault((cell.case.use_case, cell.kind), cell)

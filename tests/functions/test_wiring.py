@@ -155,6 +155,7 @@ def test_an_alarm_without_time_to_read_fails_so_that_lambda_retries(
         ("publish_backlog", "schedule"),
         ("bootstrap", "bootstrap-asg-direct"),
         ("shutdown", "shutdown-asg-direct"),
+        ("guard_downstream", "schedule"),
         ("send_test_messages", "send-test-messages"),
     ],
 )

@@ -37,8 +37,8 @@ class Recorded:
 
 @pytest.fixture(scope="session")
 def plane() -> ResolvedStack:
-    """The control plane with a bus for its events, and its defaults otherwise."""
-    return stacks.plane(EventBusArn=stacks.EVENT_BUS)
+    """The control plane with a bus for its events and a downstream guard, and its defaults otherwise."""
+    return stacks.plane(EventBusArn=stacks.EVENT_BUS, DownstreamGuard="true")
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,8 @@ def exercised(plane: ResolvedStack, calls: Iterable[RecordedCall], tags: Tags) -
         *_by_scheduler(plane),
         *_by_ends_of_pauses(tags),
         *_by_application_auto_scaling(calls, tags),
+        *_by_registering(calls, tags),
+        *_by_scheduling(calls),
     ]
 
 
@@ -93,6 +95,31 @@ def _by_ends_of_pauses(tags: Tags) -> Iterator[ImpliedRequest]:
                 context = service if action.startswith("application") else {}
                 asked = request(action, fleet, tags, **context)
                 yield ImpliedRequest(role="PauseEndRole", request=asked, page=UNIVERSAL_TARGETS)
+
+
+def _by_registering(calls: Iterable[RecordedCall], tags: Tags) -> Iterator[ImpliedRequest]:
+    """The caller of RegisterScalableTarget needs the permissions for what AWS then does with the service."""
+    for call in calls:
+        if call.request.action == "application-autoscaling:RegisterScalableTarget":
+            for action in ("ecs:DescribeServices", "ecs:UpdateService"):
+                service = arn("ecs", call.call.parameters["ResourceId"])
+                yield ImpliedRequest(
+                    role=call.role, request=request(action, service, tags), page=PUT_POLICIES
+                )
+
+
+def _by_scheduling(calls: Iterable[RecordedCall]) -> Iterator[ImpliedRequest]:
+    """Who makes a schedule passes it the role of its target; a schedule that exists is updated."""
+    for call in calls:
+        if call.request.action == "scheduler:CreateSchedule":
+            passed = Request(
+                action="iam:PassRole",
+                resource="PauseEndRole.Arn",
+                context={"iam:PassedToService": "scheduler.amazonaws.com"},
+            )
+            yield ImpliedRequest(role=call.role, request=passed, page=SCHEDULED_STARTS)
+            updated = Request(action="scheduler:UpdateSchedule", resource=call.request.resource)
+            yield ImpliedRequest(role=call.role, request=updated, page=SCHEDULED_STARTS)
 
 
 def _by_application_auto_scaling(calls: Iterable[RecordedCall], tags: Tags) -> Iterator[ImpliedRequest]:

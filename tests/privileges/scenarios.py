@@ -24,6 +24,19 @@ from moto.cloudwatch.models import cloudwatch_backends
 from sluice import wiring
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
+from sluice.core.guard import Guard
+from sluice.core.guard import encoded as encoded_guard
+from sluice.core.held_fields import PROCESS
+from sluice.core.pause import (
+    ALARM_NOTIFICATION,
+    BOTH,
+    DISABLE_SCALE_IN,
+    ENABLED,
+    IN_SUSPENDED,
+    OUT_SUSPENDED,
+    Pause,
+)
+from sluice.core.pause import encoded as encoded_pause
 from sluice.events import Shard, shard_message
 from sluice.usecases import shards
 from sluice_sim.account import ACCOUNT_ID, REGION
@@ -55,6 +68,8 @@ SCENARIOS = (
     replace(QUEUE_PROC, parameters=DYNAMIC),
     replace(QUEUE_PROC, parameters=DYNAMIC | FIFO_SERVICE),
 )
+FLEET_KEYS = {"asg": ("AutoScalingGroupName",), "ecs": ("ClusterName", "ServiceName")}
+GROUP_FIELDS = (ALARM_NOTIFICATION, ENABLED, DISABLE_SCALE_IN)
 WORKLOADS = {
     deployed["Name"]: deployed
     for deployed in (environments(ROOT)[each.name] | dict(each.parameters) for each in SCENARIOS)
@@ -179,6 +194,55 @@ class Scenarios:
             arrange=self._scaled_by_deadline,
             event=tick,
         )
+        yield from self._guards(tick)
+
+    def _guards(self, event: Mapping[str, Any]) -> Iterator[Scenario]:
+        """A hold begins, also beside a pause that AWS does not hold, and ends after one that it holds."""
+        for name, arrange in (
+            ("guard, the downstream fails", self._failing),
+            ("guard, beside a pause", self._failing_beside_a_pause),
+            ("guard, its time is over", self._over),
+        ):
+            yield Scenario(name=name, function="GuardDownstreamFunction", arrange=arrange, event=event)
+
+    def _failing(self, **attributes: str) -> None:
+        """Nothing holds the policies, and most messages fail."""
+        self._running_and_empty()
+        self._register({name: _guarded(text) for name, text in self._documents.items()})
+        dynamodb = boto3.client("dynamodb")
+        for name, deployed in WORKLOADS.items():
+            item = {key: {"S": value} for key, value in {"workload": name, **attributes}.items()}
+            dynamodb.put_item(TableName=self._table, Item=item)
+            keys = FLEET_KEYS[deployed["FleetType"]]
+            dimensions = {key: deployed[key] for key in keys} | {"Outcome": "failure"}
+            ago = [timedelta(minutes=1)] * 20
+            self._put_under(NAMESPACE, "MsgProcessingDuration", dimensions, 1, ago)
+
+    def _failing_beside_a_pause(self) -> None:
+        self._failing(pause=encoded_pause(self._pause(until=self._now + timedelta(hours=1))))
+
+    def _over(self) -> None:
+        """AWS has not put its policies back, after a hold and after a pause."""
+        hold = Guard(
+            at=self._now - timedelta(hours=1),
+            until=self._now - timedelta(minutes=1),
+            why="it failed",
+            seen_at=self._now,
+            is_held_by_aws=True,
+            before=dict.fromkeys((*GROUP_FIELDS, OUT_SUSPENDED, IN_SUSPENDED), False) | {ENABLED: True},
+        )
+        pause = self._pause(until=self._now - timedelta(minutes=1))
+        self._failing(guard=encoded_guard(hold), pause=encoded_pause(pause))
+        for deployed in WORKLOADS.values():
+            if deployed["FleetType"] == "asg":
+                self._aws.autoscaling.suspend_processes(
+                    AutoScalingGroupName=deployed["AutoScalingGroupName"], ScalingProcesses=[PROCESS]
+                )
+
+    @staticmethod
+    def _pause(until: datetime) -> Pause:
+        before = dict.fromkeys(GROUP_FIELDS, False) | {ENABLED: True}
+        return Pause(directions=BOTH, by="alice", at=until - timedelta(hours=2), until=until, before=before)
 
     def _delivered(self, sample: str, documents: Mapping[str, str]) -> dict[str, Any]:
         """The sample event of a slice of the registry, filled with these workloads."""
@@ -199,6 +263,7 @@ class Scenarios:
             "RetuneTargetFunction",
             "BootstrapFunction",
             "ShutdownFunction",
+            "GuardDownstreamFunction",
         ):
             variables = plane.resources[name].properties["Environment"]["Variables"]
             own_keys = ("QUEUE_URL", "TABLE", "BUS_ARN")
@@ -299,7 +364,7 @@ class Scenarios:
         return url
 
     def _put(self, deployed: Mapping[str, str], metric: str, value: float, ago: list[timedelta]) -> None:
-        keys = ("AutoScalingGroupName",) if deployed["FleetType"] == "asg" else ("ClusterName", "ServiceName")
+        keys = FLEET_KEYS[deployed["FleetType"]]
         self._put_under(NAMESPACE, metric, {key: deployed[key] for key in keys}, value, ago)
 
     def _put_sent(self, deployed: Mapping[str, str], per_minute: float, ago: list[timedelta]) -> None:
@@ -316,6 +381,12 @@ class Scenarios:
         }
         data = [datum | {"Timestamp": self._now - each} for each in ago]
         self._aws.cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
+
+
+def _guarded(text: str) -> str:
+    """The document with a guard that watches every signal."""
+    watched = {"failed_percent": 50, "dead_letters_per_minute": 1, "dead_letter_queue": "dead"}
+    return json.dumps(json.loads(text) | {"guard": watched | {"alarm_name": "database"}})
 
 
 def _by_deadline(text: str) -> str:
@@ -356,7 +427,7 @@ def deployed_scenarios(plane: ResolvedStack) -> Iterator[Scenarios]:
     """The control plane and the workloads deployed, the functions behind a gate that knows their roles."""
     gate = Gate(roles(plane), role_of_functions(plane), inventory.tags(account()))
     with embedded_aws(ROOT, custom_metric_delay_s=0) as aws, gate.installed():
-        demo = Demo(aws, ROOT)
+        demo = Demo(aws, ROOT, plane={"DownstreamGuard": "true"})
         for scenario in SCENARIOS:
             demo.add_workload(scenario)
         yield Scenarios(aws, gate, plane)

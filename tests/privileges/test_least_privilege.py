@@ -85,9 +85,11 @@ def test_what_aws_does_on_our_behalf_is_documented_by_aws(recorded: Recorded) ->
         "cloudwatch:PutMetricAlarm",
         "ecs:DescribeServices",
         "ecs:UpdateService",
+        "iam:PassRole",
         "lambda:InvokeFunction",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
+        "scheduler:UpdateSchedule",
         "sqs:DeleteMessage",
         "sqs:GetQueueAttributes",
         "sqs:ReceiveMessage",
@@ -141,6 +143,7 @@ def test_no_role_may_change_a_fleet_or_queue_without_the_tag(recorded: Recorded,
         "autoscaling:PutScalingPolicy",
         "autoscaling:ResumeProcesses",
         "autoscaling:SetDesiredCapacity",
+        "autoscaling:SuspendProcesses",
         "ecs:DescribeServices",
         "ecs:UpdateService",
         "sqs:GetQueueAttributes",
@@ -176,7 +179,7 @@ def test_only_the_functions_that_resize_may_resize(recorded: Recorded) -> None:
     assert able == {"PublishBacklogRole", "BootstrapRole", "ShutdownRole", "DeadlineTickRole"}
 
 
-def test_the_deadline_engine_alone_writes_the_table_of_states_and_what_resizes_reads_it(
+def test_the_deadline_engine_and_the_guard_write_the_table_of_states_and_what_resizes_reads_it(
     recorded: Recorded,
 ) -> None:
     requested = [each for each in recorded.requests if each.action.startswith("dynamodb:")]
@@ -186,7 +189,7 @@ def test_the_deadline_engine_alone_writes_the_table_of_states_and_what_resizes_r
         return {each.split(":")[0] for each in allowed(recorded, own)}
 
     assert {each.action for each in requested} == {"dynamodb:BatchGetItem", "dynamodb:UpdateItem"}
-    engine = {"DeadlineTickRole", "RetuneTargetRole"}
+    engine = {"DeadlineTickRole", "RetuneTargetRole", "GuardDownstreamRole"}
     assert able("dynamodb:UpdateItem") == engine
     assert able("dynamodb:BatchGetItem") == engine | {"PublishBacklogRole", "BootstrapRole", "ShutdownRole"}
     others = [replace(each, resource=arn("dynamodb", "table/EngineStateTable2")) for each in requested]
@@ -221,7 +224,7 @@ def test_only_the_registry_is_read_of_the_parameter_store(recorded: Recorded) ->
 
 def test_a_function_writes_only_its_own_log(recorded: Recorded) -> None:
     logged = [each for each in recorded.on_behalf if each.request.action == "logs:PutLogEvents"]
-    assert len(logged) == 6
+    assert len(logged) == 7
     for each in logged:
         assert allowed(recorded, [each.request]) == [str(Use(role=each.role, request=each.request))]
 
@@ -238,9 +241,13 @@ def test_metrics_go_to_the_planes_namespace_only(recorded: Recorded, namespace: 
     ["sluice-transcription-bootstrap", "TargetTracking-transcription-AlarmHigh-1", "TargetTracking-table/t"],
 )
 @pytest.mark.parametrize("action", sorted(PROBED_WITHOUT_A_NAME))
-def test_only_the_retune_role_reads_or_writes_alarms(recorded: Recorded, action: str, alarm: str) -> None:
+def test_only_the_retune_role_writes_alarms_and_the_guard_reads_them(
+    recorded: Recorded, action: str, alarm: str
+) -> None:
     requested = Request(action=action, resource=arn("cloudwatch", f"alarm:{alarm}"))
-    assert allowed(recorded, [requested]) == [str(Use(role="RetuneTargetRole", request=requested))]
+    readers = ["GuardDownstreamRole"] if action == "cloudwatch:DescribeAlarms" else []
+    able = [str(Use(role=role, request=requested)) for role in ["RetuneTargetRole", *readers]]
+    assert sorted(allowed(recorded, [requested])) == sorted(able)
 
 
 def test_nothing_else_about_alarms_is_allowed_to_anybody(recorded: Recorded) -> None:

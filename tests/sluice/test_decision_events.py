@@ -17,6 +17,7 @@ from sluice.core.model import (
     AutoScalingGroup,
     Decision,
     EcsService,
+    GuardDecision,
     Kind,
     LearningDecision,
     Reason,
@@ -34,7 +35,7 @@ from sluice.decision_events import (
 )
 from sluice.ports import Outcome
 from sluice.report import sentence
-from tests.support.builders import GROUP, SERVICE, durations, observation, plenty
+from tests.support.builders import GROUP, NOW, SERVICE, durations, observation, plenty
 from tests.support.fakes import Clock, FakeEventBus
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/event.json").read_text(encoding="utf-8"))
@@ -100,6 +101,7 @@ def test_a_decision_is_an_event_if_it_has_changed_a_fleet_or_its_policy() -> Non
         (Kind.SHUTDOWN, Outcome.ACTED),
         (Kind.SCALE, Outcome.ACTED),
         (Kind.RETUNE, Outcome.ACTED),
+        (Kind.GUARD, Outcome.ACTED),
     }
     assert detail_type(RETUNED, Outcome.ACTED) == DECISION
     assert detail_type(LEARNED, Outcome.ACTED) is None
@@ -126,6 +128,25 @@ def test_an_event_of_a_resize_has_the_fleet_the_numbers_before_and_after_and_a_s
         "after": {"desired": 2},
         "message": "transcription: bootstrap 0 -> 2: work waits and nothing runs",
     }
+
+
+def test_an_event_of_the_guard_has_the_signals_that_are_known_and_whether_anything_may_grow() -> None:
+    engaged = GuardDecision(
+        workload="transcription",
+        trigger=Trigger.TICK,
+        reason=Reason.DOWNSTREAM_FAILS,
+        engages=True,
+        until=NOW,
+        failed_percent=60.0,
+        detail="60 % failed",
+    )
+    found = validated(engaged, Outcome.ACTED)
+    assert (found["before"], found["after"]) == ({"failed_percent": 60.0}, {"may_scale_out": 0})
+    assert found["message"] == "transcription: guard holds scale-out: the downstream fails (60 % failed)"
+    released = replace(engaged, engages=False, failed_percent=None, dead_letters_per_minute=-1.0)
+    found = validated(released, Outcome.ACTED)
+    assert (found["before"], found["after"]) == ({"dead_letters_per_minute": -1.0}, {"may_scale_out": 1})
+    assert validated(replace(released, engages=None), Outcome.ACTED)["after"] is None
 
 
 def test_an_event_of_a_retune_has_the_targets() -> None:

@@ -9,6 +9,7 @@ from sluice.core.model import (
     BootTime,
     Decision,
     Durations,
+    GuardDecision,
     Kind,
     LearningDecision,
     Limit,
@@ -21,6 +22,7 @@ from sluice.core.model import (
 from sluice.ports import Outcome
 from sluice.report import fields, published_fields, published_sentence, sentence
 from tests.support.builders import (
+    NOW,
     capacity,
     demand,
     durations,
@@ -240,3 +242,36 @@ def test_boot_times_are_fields_as_far_as_they_were_measured() -> None:
     }
     only_cold = fields(replace(HELD, boots=HELD.boots[:1]), Outcome.HELD)
     assert [name for name in only_cold if "boot" in name] == ["cold_boot_mean_s", "cold_boot_p90_s"]
+
+
+def test_the_guards_fields_carry_its_signals_and_the_end_of_its_hold() -> None:
+    decision = GuardDecision(
+        workload="transcription",
+        trigger=Trigger.TICK,
+        reason=Reason.DOWNSTREAM_FAILS,
+        engages=True,
+        until=NOW,
+        failed_percent=60.0,
+        ended_messages=100,
+        detail="60 % failed",
+    )
+    assert fields(decision, Outcome.ACTED) == {
+        "workload": "transcription",
+        "decision": "guard",
+        "trigger": "tick",
+        "outcome": "acted",
+        "reason": "downstream_fails",
+        "limits": [],
+        "engages": True,
+        "until": NOW.isoformat(),
+        "failed_percent": 60.0,
+        "ended_messages": 100,
+        "dead_letters_per_minute": None,
+        "alarm": None,
+    }
+    assert sentence(decision, Outcome.ACTED) == "guard holds scale-out: the downstream fails (60 % failed)"
+    released = replace(decision, engages=False, until=None, reason=Reason.DOWNSTREAM_RECOVERED)
+    assert sentence(released, Outcome.FAILED).startswith("guard failed to release scale-out: ")
+    assert fields(released, Outcome.FAILED)["until"] is None
+    unchanged = replace(decision, engages=None, reason=Reason.GUARDED)
+    assert sentence(unchanged, Outcome.HELD).startswith("guard stays as it is: ")

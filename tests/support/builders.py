@@ -13,6 +13,7 @@ from typing import Any
 
 from sluice.core.deadline.state import EngineState
 from sluice.core.emptiness import minutes_to_prove, tick_proof_end_minutes
+from sluice.core.guard import Guard, as_stored
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     AutoScalingGroup,
@@ -24,6 +25,7 @@ from sluice.core.model import (
     Durations,
     DynamicTarget,
     EcsService,
+    GuardSettings,
     Metric,
     Observation,
     OfferedLoad,
@@ -218,6 +220,24 @@ def engine_state(
         "desired": 0,
     }
     return EngineState(**(facts | changes))
+
+
+def guard_settings(**changes: Any) -> GuardSettings:
+    """A guard on a share of failed messages above 50 %, for an hour."""
+    return GuardSettings(**({"failed_percent": 50} | changes))
+
+
+def guard(**changes: Any) -> Guard:
+    """A hold of an hour that began now, of a fleet that is a group, as read from its stored form."""
+    facts = {
+        "at": NOW,
+        "until": NOW + timedelta(hours=1),
+        "why": "60 % of 100 messages failed",
+        "seen_at": NOW,
+        "before": {"AlarmNotificationSuspended": False, "Enabled": True, "DisableScaleIn": False},
+    }
+    engaged = Guard(**(facts | changes))
+    return as_stored(engaged)
 
 
 def demand(

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from sluice.core.deadline.learning import Learned
+from sluice.core.guard import AlarmState, Guard, as_stored
+from sluice.core.held_fields import End, Fields, Holds, end_of, wanted
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     AnyDecision,
@@ -508,10 +510,13 @@ class FakeStates:
         pause = found.pause if found else None
         if pause is not None and (replaces is None or replaces.pause is None):
             written = False
+        guard = found.guard if found else None
+        if guard is not None and (replaces is None or replaces.guard is None):
+            written = False
         if written:
             learned = found.learned if found and not (replaces and replaces.problem) else None
             self.stored[workload] = StoredState(
-                tick_s=write.state.tick_s, state=write.state, learned=learned, pause=pause
+                tick_s=write.state.tick_s, state=write.state, learned=learned, pause=pause, guard=guard
             )
         self.calls.between()
         return written
@@ -523,10 +528,70 @@ class FakeStates:
         found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
         self.stored[workload] = replace(found, learned=learned)
 
+    def put_guard(self, workload: str, replaces: Guard | None, guard: Guard | None) -> bool:
+        self.calls.record("states.put_guard", workload)
+        if workload in self.refusing:
+            raise TransientError(self.refusing[workload])
+        found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
+        if found.guard != replaces:
+            return found.guard == guard
+        self.guard(workload, guard)
+        self.calls.between()
+        return True
+
+    def guard(self, workload: str, guard: Guard | None) -> None:
+        """What the downstream guard stores."""
+        found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
+        stored = None if guard is None else as_stored(guard)
+        self.stored[workload] = replace(found, guard=stored)
+
     def pause(self, workload: str, pause: Pause | None) -> None:
         """What an operator does; None resumes."""
         found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
         self.stored[workload] = replace(found, pause=pause)
+
+
+GROUP_FIELDS = {"AlarmNotificationSuspended": False, "Enabled": True, "DisableScaleIn": False}
+
+
+@dataclass
+class FakeHeldPolicies:
+    calls: Calls = field(default_factory=Calls)
+    by_workload: dict[str, Fields] = field(default_factory=dict)
+    """Workload name -> AWS's fields that hold its policy."""
+    ends: dict[str, list[End]] = field(default_factory=dict)
+    """Workload name -> what AWS changes by itself, the first end first."""
+    refusing: dict[str, SluiceError] = field(default_factory=dict)
+    """Workload name -> what its calls raise."""
+
+    def fields(self, workload: Workload) -> Fields:
+        self.calls.record("held_policies.fields", workload.name)
+        if workload.name in self.refusing:
+            raise self.refusing[workload.name]
+        return self.by_workload.setdefault(workload.name, dict(GROUP_FIELDS))
+
+    def hold(self, workload: Workload, was: Holds, holding: Holds) -> bool:
+        now = self.fields(workload)
+        self.calls.record("held_policies.hold", workload.name)
+        ends = [end_of(hold, now, was, holding) for hold in holding.by_end]
+        self.ends[workload.name] = [end for end in ends if end is not None and end.before != end.after]
+        self.by_workload[workload.name] = wanted(now, was, holding)
+        self.calls.between()
+        return bool(self.ends[workload.name])
+
+
+@dataclass
+class FakeAlarms:
+    calls: Calls = field(default_factory=Calls)
+    states: dict[str, AlarmState | Unknown] = field(default_factory=dict)
+
+    def read(self, names: Collection[str], remaining_s: RemainingS) -> Mapping[str, AlarmState | Unknown]:
+        self.calls.record("alarms.read", list(names))
+        absent = "the alarm {} does not exist in this account and region"
+        return {
+            name: self.states.get(name, Unknown(reason=absent.format(name))) if remaining_s() > 0 else LATE
+            for name in names
+        }
 
 
 @dataclass
@@ -600,6 +665,8 @@ class FakeAccount:
     tick_queue: FakeTickQueue = field(init=False)
     states: FakeStates = field(init=False)
     launches: FakeLaunches = field(init=False)
+    held_policies: FakeHeldPolicies = field(init=False)
+    alarms: FakeAlarms = field(init=False)
     warm_pools: FakeWarmPools = field(default_factory=FakeWarmPools)
 
     def __post_init__(self) -> None:
@@ -610,6 +677,7 @@ class FakeAccount:
         self.tick_queue = FakeTickQueue(self.registry, self.clock)
         self.states = FakeStates(self.calls)
         self.launches = FakeLaunches(self.calls)
+        self.held_policies, self.alarms = FakeHeldPolicies(self.calls), FakeAlarms(self.calls)
 
     @property
     def ports(self) -> Ports:
@@ -629,6 +697,8 @@ class FakeAccount:
             states=self.states,
             launches=self.launches,
             warm_pools=self.warm_pools,
+            held_policies=self.held_policies,
+            alarms=self.alarms,
         )
 
     def remaining_s(self) -> float:

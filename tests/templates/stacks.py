@@ -103,6 +103,10 @@ def _identities(logical_id: str, properties: Mapping[str, Any]) -> dict[str, dic
             "QueueName": queue,
         },
         "AWS::DynamoDB::Table": {"Ref": logical_id, "Arn": arn("dynamodb", f"table/{logical_id}")},
+        "AWS::Scheduler::ScheduleGroup": {
+            "Ref": properties.get("Name", ""),
+            "Arn": arn("scheduler", f"schedule-group/{properties.get('Name')}"),
+        },
         "AWS::ECS::Cluster": {"Ref": properties.get("ClusterName", "")},
     }
 

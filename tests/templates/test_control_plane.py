@@ -331,8 +331,8 @@ def test_two_planes_share_no_name() -> None:
         }
         for name in ("sluice", "sluice-staging")
     )
-    # Six log groups, four saved queries, the layer and the pauses' schedules; AWS names everything else.
-    assert len(first) == len(second) == 12
+    # Six log groups, four saved queries, the layer, and two groups of schedules; AWS names everything else.
+    assert len(first) == len(second) == 13
     assert not first & second
 
 

@@ -100,6 +100,9 @@ def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
         drawn["ProcessingSeconds"] = draw(allowed("ProcessingSeconds", empty=False))
         most_margin = min(math.ceil(float(drawn["AcceptableLatencySeconds"])) - 1, 9999)
         drawn["MarginSeconds"] = str(draw(st.integers(0, most_margin)))
+    # Nor does the guard know the growth of a queue without a name.
+    if drawn["GuardDeadLettersPerMinute"] != "0":
+        drawn["DeadLetterQueueName"] = draw(allowed("DeadLetterQueueName", empty=False))
     return {**drawn, **dict(zip(MESSAGES, messages, strict=True))}
 
 
@@ -164,7 +167,16 @@ def test_a_group_with_any_allowed_name_is_served_in_mode_active(name: str) -> No
 @pytest.mark.parametrize("scaling", PARAMETERS["Scaling"]["AllowedValues"])
 @pytest.mark.parametrize("fleet", sorted(FLEET_NAMES))
 def test_names_at_their_limits_stay_within_what_aws_takes(fleet: str, scaling: str) -> None:
-    names = ("Name", "QueueName", "DurationNamespace", *FLEET_NAMES[fleet])
+    names = (
+        "Name",
+        "QueueName",
+        "DurationNamespace",
+        "DeadLetterQueueName",
+        "GuardFailedPercent",
+        "GuardDeadLettersPerMinute",
+        "GuardAlarmName",
+        *FLEET_NAMES[fleet],
+    )
     values = {
         **WORKLOADS[fleet],
         **{name: longest(PARAMETERS[name]["AllowedPattern"], max) for name in names},

@@ -18,6 +18,7 @@ from sluice.core.model import (
     Capacity,
     Decision,
     Fleet,
+    GuardDecision,
     Kind,
     Reason,
     TargetDecision,
@@ -27,8 +28,8 @@ from sluice.ports import DecisionEvent, EventBus, Outcome, RemainingS
 
 VERSION = 1
 DECISION, FINDING = f"Sluice Decision v{VERSION}", f"Sluice Finding v{VERSION}"
-ACTIONS = frozenset({Kind.BOOTSTRAP, Kind.SHUTDOWN, Kind.SCALE, Kind.RETUNE})
-"""The decisions that change a fleet or its policy: each that has acted is an event."""
+ACTIONS = frozenset({Kind.BOOTSTRAP, Kind.SHUTDOWN, Kind.SCALE, Kind.RETUNE, Kind.GUARD})
+"""The decisions that change a fleet, its policy or what holds it: each that has acted is an event."""
 FINDINGS = frozenset({Reason.BOUNDS_DISJOINT, Reason.NO_CAPACITY, Reason.PROMISE_OUT_OF_REACH})
 """The reasons that need a person: each is an event, once an hour as long as it lasts."""
 REPEAT_AFTER = timedelta(minutes=59)
@@ -142,4 +143,11 @@ def _numbers(decision: AnyDecision) -> tuple[dict[str, float], dict[str, float] 
     if isinstance(decision, TargetDecision):
         known = {} if decision.current is None else {"target": decision.current}
         return known, None if decision.target is None else {"target": decision.target}
+    if isinstance(decision, GuardDecision):
+        signals = {
+            "failed_percent": decision.failed_percent,
+            "dead_letters_per_minute": decision.dead_letters_per_minute,
+        }
+        known = {name: value for name, value in signals.items() if value is not None}
+        return known, None if decision.engages is None else {"may_scale_out": 0 if decision.engages else 1}
     raise TypeError(f"{decision.kind} of {decision.workload} changes nothing in AWS: it is no event")

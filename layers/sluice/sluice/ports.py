@@ -14,6 +14,8 @@ from typing import Protocol
 
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
+from sluice.core.guard import AlarmState, Guard
+from sluice.core.held_fields import Fields, Holds
 from sluice.core.model import (
     AnyDecision,
     AutoScalingGroup,
@@ -144,6 +146,29 @@ class Policies(Protocol):
         ...
 
 
+class HeldPolicies(Protocol):
+    """AWS's own policies, as an operator's pause and the downstream guard hold them."""
+
+    def fields(self, workload: Workload) -> Fields:
+        """The fields that hold the workload's policy, as they are now; raises SluiceError if not told."""
+        ...
+
+    def hold(self, workload: Workload, was: Holds, holding: Holds) -> bool:
+        """Hold and release as `holding` asks, after `was`; returns whether AWS makes an end by itself.
+
+        Raises SluiceError if AWS refuses a call: what was made before it stays.
+        """
+        ...
+
+
+class Alarms(Protocol):
+    """CloudWatch alarms of the user's choice."""
+
+    def read(self, names: Collection[str], remaining_s: RemainingS) -> Mapping[str, AlarmState | Unknown]:
+        """The state of each alarm; one that does not exist is Unknown."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
     """The registry: the workloads that may be served, and what is wrong with the others."""
@@ -228,10 +253,16 @@ class StoredState:
     """None if nothing was learned yet."""
     pause: Pause | None = None
     """The pause that an operator has set, in force or ended; None if there is none."""
+    guard: Guard | None = None
+    """The hold of the downstream guard, in force or ended; None if there is none."""
 
     def in_force(self, now: datetime) -> Pause | None:
         """The pause that holds the workload now."""
         return self.pause if self.pause is not None and self.pause.in_force(now) else None
+
+    def guard_in_force(self, now: datetime) -> Guard | None:
+        """The guard that holds scale-out now."""
+        return self.guard if self.guard is not None and self.guard.in_force(now) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,14 +287,21 @@ class EngineStates(Protocol):
     ) -> Mapping[str, bool | Unknown]:
         """Store each workload's state; returns by workload name whether it is stored.
 
-        False if another invocation has stored one meanwhile, or if the workload is paused and `replaces`
-        has no pause. Unknown if the write failed or was late. A pause stays; so does what was learned, unless
-        `replaces` has a problem.
+        False if another invocation has stored one meanwhile, or if the workload is paused or guarded and
+        `replaces` has no pause or guard. Unknown if the write failed or was late. A pause and a guard stay;
+        so does what was learned, unless `replaces` has a problem.
         """
         ...
 
     def learn(self, workload: str, learned: Learned) -> None:
         """Store what was learned of a workload beside its state."""
+        ...
+
+    def put_guard(self, workload: str, replaces: Guard | None, guard: Guard | None) -> bool:
+        """Store the guard's hold in place of the one that was read, None for none; returns whether it is.
+
+        False if another invocation has stored another one meanwhile.
+        """
         ...
 
 
@@ -299,6 +337,8 @@ class Counter(StrEnum):
     TICK_FAILED = "TickFailed"
     STATE_REBUILT = "StateRebuilt"
     EVENTS_NOT_SENT = "EventsNotSent"
+    GUARD_ENGAGED = "GuardEngaged"
+    GUARD_RELEASED = "GuardReleased"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,3 +422,7 @@ class Ports:
     """None in a simulation, whose fleet says what its pool holds."""
     launches: Launches | None = None
     """None in a simulation, which has no launch failures to read."""
+    held_policies: HeldPolicies | None = None
+    """None for a function that holds no policy."""
+    alarms: Alarms | None = None
+    """None for a function that reads no alarms."""

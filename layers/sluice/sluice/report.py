@@ -21,6 +21,7 @@ from sluice.core.model import (
     Decision,
     Durations,
     Fleet,
+    GuardDecision,
     LearningDecision,
     Observation,
     Published,
@@ -61,6 +62,15 @@ def fields(decision: AnyDecision, outcome: Outcome) -> dict[str, Any]:
                 for boot in decision.boots
                 for statistic, seconds in (("mean", boot.mean_s), ("p90", boot.p90_s))
             },
+        }
+    if isinstance(decision, GuardDecision):
+        return logged | {
+            "engages": decision.engages,
+            "until": None if decision.until is None else decision.until.isoformat(),
+            "failed_percent": decision.failed_percent,
+            "ended_messages": decision.ended_messages,
+            "dead_letters_per_minute": decision.dead_letters_per_minute,
+            "alarm": decision.alarm,
         }
     if isinstance(decision, Decision):
         return logged | {"desired": decision.desired} | observation_fields(decision.observation)
@@ -147,6 +157,12 @@ def _verdict(decision: AnyDecision, outcome: Outcome) -> str:
     would = {Outcome.OBSERVED: "would be ", Outcome.FAILED: "failed "}.get(outcome, "")
     if isinstance(decision, LearningDecision):
         return f"{would}margin {decision.current_s:g} -> {decision.margin_s:g} s"
+    if isinstance(decision, GuardDecision):
+        if decision.engages is None:
+            return f"{decision.kind} stays as it is"
+        verb = "hold" if decision.engages else "release"
+        verdicts = {Outcome.OBSERVED: f"would {verb}", Outcome.FAILED: f"failed to {verb}"}
+        return f"{decision.kind} {verdicts.get(outcome, f'{verb}s')} scale-out"
     if isinstance(decision, TargetDecision):
         if decision.target is None:
             return f"{decision.kind} holds"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, Metrics
 
+from sluice.aws.alarm_states import CloudWatchAlarms
 from sluice.aws.asg import AutoScalingGroups
 from sluice.aws.clients import Session, client
 from sluice.aws.cloudwatch import CloudWatchMetrics
@@ -23,6 +24,7 @@ from sluice.aws.ecs import EcsServices
 from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.aws.event_bus import EventBridgeBus
 from sluice.aws.fleets import AwsFleets
+from sluice.aws.held_policies import HeldPolicies, ScheduleGroups
 from sluice.aws.launch_failures import (
     EVENT_FIELDS,
     AwsLaunches,
@@ -79,7 +81,21 @@ def ports(environ: Mapping[str, str] = os.environ, *, limits: TimeLimits = MINUT
             f"environment lacks {', '.join(absent)}: template.yaml sets them for every function"
         )
     optional = ("SLUICE_SHARD_QUEUE_URL", "SLUICE_TICK_QUEUE_URL", "SLUICE_STATE_TABLE")
-    return _ports(*(environ[name] for name in needed), *(environ.get(name) for name in optional), limits)
+    return _ports(
+        *(environ[name] for name in needed),
+        *(environ.get(name) for name in optional),
+        _schedule_groups(environ),
+        limits,
+    )
+
+
+def _schedule_groups(environ: Mapping[str, str]) -> ScheduleGroups | None:
+    """Where the ends of holds are scheduled; None for a function that holds no policy."""
+    role_arn, pauses = environ.get("SLUICE_HOLD_END_ROLE_ARN"), environ.get("SLUICE_PAUSE_SCHEDULE_GROUP")
+    if not role_arn or not pauses:
+        return None
+    guards = environ.get("SLUICE_GUARD_SCHEDULE_GROUP")
+    return ScheduleGroups(role_arn=role_arn, pauses=pauses, guards=guards)
 
 
 @cache
@@ -89,6 +105,7 @@ def _ports(
     shard_queue_url: str | None,
     tick_queue_url: str | None,
     state_table: str | None,
+    schedule_groups: ScheduleGroups | None,
     limits: TimeLimits,
 ) -> Ports:
     import boto3
@@ -100,6 +117,7 @@ def _ports(
         shard_queue_url=shard_queue_url,
         tick_queue_url=tick_queue_url,
         state_table=state_table,
+        schedule_groups=schedule_groups,
         limits=limits,
     )
 
@@ -112,6 +130,7 @@ def wired(
     shard_queue_url: str | None = None,
     tick_queue_url: str | None = None,
     state_table: str | None,
+    schedule_groups: ScheduleGroups | None = None,
     limits: TimeLimits,
 ) -> Ports:
     """The ports over this session's clients, each of which is made on first use."""
@@ -159,6 +178,10 @@ def wired(
         tick_queue=tick_queue,
         states=DynamoDbEngineStates(clients("dynamodb"), threads(), state_table) if state_table else None,
         warm_pools=groups,
+        held_policies=HeldPolicies(cache(partial(make, read={})), schedule_groups)
+        if schedule_groups
+        else None,
+        alarms=CloudWatchAlarms(clients("cloudwatch"), threads()),
         launches=AwsLaunches(autoscaling, cache(partial(make, "ecs", EVENT_FIELDS)), threads()),
     )
 

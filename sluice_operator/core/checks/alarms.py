@@ -12,6 +12,11 @@ from sluice_operator.core.checks.policy import own
 from sluice_operator.core.workload_alarms import alarm_name
 
 STARTS_FUNCTION = ("bootstrap", "shutdown")
+RISING = (
+    ("depth-warning", "depth-critical", "WarningDepthMessages", "CriticalDepthMessages"),
+    ("age-warning", "age-critical", "WarningAgeSeconds", "CriticalAgeSeconds"),
+)
+"""Each warning, its critical alarm, and the parameters of their thresholds."""
 
 
 @judges(Check.ALARMS_EXIST)
@@ -77,6 +82,25 @@ def start_functions(check: Check, facts: Facts) -> Finding:
             "deploy the workload's stack with ControlPlaneStack set to the live control plane",
         )
     return passed(check, "the alarms start the functions of this control plane")
+
+
+@judges(Check.ALARM_THRESHOLDS)
+def thresholds(check: Check, facts: Facts) -> Finding:
+    """A warning goes to ALARM at less than the critical alarm of the same metric."""
+    alarms = known(facts.alarms)
+    for warning, critical, lower, higher in RISING:
+        low, high = (
+            alarm.threshold if (alarm := alarms.get(alarm_name(facts.workload, kind))) else None
+            for kind in (warning, critical)
+        )
+        if low is not None and high is not None and low >= high:
+            return warned(
+                check,
+                f"{alarm_name(facts.workload, warning)} warns above {low:g}, which is not below the {high:g} "
+                f"of {alarm_name(facts.workload, critical)}: nobody is warned before it is critical",
+                f"update the workload's stack with {lower} below {higher}",
+            )
+    return passed(check, "no warning comes after its critical alarm")
 
 
 def _existing(facts: Facts) -> Mapping[str, AlarmSettings]:

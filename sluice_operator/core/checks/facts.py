@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from sluice.core.guard import AlarmState, Guard
 from sluice.core.model import Backlog, Capacity, LaunchAttempt, Metric, Unknown, Workload
 from sluice.core.pause import Pause
 from sluice_operator.core.checks.key_policy import KeyPolicy
@@ -152,10 +153,12 @@ class ScheduledAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmSettings:
-    """What one alarm does on ALARM."""
+    """When an alarm goes to ALARM, and what it does then."""
 
     actions_enabled: bool
     actions: tuple[str, ...]
+    threshold: float | None = None
+    """In the unit of its metric; None for an alarm on a band or without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +191,10 @@ class Facts:
     """Every scaling policy of the fleet."""
     scheduled_actions: Collection[ScheduledAction] | Unknown
     alarms: Mapping[str, AlarmSettings | None] | Unknown
-    """The alarms that the stack and the policy have made, by name; None for one that does not exist."""
+    """The alarms that the stack and the policy have made, by name; None for one that does not exist.
+
+    The optional ones are there only if they exist.
+    """
     mute_rules: Mapping[str, tuple[str, ...]] | Unknown
     """The rules that mute an alarm now, by the alarm's name."""
     functions: Mapping[str, str]
@@ -211,3 +217,11 @@ class Facts:
     oldest_age_s: float | Unknown | None
     failures: Collection[str] | Unknown
     """What the functions could not do for the workload in the last quarter of an hour, by their logs."""
+    guard: Guard | Unknown | None = None
+    """The hold of the downstream guard that is in force."""
+    has_guard_function: bool = True
+    """Whether the control plane has the function of the downstream guard."""
+    guard_alarm: AlarmState | Unknown | None = None
+    """The state of the alarm that the guard watches; None if it watches none."""
+    ended_messages: float | Unknown = 0.0
+    """Messages of the last day of which the workers published how they ended."""

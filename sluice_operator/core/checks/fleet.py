@@ -7,6 +7,7 @@ from shlex import quote
 
 from sluice.core.bounds import effective_bounds
 from sluice.core.capacity_units import why_not_served
+from sluice.core.held_fields import PROCESS
 from sluice.core.holds import both_bounds
 from sluice.core.launch_failures import decide_no_capacity
 from sluice.core.model import (
@@ -23,7 +24,6 @@ from sluice_operator.core.checks.judging import UnreadError, judges, known
 from sluice_operator.core.checks.pause import held_by_pause
 from sluice_operator.core.checks.policy import own
 from sluice_operator.core.checks.queue import MANAGED, settings
-from sluice_operator.core.pausing import PROCESS
 
 GROUP_METRICS = ("GroupDesiredCapacity", "GroupInServiceInstances")
 NEEDED_PROCESSES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from shlex import quote
 
+from sluice.core.held_fields import PROCESS, is_held
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -21,7 +22,6 @@ from sluice.core.pause import (
 from sluice_operator.core.checks.facts import Facts, FleetSettings
 from sluice_operator.core.checks.finding import Check, Finding, failed, passed, warned
 from sluice_operator.core.checks.judging import judges, known
-from sluice_operator.core.pausing import PROCESS, is_held
 
 
 @judges(Check.NOT_PAUSED)
@@ -40,11 +40,11 @@ def paused(check: Check, facts: Facts) -> Finding:
 
 
 def held_by_pause(facts: Facts, *names: str) -> str:
-    """The pause that holds one of these fields of AWS's, as the end of a sentence; empty without one."""
-    pause = facts.pause
-    if pause is None or isinstance(pause, Unknown) or not pause.held.keys() & {*names}:
-        return ""
-    return f", as it is {pause}"
+    """The pause or guard that holds one of these fields, as the end of a sentence; empty without one."""
+    for hold in (facts.pause, facts.guard):
+        if hold is not None and not isinstance(hold, Unknown) and hold.held.keys() & {*names}:
+            return f", as it is {hold}"
+    return ""
 
 
 def fields(facts: Facts) -> Mapping[str, bool]:

@@ -61,13 +61,13 @@ class Table:
 def test_a_pause_is_read_back_by_the_functions_and_by_the_next_operator(table):
     assert table.set(pause()) is None
     assert table.stored().pause == pause()
-    assert decoded(table.store.read("a")) == pause()
+    assert decoded(table.store.read("a").pause) == pause()
 
 
 def test_of_two_operators_that_have_read_the_same_the_second_is_told_of_the_first(table):
     assert table.set(pause("alice")) is None
     assert decoded(table.set(pause("bob"))).by == "alice"
-    read = table.store.read("a")
+    read = table.store.read("a").pause
     assert table.set(pause("alice", OUT), read) is None
     assert decoded(table.set(pause("bob"), read)).directions == OUT
     assert table.set(None, encoded(pause("alice", OUT))) is None
@@ -132,6 +132,6 @@ class TestTimeToLive:
 
     def test_it_counts_again_once_the_workload_is_resumed(self, table):
         table.set(pause(directions=IN, for_=None))
-        table.set(None, table.store.read("a"))
+        table.set(None, table.store.read("a").pause)
         assert table.expires() == NOW_S + WEEK_S
         assert table.stored() == StoredState(tick_s=0, state=None)

@@ -112,6 +112,15 @@ FIFO = {"workload": workload(queue_url=FIFO_URL)}
 DEAD = replace(QUEUE, dead_letter_queue_arn=None, backlog=backlog(4))
 
 
+def depths(**thresholds):
+    """The stack's alarms, and those of its optional alarms on the depth."""
+    optional = {
+        f"sluice-transcription-depth-{kind}": replace(ALARM, threshold=value)
+        for kind, value in thresholds.items()
+    }
+    return ALARMS | optional
+
+
 def native(served):
     return replace(served, tracking=Tracking(source=MetricSource.NATIVE))
 
@@ -179,7 +188,7 @@ def test_no_check_passes_if_everything_that_it_reads_is_unknown():
     read = dict.fromkeys(
         {field.name for field in fields(Facts)} - {"now", "workload", "namespace", "functions"}, unread
     )
-    without_a_reading = {"registration-valid", "mode-active", "message-groups"}
+    without_a_reading = {"registration-valid", "mode-active", "message-groups", "downstream-guard"}
     outcomes = {check(facts(**read)).check: check(facts(**read)).outcome for check in CHECKS}
     assert {check for check, outcome in outcomes.items() if outcome is Outcome.PASS} == without_a_reading
 
@@ -281,6 +290,10 @@ def test_a_key_that_kms_cannot_use_fails(key_id, state, outcome):
         (alarms.start_functions, "pass", {}),
         (alarms.start_functions, "fail", {"functions": {**FUNCTIONS, "bootstrap": "arn:new"}}),
         (alarms.start_functions, "unknown", {"functions": {}}),
+        (alarms.thresholds, "pass", {}),
+        (alarms.thresholds, "pass", {"alarms": depths(warning=9, critical=10)}),
+        (alarms.thresholds, "pass", {"alarms": depths(warning=9, critical=None)}),
+        (alarms.thresholds, "warn", {"alarms": depths(warning=10, critical=10)}),
         (metrics.durations, "warn", {"longest_processing_s": None}),
         (metrics.durations, "fail", {"longest_processing_s": None, "workload": dynamic_workload()}),
         (metrics.durations, "pass", {"longest_processing_s": None, "deleted": {}}),

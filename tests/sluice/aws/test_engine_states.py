@@ -16,11 +16,13 @@ from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.plan import Processing
 from sluice.core.deadline.state import EngineState
 from sluice.core.model import Unknown
+from sluice.core.pause import BOTH, Pause
 from sluice.errors import SluiceError
 from sluice.ports import StateWrite, StoredState
+from sluice_operator.aws.pause_store import PauseStore
 from tests.sluice.aws import account
 from tests.sluice.aws.stubs import ANY, Call, refusal, stubbed, unchecked
-from tests.support.builders import NOW, engine_state, plenty
+from tests.support.builders import NOW, engine_state, guard, plenty
 
 NOON_S = NOW.timestamp()
 TICK = str(round(NOON_S * 10))
@@ -181,7 +183,9 @@ class TestWriting:
         client = SimpleNamespace(update_item=lambda **parameters: sent.append(parameters))
         assert write(states(client, pool), "a", engine_state(NOON_S + 10), replaces=before)
         [request] = sent
-        assert request["ConditionExpression"] == "(#tick = :replaced) AND attribute_not_exists(pause)"
+        assert request["ConditionExpression"] == (
+            "(#tick = :replaced) AND attribute_not_exists(pause) AND attribute_not_exists(guard)"
+        )
         assert request["ExpressionAttributeValues"][":replaced"] == {"N": TICK}
 
     def test_a_condition_that_does_not_hold_is_an_outcome_and_no_failure(
@@ -314,6 +318,44 @@ class TestLearned:
             pytest.raises(SluiceError, match=f"UpdateItem of a in states: AWS answered {code}: no"),
         ):
             states(client, pool).learn("a", LEARNED)
+
+
+class TestGuard:
+    def test_a_hold_keeps_its_item_for_a_week_after_its_end(
+        self, table: Any, pool: ThreadPoolExecutor
+    ) -> None:
+        assert states(table, pool).put_guard("a", None, guard())
+        [stored] = table.scan(TableName="states")["Items"]
+        assert stored == {
+            "workload": {"S": "a"},
+            "guard": {"S": guard().text},
+            "expires": {"N": str(round(NOON_S + 3600 + 7 * 86_400))},
+        }
+
+    def test_a_paused_workloads_item_is_kept_as_the_pause_says(
+        self, table: Any, pool: ThreadPoolExecutor
+    ) -> None:
+        pause = Pause(directions=BOTH, by="alice", at=NOW)
+        PauseStore(lambda: table, "states").replace("a", None, pause, NOW)
+        port = states(table, pool)
+        assert port.put_guard("a", None, guard())
+        [stored] = table.scan(TableName="states")["Items"]
+        assert "expires" not in stored
+        [found] = port.read(["a"], plenty).values()
+        assert found == StoredState(tick_s=0, state=None, pause=pause, guard=guard())
+        assert not port.put_guard("a", None, guard(calm_minutes=1))
+        assert port.put_guard("a", guard(), None)
+        [stored] = table.scan(TableName="states")["Items"]
+        assert stored.keys() == {"workload", "pause"}
+
+    def test_a_hold_that_cannot_be_read_is_replaced(self, table: Any, pool: ThreadPoolExecutor) -> None:
+        table.put_item(TableName="states", Item={"workload": {"S": "a"}, "guard": {"S": "{}"}})
+        port = states(table, pool)
+        [found] = port.read(["a"], plenty).values()
+        assert isinstance(found, StoredState)
+        assert found.guard is not None
+        assert found.guard_in_force(NOW) is None
+        assert port.put_guard("a", found.guard, guard())
 
 
 def learned_item(**changes: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.emptiness import tick_proof_end_minutes
+from sluice.core.guard import Guard
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -24,11 +25,13 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.pause import IN_SUSPENDED, OUT_SUSPENDED
 from sluice.core.target import initial_target
 from tests.support.builders import (
     MINUTE_NOW,
     backlog,
     capacity,
+    guard,
     minutes_ago,
     observation,
     workload,
@@ -78,8 +81,10 @@ PUBLISHED = st.one_of(
 )
 
 
-def bootstrap(served: Workload, observed: Observation, target: float = 8) -> Decision:
-    return decide_bootstrap(served, observed, Trigger.ALARM, target_per_instance=target)
+def bootstrap(
+    served: Workload, observed: Observation, target: float = 8, *, guard: Guard | Unknown | None = None
+) -> Decision:
+    return decide_bootstrap(served, observed, Trigger.ALARM, target_per_instance=target, guard=guard)
 
 
 def shutdown(
@@ -121,6 +126,39 @@ class TestBootstrap:
         observed = observation(visible=1, fleet=capacity(0, bounds=None))
         decision = bootstrap(replace(workload(), bounds=Bounds(min=2, max=5)), observed)
         assert (decision.desired, decision.limits) == (2, (Limit.MIN_INSTANCES,))
+
+    @pytest.mark.parametrize(
+        ("held", "why"),
+        [(guard(), str(guard())), (UNREAD, "so one instance starts: GetQueueAttributes timed out")],
+        ids=["in force", "unknown"],
+    )
+    def test_one_instance_starts_under_a_guard_or_an_unknown_one(
+        self, held: Guard | Unknown, why: str
+    ) -> None:
+        decision = bootstrap(workload(bootstrap="backlog"), observation(visible=40), guard=held)
+        assert (decision.desired, decision.reason) == (1, Reason.WORK_WAITS)
+        assert decision.limits == (Limit.GUARD,)
+        assert decision.detail.endswith(why)
+
+    def test_a_bootstrap_of_one_instance_is_not_limited_by_a_guard(self) -> None:
+        decision = bootstrap(workload(), observation(visible=40), guard=guard())
+        assert (decision.desired, decision.limits, decision.detail) == (1, (), "")
+
+    def test_the_minimum_starts_under_a_guard(self) -> None:
+        served = replace(workload(bootstrap=4), bounds=Bounds(min=2, max=5))
+        decision = bootstrap(served, observation(visible=40), guard=guard())
+        assert (decision.desired, decision.limits) == (
+            2,
+            (Limit.BOUNDS_DIFFER, Limit.GUARD, Limit.MIN_INSTANCES),
+        )
+
+    def test_what_the_guard_suspends_does_not_hold_the_one_instance(self) -> None:
+        suspended = capacity(scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
+        observed = observation(visible=40, fleet=suspended)
+        own = guard(before={OUT_SUSPENDED: False, IN_SUSPENDED: False})
+        assert bootstrap(workload(), observed, guard=own).desired == 1
+        for other in (None, UNREAD, guard(), guard(before={OUT_SUSPENDED: True, IN_SUSPENDED: False})):
+            assert bootstrap(workload(), observed, guard=other).reason is Reason.HELD
 
     def test_the_fleets_own_smaller_maximum_cuts_the_size_and_the_difference_is_logged(self) -> None:
         observed = observation(visible=40, fleet=capacity(0, bounds=Bounds(min=0, max=2)))

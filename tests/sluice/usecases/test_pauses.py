@@ -15,7 +15,7 @@ from sluice.usecases.deadline_ticks import scale_by_deadline
 from sluice.usecases.tick import publish_backlog
 from tests.sluice.usecases.test_alarms import bootstrap, shutdown
 from tests.sluice.usecases.test_retune import logged, processed, retune, target_of, tuned
-from tests.support.builders import deadline_workload, dynamic_workload, workload
+from tests.support.builders import deadline_workload, dynamic_workload, guard, workload
 from tests.support.fakes import FakeAccount
 
 ALICE = "arn:aws:sts::123456789012:assumed-role/on-call/alice"
@@ -198,6 +198,29 @@ class TestTheRetune:
         retune(account)
         assert account.policies.held[served.policy_arn] == held
         assert target_of(account, served) == 15
+
+    def test_a_policy_that_the_downstream_guard_holds_is_not_put(self, account):
+        served = self.tuned(account)
+        held = guard(before=self.BEFORE)
+        account.states.guard(served.name, held)
+        retune(account)
+        assert target_of(account, served) == 10
+        decision, outcome = logged(account)
+        assert (decision.reason, decision.detail, outcome) == (Reason.GUARDED, str(held), Outcome.HELD)
+
+    def test_a_pause_and_a_guard_between_the_read_and_the_put_of_a_policy_hold_it_again(self, account):
+        served = self.tuned(account)
+        put = account.policies.put_target
+
+        def held_meanwhile(policy, target, fields=None):
+            if fields is None:
+                self.pause(account, served, IN)
+                account.states.guard(served.name, guard(before=self.BEFORE))
+            put(policy, target, fields)
+
+        account.policies.put_target = held_meanwhile
+        retune(account)
+        assert account.policies.held[served.policy_arn] == {"Enabled": False, "DisableScaleIn": True}
 
     def test_no_policy_is_put_while_its_pause_cannot_be_read(self, account):
         served = self.tuned(account)

@@ -3,8 +3,9 @@
 An item has the workload's name (`workload`, the key), the moment of the tick that wrote it (`tick`, in
 tenths of a second since the epoch), the encoded state (`state`), an id of the write (`write_id`), and when
 DynamoDB may delete it (`expires`, in seconds since the epoch). `retune_target` adds what it has learned
-(`learned`), and an operator a pause (`pause`); a pause without end keeps its item without end. An item that
-cannot be read counts as damaged: the next write replaces all of it but the pause.
+(`learned`), an operator a pause (`pause`), and the downstream guard its hold (`guard`); a pause without end
+keeps its item without end. An item that cannot be read counts as damaged: the next write replaces all of it
+but the pause and the guard.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from sluice.aws.errors import aws_errors, refused_by_condition
 from sluice.aws.responses import field, list_field, optional_list_field
 from sluice.core.deadline.encoding import decoded, decoded_learned, encoded, encoded_learned
 from sluice.core.deadline.learning import Learned
+from sluice.core.guard import Guard
+from sluice.core.guard import decoded as decoded_guard
+from sluice.core.guard import encoded as encoded_guard
 from sluice.core.model import Unknown
 from sluice.core.pause import decoded as decoded_pause
 from sluice.ports import NO_TICK_S, RemainingS, StateWrite, StoredState
@@ -35,6 +39,8 @@ NOTHING_NEWER = "NOT attribute_type(#tick, :number) OR #tick < :tick"
 SAME_TICK = "#tick = :replaced"
 NOT_PAUSED = "attribute_not_exists(pause)"
 """A tick that has read no pause acts on none: one that was set meanwhile refuses its write."""
+NOT_GUARDED = "attribute_not_exists(guard)"
+"""As for a pause."""
 REPLACE = "SET #tick = :tick, #state = :state, write_id = :write_id"
 EXPIRE = ", expires = :expires"
 NAMES = {"#tick": "tick", "#state": "state"}
@@ -86,17 +92,56 @@ class DynamoDbEngineStates:
             if refused() is not None:  # the pause says how long its item is kept
                 self._client().update_item(UpdateExpression=learn, ExpressionAttributeValues=value, **request)
 
+    def put_guard(self, workload: str, replaces: Guard | None, guard: Guard | None) -> bool:
+        """UpdateItem on condition that what was read is still there; nothing else of the item changes."""
+        values: dict[str, Any] = {} if guard is None else {":guard": {"S": encoded_guard(guard)}}
+        condition, update = NOT_GUARDED, "REMOVE guard" if guard is None else "SET guard = :guard"
+        if replaces is not None:
+            condition, values = "guard = :read", values | {":read": {"S": replaces.text}}
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": {"workload": {"S": workload}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        expires = {}
+        if guard is not None:
+            expires = {":expires": {"N": _expires_s(max(guard.until, guard.seen_at).timestamp())}}
+        with aws_errors(self._writing(workload)):
+            with refused_by_condition() as refused:
+                self._client().update_item(
+                    UpdateExpression=update + (EXPIRE if expires else ""),
+                    ExpressionAttributeValues=values | expires,
+                    ConditionExpression=f"{condition} AND {NOT_PAUSED}",
+                    **request,
+                )
+            if "pause" in (refused() or {}):  # the pause says how long its item is kept
+                with refused_by_condition() as refused:
+                    self._client().update_item(
+                        UpdateExpression=update,
+                        ConditionExpression=condition,
+                        **request,
+                        **({"ExpressionAttributeValues": values} if values else {}),
+                    )
+        present = refused()
+        if present is None:
+            return True
+        # If the answer to the first attempt was lost, that attempt's own write refuses the next one.
+        stored: str | None = present.get("guard", {}).get("S")
+        return stored == (None if guard is None else encoded_guard(guard))
+
     def _update(self, client: Any, workload: str, write: StateWrite) -> bool:
         state, replaces = write.state, write.replaces
         damaged = replaces is not None and replaces.problem is not None
         tick = _tenths(state.tick_s)
         values: dict[str, Any] = {":number": {"S": "N"}}
-        condition = NOTHING_NEWER
+        conditions = [f"({NOTHING_NEWER})"]
         if replaces is not None and replaces.tick_s != NO_TICK_S:
-            condition, values = SAME_TICK, {":replaced": {"N": _tenths(replaces.tick_s)}}
+            conditions, values = [f"({SAME_TICK})"], {":replaced": {"N": _tenths(replaces.tick_s)}}
         pause = replaces.pause if replaces else None
         if pause is None:
-            condition = f"({condition}) AND {NOT_PAUSED}"
+            conditions.append(NOT_PAUSED)
+        if replaces is None or replaces.guard is None:
+            conditions.append(NOT_GUARDED)
         is_endless = pause is not None and pause.until is None
         removed = [*(["expires"] if is_endless else []), *(["#learned"] if damaged else [])]
         write_id = {"B": uuid.uuid4().bytes}
@@ -116,7 +161,7 @@ class DynamoDbEngineStates:
                 TableName=self._table,
                 Key={"workload": {"S": workload}},
                 UpdateExpression=expression,
-                ConditionExpression=condition,
+                ConditionExpression=" AND ".join(conditions),
                 ExpressionAttributeNames=NAMES | ({"#learned": "learned"} if damaged else {}),
                 ExpressionAttributeValues=values,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -154,19 +199,20 @@ class DynamoDbEngineStates:
 def _stored(item: Mapping[str, Any]) -> StoredState:
     tick_s, learned = NO_TICK_S, None
     pause = decoded_pause(item["pause"].get("S")) if "pause" in item else None
+    guard = decoded_guard(item["guard"].get("S")) if "guard" in item else None
     try:
         if "learned" in item:
             learned = decoded_learned(item["learned"]["B"])
         if "tick" not in item and "state" not in item:
-            return StoredState(tick_s=tick_s, state=None, learned=learned, pause=pause)
+            return StoredState(tick_s=tick_s, state=None, learned=learned, pause=pause, guard=guard)
         tick_s = int(item["tick"]["N"]) / TENTHS
         state = decoded(item["state"]["B"])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as wrong:
-        return StoredState(tick_s=tick_s, state=None, problem=f"damaged ({wrong})", pause=pause)
+        return StoredState(tick_s=tick_s, state=None, problem=f"damaged ({wrong})", pause=pause, guard=guard)
     if _tenths(state.tick_s) != _tenths(tick_s):
         problem = f"damaged (its item is of the tick {tick_s:.1f}, its content of {state.tick_s:.1f})"
-        return StoredState(tick_s=tick_s, state=None, problem=problem, pause=pause)
-    return StoredState(tick_s=tick_s, state=state, learned=learned, pause=pause)
+        return StoredState(tick_s=tick_s, state=None, problem=problem, pause=pause, guard=guard)
+    return StoredState(tick_s=tick_s, state=state, learned=learned, pause=pause, guard=guard)
 
 
 def _expires_s(moment_s: float) -> str:

@@ -16,6 +16,7 @@ from sluice.core.bounds import (
     instances_for,
 )
 from sluice.core.emptiness import why_not_proven_empty
+from sluice.core.guard import Guard
 from sluice.core.holds import blocked_by, both_bounds, why_unserved
 from sluice.core.model import (
     Backlog,
@@ -23,6 +24,7 @@ from sluice.core.model import (
     Deadline,
     Decision,
     Kind,
+    Limit,
     Mode,
     Observation,
     Reason,
@@ -43,11 +45,12 @@ def decide_bootstrap(
     *,
     target_per_instance: float,
     pause: Pause | None = None,
+    guard: Guard | Unknown | None = None,
 ) -> Decision:
     """Start a fleet at zero while messages wait.
 
     `target_per_instance`, in messages per instance, sizes the fleet if the workload's bootstrap size is
-    `backlog`. `pause` is the one in force.
+    `backlog`. `pause` and `guard` are those in force; under a guard, or an unknown one, one instance starts.
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
@@ -64,7 +67,7 @@ def decide_bootstrap(
         return hold(Reason.NO_WORK)
     if paused := holds(pause, Direction.OUT):
         return hold(Reason.PAUSED, paused)
-    if blocked := blocked_by(workload, capacity.scale_out_blocked_by):
+    if blocked := blocked_by(workload, capacity.scale_out_blocked_by, guard):
         return hold(Reason.HELD, blocked)
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
@@ -72,9 +75,15 @@ def decide_bootstrap(
     # The deadline engine launches what starts the messages in time, whatever has started it.
     size = workload.bootstrap_instances if workload.deadline is None else None
     wanted = instances_for(backlog.total, target_per_instance) if size is None else size
-    desired, clamps = clamp(wanted, bounds)
+    most = wanted if guard is None else min(wanted, 1)
+    guarded = (Limit.GUARD,) if most < wanted else ()
+    desired, clamps = clamp(most, bounds)
     if desired == 0:
         return hold(Reason.NO_ROOM, both_bounds(workload, capacity))
+    details = [
+        _planned(workload.deadline, backlog, target_per_instance) if workload.deadline else "",
+        _guarded(guard) if guarded else "",
+    ]
     return Decision(
         workload=workload.name,
         kind=Kind.BOOTSTRAP,
@@ -82,8 +91,8 @@ def decide_bootstrap(
         reason=Reason.WORK_WAITS,
         observation=observation,
         desired=desired,
-        limits=differences + clamps,
-        detail=_planned(workload.deadline, backlog, target_per_instance) if workload.deadline else "",
+        limits=differences + guarded + clamps,
+        detail="; ".join(detail for detail in details if detail),
     )
 
 
@@ -176,6 +185,12 @@ def _blocked_or_unproven(
 
 def _held(instances: int) -> str:
     return f"{instances} instances are held for messages that arrive within a boot"
+
+
+def _guarded(guard: Guard | Unknown | None) -> str:
+    if isinstance(guard, Unknown):
+        return f"whether the downstream guard holds is unknown, so one instance starts: {guard.reason}"
+    return str(guard)
 
 
 def _planned(deadline: Deadline, backlog: Backlog, messages_per_instance: float) -> str:

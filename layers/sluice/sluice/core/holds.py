@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluice.core.capacity_units import why_not_served
+from sluice.core.guard import Guard
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -26,9 +27,15 @@ def why_unserved(
     return Reason.INSTANCE_WEIGHTS, why_not_served(workload, capacity)
 
 
-def blocked_by(workload: Workload, blocks: tuple[str, ...]) -> str:
-    """What blocks a direction. A suspension by the stack itself, in mode observe, does not count."""
+def blocked_by(workload: Workload, blocks: tuple[str, ...], guard: Guard | Unknown | None = None) -> str:
+    """What blocks a direction.
+
+    A suspension by the stack itself, in mode observe, does not count; nor does that of the downstream guard,
+    which lets one instance start.
+    """
     own = SUSPENDED_BY_MODE if workload.mode is Mode.OBSERVE else frozenset()
+    if isinstance(guard, Guard) and guard.suspends_scale_out:
+        own |= {DYNAMIC_SCALING_OUT_SUSPENDED}
     return ", ".join(block for block in blocks if block not in own)
 
 

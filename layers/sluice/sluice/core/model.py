@@ -17,6 +17,8 @@ BACKLOG_PER_INSTANCE = "BacklogPerInstance"
 EFFECTIVE_BACKLOG_PER_INSTANCE = "EffectiveBacklogPerInstance"
 MSG_PROCESSING_DURATION = "MsgProcessingDuration"
 MSG_WAIT_DURATION = "MsgWaitDuration"
+OUTCOME = "Outcome"
+"""The dimension that tells how the handler of a message ended."""
 
 
 class Mode(StrEnum):
@@ -196,6 +198,25 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardSettings:
+    """When a workload's downstream counts as failing, and how long that holds scale-out at most.
+
+    A signal that is None is not watched; at least one is.
+    """
+
+    failed_percent: float | None = None
+    """Share of the messages, in percent, above which it fails."""
+    dead_letters_per_minute: float | None = None
+    """Growth of the dead-letter queue above which it fails."""
+    dead_letter_queue: str | None = None
+    """The queue's name; given where its growth is watched."""
+    alarm_name: str | None = None
+    """A CloudWatch alarm of the user's choice: it fails while the alarm is in ALARM."""
+    minutes: int = 60
+    """The longest hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One queue and the fleet that consumes it, as registered by the workload's stack."""
 
@@ -217,6 +238,8 @@ class Workload:
     shutdown_alarm_arn: str
     deadline: Deadline | None = None
     """Set where the deadline engine decides the fleet's size, and not target tracking."""
+    guard: GuardSettings | None = None
+    """Set where a failing downstream holds scale-out."""
 
     @property
     def planned_processing_s(self) -> float:
@@ -252,6 +275,15 @@ class Workload:
     def queue_name(self) -> str:
         """The queue's name: the last part of its URL."""
         return self.queue_url.rsplit("/", 1)[-1]
+
+    def ended_metric(self, outcome: str) -> Metric:
+        """Where the workers publish the processing times of the messages that ended so."""
+        own = self.duration_metric
+        return Metric(
+            namespace=own.namespace,
+            name=own.name,
+            dimensions={**own.dimensions, OUTCOME: outcome},
+        )
 
     def queue_metric(self, name: str) -> Metric:
         """One of the metrics that SQS publishes for the queue."""
@@ -390,6 +422,7 @@ class Kind(StrEnum):
     RETUNE = "retune"
     SCALE = "scale"
     LEARN = "learn"
+    GUARD = "guard"
 
 
 class Reason(StrEnum):
@@ -432,6 +465,13 @@ class Reason(StrEnum):
     LATE_AS_ALLOWED = "about as many messages started late as the promise allows"
     TOO_FEW_WAITS = "hardly any message started late, but too few messages show it"
     NO_WAITS = "no waits were published"
+    GUARDED = "the downstream guard holds scale-out"
+    DOWNSTREAM_FAILS = "the downstream fails"
+    DOWNSTREAM_RECOVERED = "the downstream has recovered"
+    DOWNSTREAM_WELL = "no signal of the downstream is above its threshold"
+    GUARD_OVER = "the longest hold of the guard is over"
+    GUARD_SPENT = "the guard has held scale-out for this failure once, and does not hold it twice"
+
     DURATION_REFUSED = "the measured processing time is not a positive finite number"
 
 
@@ -444,6 +484,7 @@ class Limit(StrEnum):
     MIN_TARGET = "target raised to its lower bound"
     MAX_TARGET = "target cut to its upper bound"
     MAX_FACTOR = "target moved by at most the allowed factor"
+    GUARD = "cut to what the downstream guard allows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -505,7 +546,29 @@ class LearningDecision:
     kind: Kind = Kind.LEARN
 
 
-AnyDecision = Decision | TargetDecision | LearningDecision
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardDecision:
+    """Whether the downstream guard holds scale-out from now on; `engages` None means no change."""
+
+    workload: str
+    trigger: Trigger
+    reason: Reason
+    engages: bool | None
+    until: datetime | None
+    """When the hold in question ends by itself, or has ended; None where there is none."""
+    failed_percent: float | None = None
+    """None if not watched or unknown, as the others."""
+    ended_messages: float | None = None
+    """Messages of which those are the failed ones."""
+    dead_letters_per_minute: float | None = None
+    alarm: str | None = None
+    """The state of the user's alarm."""
+    limits: tuple[Limit, ...] = ()
+    detail: str = ""
+    kind: Kind = Kind.GUARD
+
+
+AnyDecision = Decision | TargetDecision | LearningDecision | GuardDecision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

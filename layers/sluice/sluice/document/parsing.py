@@ -10,7 +10,7 @@ Longer than 300 lines because each field stands next to its constraints and erro
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -32,6 +33,7 @@ from sluice.core.model import (
     DynamicTarget,
     EcsService,
     Fleet,
+    GuardSettings,
     Metric,
     MetricSource,
     Mode,
@@ -63,6 +65,7 @@ Namespace = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_.#/ -][a-zA-Z0-9_.#/: -]
 STATISTIC = r"^(Average|p(100|(0?[1-9]|[1-9][0-9])(\.[0-9]{1,2})?|00?\.(0[1-9]|[1-9][0-9]?)))$"
 DimensionName = Annotated[str, Field(pattern=r"^[ -~]{1,255}$")]
 DimensionValue = Annotated[str, Field(pattern=r"^[ -~]{1,1024}$")]
+GUARD_SIGNALS = ("failed_percent", "dead_letters_per_minute", "alarm_name")
 NO_OTHERS = {"additionalProperties": False}  # pydantic's JSON Schema lets keys outside the pattern through
 Dimensions = Annotated[
     dict[DimensionName, DimensionValue], Field(min_length=1, max_length=30, json_schema_extra=NO_OTHERS)
@@ -71,6 +74,7 @@ Dimensions = Annotated[
 # ASCII ranges in place of \s, which matches different characters in other implementations of JSON Schema.
 ARN = r"arn:[!-9;-~]+:[!-9;-~]+:[!-9;-~]*:[0-9]{12}:[ -~]+"
 Arn = Annotated[str, Field(pattern=f"^{ARN}$")]
+AlarmName = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_.,:#/@=+() -]*$")]
 # The range of the parameters of workload.yaml; within it no arithmetic overflows.
 Positive = Annotated[float, Field(ge=1e-6, lt=1e7, allow_inf_nan=False)]
 PerInstance = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
@@ -286,6 +290,52 @@ class DeadlineSection(_Section):
         return Deadline(**self.model_dump(exclude={"type"}))
 
 
+def _given(key: str) -> dict[str, Any]:
+    """JSON Schema for: the key is there, and not null."""
+    return {"properties": {key: {"not": {"type": "null"}}}, "required": [key]}
+
+
+class GuardSection(_Section):
+    """When a failing downstream holds scale-out; at least one signal is given."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [_given(signal) for signal in GUARD_SIGNALS],
+            "if": _given("dead_letters_per_minute"),
+            "then": _given("dead_letter_queue"),
+        }
+    )
+
+    failed_percent: Annotated[float, Field(gt=0, lt=100)] | None = None
+    """Share of the messages that fail; at 100 nothing could be above it."""
+    dead_letters_per_minute: Annotated[float, Field(gt=0, lt=1e7)] | None = None
+    """Growth of the dead-letter queue."""
+    dead_letter_queue: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}(\.fifo)?$")] | None = None
+    """The name of the dead-letter queue."""
+    alarm_name: AlarmName | None = None
+    """A CloudWatch alarm in the same account and region."""
+    minutes: Annotated[int, Field(ge=10, le=1440)] = 60
+    """The longest hold; a release by itself takes ten minutes at least."""
+
+    @model_validator(mode="after")
+    def _watches_something(self) -> Self:
+        if not any(getattr(self, signal) is not None for signal in GUARD_SIGNALS):
+            raise PydanticCustomError(
+                "guard",
+                "watches nothing: give failed_percent, dead_letters_per_minute or alarm_name, or remove it",
+            )
+        if self.dead_letters_per_minute is not None and self.dead_letter_queue is None:
+            raise PydanticCustomError(
+                "guard",
+                "dead_letters_per_minute needs dead_letter_queue, the name of the queue whose growth it is",
+            )
+        return self
+
+    def settings(self) -> GuardSettings:
+        """The settings as a type of the core."""
+        return GuardSettings(**self.model_dump())
+
+
 class AlarmArns(_Section):
     """The only alarms that may start a bootstrap or shutdown of this workload."""
 
@@ -323,6 +373,8 @@ class WorkloadDocument(_Section):
     idle_minutes: Annotated[int, Field(ge=1, le=120)] = 5
     policy_arn: OptionalArn = Field(default=None, validate_default=True)
     alarm_arns: AlarmArns
+    guard: GuardSection | None = None
+    """Absent: nothing but bounds and pauses holds scale-out."""
 
     @field_validator("tracking")
     @classmethod
@@ -375,6 +427,7 @@ class WorkloadDocument(_Section):
             bootstrap_alarm_arn=self.alarm_arns.bootstrap,
             shutdown_alarm_arn=self.alarm_arns.shutdown,
             deadline=self.scaling.deadline(),
+            guard=None if self.guard is None else self.guard.settings(),
         )
 
 

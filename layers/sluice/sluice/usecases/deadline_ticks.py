@@ -248,9 +248,14 @@ def _scaling(
         processing=measured or Processing(mean_s=workload.planned_processing_s),
         margin_s=learned.margin_s if learned else None,
     )
-    pause = stored.in_force(context.ports.now()) if stored else None
+    now = context.ports.now()
     return decide_scale(
-        workload, context.observed[workload.name], stored.state if stored else None, tick, pause
+        workload,
+        context.observed[workload.name],
+        stored.state if stored else None,
+        tick,
+        pause=stored.in_force(now) if stored else None,
+        guard=stored.guard_in_force(now) if stored and workload.guard else None,
     )
 
 

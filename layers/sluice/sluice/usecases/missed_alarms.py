@@ -12,16 +12,16 @@ from functools import partial
 
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.emptiness import tick_proof_end_minutes
+from sluice.core.held_fields import Holds
 from sluice.core.minutes import minutes_since_epoch
 from sluice.core.model import Mode, Reason, Trigger, Unknown, Workload
-from sluice.core.pause import Pause
 from sluice.core.rotation import rotated
 from sluice.core.target import initial_target
 from sluice.ports import Counter, Outcome, first_half
 from sluice.usecases.held_floors import held_floors
 from sluice.usecases.isolation import each_isolated, isolated
 from sluice.usecases.observe import report_unknown
-from sluice.usecases.pauses import pauses_in_force
+from sluice.usecases.pauses import holds_in_force, pauses_in_force
 from sluice.usecases.published_backlog import published_backlog
 from sluice.usecases.resize import bootstrap, report_stuck_deployment, shutdown
 from sluice.usecases.tick_context import NO_TIME_LEFT, TickContext, Workloads
@@ -93,13 +93,14 @@ def _missed_bootstraps(served: Workloads, tick: TickContext) -> list[str]:
     missed = []
     held: dict[str, Workload] = {}
 
-    def decide(workload: Workload, pause: Pause | None = None) -> None:
+    def decide(workload: Workload, holds: Holds | None = None) -> None:
         decision = decide_bootstrap(
             workload,
             tick.observed[workload.name],
             Trigger.TICK,
             target_per_instance=initial_target(workload),
-            pause=pause,
+            pause=holds.pause if holds else None,
+            guard=holds.guard if holds and workload.guard else None,
         )
         if decision.reason is Reason.HELD and workload.name not in held:
             held[workload.name] = workload
@@ -111,12 +112,12 @@ def _missed_bootstraps(served: Workloads, tick: TickContext) -> list[str]:
             tick.report.decided(decision, Outcome.HELD, workload.fleet)
 
     each_isolated(served, Counter.ACTION_FAILED, tick.report, decide)
-    # A pause may be what AWS names as the hold, and says by whom.
-    paused = pauses_in_force(tick.ports, held, first_half(tick.remaining_s))
+    # A pause or a guard may be what AWS names as the hold: the one says by whom, the other lets one start.
+    holding = holds_in_force(tick.ports, held, first_half(tick.remaining_s))
 
     def decide_held(workload: Workload) -> None:
-        pause = paused[workload.name]
-        decide(workload, None if isinstance(pause, Unknown) else pause)
+        holds = holding[workload.name]
+        decide(workload, None if isinstance(holds, Unknown) else holds)
 
     each_isolated(held, Counter.ACTION_FAILED, tick.report, decide_held)
     return missed

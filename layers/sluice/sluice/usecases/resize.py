@@ -18,7 +18,7 @@ from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, Series, fi
 from sluice.usecases.held_floors import held_floors
 from sluice.usecases.isolation import report_if_refused
 from sluice.usecases.observe import observe, report_unknown
-from sluice.usecases.pauses import Paused, pauses_in_force
+from sluice.usecases.pauses import Paused, holds_in_force, pauses_in_force
 from sluice.usecases.published_backlog import published_backlog
 
 
@@ -27,7 +27,7 @@ def bootstrap(
 ) -> None:
     """Start the fleet if messages wait and nothing runs."""
     observation = observe(ports, [workload], remaining_s)[workload.name]
-    decision = _bootstrap_unless_paused(workload, observation, ports, trigger, report, remaining_s)
+    decision = _bootstrap_unless_held(workload, observation, ports, trigger, report, remaining_s)
     act(decision, workload, ports, report)
 
 
@@ -77,12 +77,12 @@ def _bootstrap_if_work_waits(
     report: Report,
     remaining_s: RemainingS,
 ) -> None:
-    decision = _bootstrap_unless_paused(workload, observation, ports, trigger, report, remaining_s)
+    decision = _bootstrap_unless_held(workload, observation, ports, trigger, report, remaining_s)
     if decision.desired is not None or decision.reason is Reason.UNKNOWN_READING:
         act(decision, workload, ports, report)
 
 
-def _bootstrap_unless_paused(
+def _bootstrap_unless_held(
     workload: Workload,
     observation: Observation,
     ports: Ports,
@@ -90,19 +90,27 @@ def _bootstrap_unless_paused(
     report: Report,
     remaining_s: RemainingS,
 ) -> Decision:
-    """The bootstrap's decision; the pause is read only if there is something to hold.
+    """The bootstrap's decision; what holds it is read only if there is something to hold.
 
-    One that cannot be read holds no bootstrap: a fleet at zero starts without DynamoDB too.
+    A pause that cannot be read holds no bootstrap: a fleet at zero starts without DynamoDB too. A guard that
+    cannot be read leaves one instance.
     """
     target = initial_target(workload)
     decision = decide_bootstrap(workload, observation, trigger, target_per_instance=target)
     if decision.desired is None and decision.reason is not Reason.HELD:
         return decision
-    pause = pauses_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
-    if isinstance(pause, Unknown):
-        report_unknown(workload.name, [pause], report)
-        return decision
-    return decide_bootstrap(workload, observation, trigger, target_per_instance=target, pause=pause)
+    held = holds_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
+    if isinstance(held, Unknown):
+        report_unknown(workload.name, [held], report)
+    pause, guard = (None, held) if isinstance(held, Unknown) else (held.pause, held.guard)
+    return decide_bootstrap(
+        workload,
+        observation,
+        trigger,
+        target_per_instance=target,
+        pause=pause,
+        guard=guard if workload.guard else None,
+    )
 
 
 def act(

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from sluice.core.guard import Guard
+from sluice.core.held_fields import Hold
 from sluice.core.model import Durations, DynamicTarget, Mode, Reason, Unknown, Workload
-from sluice.core.pause import Pause
 from sluice.core.rotation import rotated
 from sluice.core.target import decide_target
 from sluice.errors import ConfigError, TransientError
@@ -23,7 +24,7 @@ from sluice.usecases.isolation import (
 )
 from sluice.usecases.learn import learn_hourly
 from sluice.usecases.observe import registered
-from sluice.usecases.pauses import pauses_in_force
+from sluice.usecases.pauses import holds_in_force
 from sluice.usecases.processing_time import (
     DurationQuery,
     processing_times,
@@ -105,17 +106,20 @@ def _retune(
         policy = ports.policies.read(workload, remaining_s)
     current = policy.target if policy else None
     decision = decide_target(workload.name, target, durations, current, request.trigger)
-    if policy and decision.target is not None and (pause := _holding_policy(name, ports, remaining_s)):
-        decision = replace(decision, reason=Reason.PAUSED, target=None, limits=(), detail=str(pause))
+    if policy and decision.target is not None and (holds := _holding_policy(name, ports, remaining_s)):
+        reason = Reason.GUARDED if isinstance(holds[0], Guard) else Reason.PAUSED
+        detail = "; ".join(map(str, holds))
+        decision = replace(decision, reason=reason, target=None, limits=(), detail=detail)
     outcome = Outcome.HELD
     if decision.target is not None and policy is None:
         outcome = Outcome.OBSERVED
     elif decision.target is not None and policy is not None:
         with report_if_refused(decision, workload.fleet, report):
             ports.policies.put_target(policy, decision.target)
-            # A pause of this moment has held the policy, and the put has sent back what was read before.
-            if pause := _holding_policy(name, ports, remaining_s):
-                ports.policies.put_target(policy, decision.target, pause.held_in_policy)
+            # A hold of this moment has held the policy, and the put has sent back what was read before.
+            if holds := _holding_policy(name, ports, remaining_s):
+                held = {field: value for hold in holds for field, value in hold.held_in_policy.items()}
+                ports.policies.put_target(policy, decision.target, held)
         outcome = Outcome.ACTED
     report.decided(decision, outcome, workload.fleet)
     if isinstance(durations, Unknown):
@@ -124,11 +128,11 @@ def _retune(
         raise TransientError(f"no processing time of {workload.name}: {durations.reason}")
 
 
-def _holding_policy(name: str, ports: Ports, remaining_s: RemainingS) -> Pause | None:
-    """The pause that holds the policy by its own fields; raises TransientError if that cannot be read."""
-    pause = pauses_in_force(ports, [name], first_half(remaining_s))[name]
-    if isinstance(pause, Unknown):
-        if pause.defect:
-            raise pause.defect
-        raise TransientError(f"whether {name} is paused is unknown, so its policy stays: {pause.reason}")
-    return pause if pause is not None and pause.held_in_policy else None
+def _holding_policy(name: str, ports: Ports, remaining_s: RemainingS) -> list[Hold]:
+    """What holds the policy by its own fields, a pause first; raises TransientError if that is unknown."""
+    found = holds_in_force(ports, [name], first_half(remaining_s))[name]
+    if isinstance(found, Unknown):
+        if found.defect:
+            raise found.defect
+        raise TransientError(f"whether {name} is paused is unknown, so its policy stays: {found.reason}")
+    return [hold for hold in (found.pause, found.guard) if hold is not None and hold.held_in_policy]

@@ -18,7 +18,9 @@ from sluice.core.deadline.decision import (
 from sluice.core.deadline.memory import Tick, booting_instances
 from sluice.core.deadline.plan import Processing
 from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Launch, Safety
+from sluice.core.guard import Guard
 from sluice.core.model import (
+    DYNAMIC_SCALING_OUT_SUSPENDED,
     Bounds,
     BusyInstances,
     Capacity,
@@ -34,11 +36,13 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.pause import IN_SUSPENDED, OUT_SUSPENDED
 from tests.support.builders import (
     capacity,
     deadline,
     deadline_workload,
     engine_state,
+    guard,
     observation,
     queue_url,
     workload,
@@ -75,9 +79,10 @@ def scale(
     served: Workload = WORKLOAD,
     now_s: float = NOW_S,
     processing_s: float = 5,
+    held: Guard | None = None,
 ) -> Scaling:
     tick = Tick(scheduled_s=now_s, now_s=now_s, processing=Processing(mean_s=processing_s))
-    return decide_scale(served, observed, state, tick)
+    return decide_scale(served, observed, state, tick, guard=held)
 
 
 def after(ago_s: float = 10, **changes: Any) -> EngineState:
@@ -249,6 +254,43 @@ def test_an_unknown_reading_changes_neither_fleet_nor_memory(observed: Observati
 def test_a_fleet_that_is_not_counted_in_instances_is_left_alone() -> None:
     decision = scale(observe(visible=500, of=fleet(1, unsupported_units=("weights",)))).decision
     assert (decision.reason, decision.desired) == (Reason.INSTANCE_WEIGHTS, None)
+
+
+@pytest.mark.parametrize("running", [1, 7])
+def test_nothing_grows_beyond_what_is_asked_for_under_a_guard(running: int) -> None:
+    observed = observe(2000, of=fleet(running))
+    free, held = scale(observed, after()), scale(observed, after(), held=guard())
+    assert free.decision.desired is not None
+    assert free.decision.desired > running
+    assert (held.decision.desired, held.decision.reason) == (None, Reason.GUARDED)
+    assert held.decision.detail == f"{guard()}; {free.decision.detail}"
+    assert held.state == replace(free.state, desired=held.state.desired, launches=())
+
+
+def test_one_instance_starts_from_zero_under_a_guard() -> None:
+    decision = scale(observe(2000), held=guard()).decision
+    assert (decision.desired, decision.reason) == (1, Reason.STARTS_LATE)
+    assert decision.limits == (Limit.GUARD,)
+    assert decision.detail.startswith(f"{guard()}; 2000 waiting")
+
+
+def test_the_minimum_is_kept_under_a_guard() -> None:
+    served = replace(WORKLOAD, bounds=Bounds(min=3, max=1000))
+    assert scale(observe(2000), served=served, held=guard()).decision.desired == 3
+    assert scale(observe(), served=served, held=guard()).decision.desired == 3
+
+
+def test_a_surplus_ends_under_a_guard() -> None:
+    observed = observe(of=fleet(9))
+    assert scale(observed, after(), held=guard()) == scale(observed, after())
+    assert scale(observed, after(), held=guard()).decision.desired == 0
+
+
+def test_a_service_whose_scale_out_the_guard_suspends_starts_one_instance() -> None:
+    suspended = fleet(scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
+    own = guard(before={OUT_SUSPENDED: False, IN_SUSPENDED: False})
+    assert scale(observe(2000, of=suspended), held=own).decision.desired == 1
+    assert scale(observe(2000, of=suspended)).decision.reason is Reason.HELD
 
 
 def test_a_paused_workload_is_left_alone_and_its_memory_stays() -> None:

@@ -30,6 +30,7 @@ from sluice.core.deadline.memory import Tick, booting_instances, next_state
 from sluice.core.deadline.plan import MIN_WORK_SHARE, Cohort, Shortage, Supply, fewest_launches
 from sluice.core.deadline.promise import is_out_of_reach, ways_out_by_cost, why_out_of_reach
 from sluice.core.deadline.state import EngineState
+from sluice.core.guard import Guard
 from sluice.core.holds import blocked_by, both_bounds, why_unserved
 from sluice.core.model import (
     Backlog,
@@ -71,11 +72,13 @@ def decide_scale(
     state: EngineState | None,
     tick: Tick,
     pause: Pause | None = None,
+    guard: Guard | None = None,
 ) -> Scaling:
     """The size that the fleet should have now.
 
-    `state` is what the previous tick returned, None if that is lost. `pause` is the one in force: it holds
-    its direction, and the state goes on. A workload without deadline settings is a ValueError.
+    `state` is what the previous tick returned, None if that is lost. `pause` and `guard` are those in force:
+    the pause holds its direction, the guard what is above the present size, the minimum and one instance;
+    the state goes on. A workload without deadline settings is a ValueError.
     """
     deadline = workload.deadline
     if deadline is None:
@@ -115,7 +118,7 @@ def decide_scale(
     if (since_s, held) != (after.surplus_since_s, after.floor):
         after = replace(after, surplus_since_s=since_s, floor=held)
     after, warning = _with_warning(plan, after)
-    desired, reason, detail, limits = _allowed(plan, wanted, pause)
+    desired, reason, detail, limits = _allowed(plan, wanted, pause, guard)
     decision = _decision(workload, observation, reason, detail, desired, differences + limits)
     if desired is not None:
         after = _with_decision(plan, after, desired)
@@ -364,9 +367,9 @@ def _lowered(plan: _Plan, before: EngineState, keep: int, reason: Reason, detail
 
 
 def _allowed(
-    plan: _Plan, wanted: Wanted, pause: Pause | None
+    plan: _Plan, wanted: Wanted, pause: Pause | None, guard: Guard | None
 ) -> tuple[int | None, Reason, str, tuple[Limit, ...]]:
-    """What is wanted, within the bounds and unless that direction is paused or blocked.
+    """What is wanted, within the bounds and the guard, and unless that direction is paused or blocked.
 
     A fleet below the minimum is raised.
     """
@@ -380,9 +383,14 @@ def _allowed(
     if paused := holds(pause, Direction.IN if desired < current else Direction.OUT):
         return None, Reason.PAUSED, f"{paused}; {detail}", ()
     blocks = capacity.scale_in_blocked_by if desired < current else capacity.scale_out_blocked_by
-    if blocked := blocked_by(plan.workload, blocks):
+    if blocked := blocked_by(plan.workload, blocks, guard):
         return None, Reason.HELD, f"{blocked}; {detail}", ()
-    return desired, reason, detail, limits
+    most = max(current, plan.bounds.min, 1)
+    if guard is None or desired <= most:
+        return desired, reason, detail, limits
+    if most == current:
+        return None, Reason.GUARDED, f"{guard}; {detail}", ()
+    return most, reason, f"{guard}; {detail}", (*limits, Limit.GUARD)
 
 
 def _within_bounds(plan: _Plan, wanted: int) -> tuple[int, tuple[Limit, ...]]:

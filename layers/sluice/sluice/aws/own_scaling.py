@@ -17,6 +17,7 @@ from sluice.aws.errors import aws_errors
 from sluice.aws.policies import ASG_CONFIGURATION, as_request
 from sluice.aws.responses import field as required
 from sluice.aws.responses import list_field, optional_list_field
+from sluice.core.held_fields import PROCESS, Fields
 from sluice.core.model import AutoScalingGroup, EcsService, Workload
 from sluice.core.pause import (
     ALARM_NOTIFICATION,
@@ -26,7 +27,6 @@ from sluice.core.pause import (
     OUT_SUSPENDED,
 )
 from sluice.errors import ConfigError
-from sluice_operator.core.pausing import PROCESS, Fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

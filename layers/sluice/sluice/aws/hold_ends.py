@@ -1,4 +1,4 @@
-"""The ends of pauses: one-time schedules of EventBridge Scheduler, which release what AWS holds.
+"""The ends of holds: one-time schedules of EventBridge Scheduler, which release what AWS holds.
 
 The target is a universal one: AWS makes the call by itself, under a role of the control plane's stack.
 Scheduler deletes a schedule after its end.
@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from sluice.aws.errors import aws_errors
-from sluice_operator.aws.own_scaling import Call
+from sluice.aws.own_scaling import Call
 
 RETRIED_FOR_S = 86_400
 """The longest that Scheduler retries (documented)."""
@@ -25,7 +25,7 @@ def put(client: Any, name: str, group: str, role_arn: str, at: datetime, call: C
     schedule: dict[str, Any] = {
         "Name": name,
         "GroupName": group,
-        "Description": f"Ends the pause of the Sluice workload {name}.",
+        "Description": f"Releases the scaling policy of the Sluice workload {name}.",
         "ScheduleExpression": f"at({at.astimezone(UTC):%Y-%m-%dT%H:%M:%S})",
         "ScheduleExpressionTimezone": "UTC",
         "FlexibleTimeWindow": {"Mode": "OFF"},
