@@ -120,11 +120,13 @@ def _of_the_run(numbers: Result, experiment: Experiment) -> Iterator[str]:
     for setting in overridden(experiment):
         yield f"{setting}."
     if failed := numbers["failed_attempts"]:
-        at_most = experiment.deployed().workload.bounds.max * experiment.slots_per_instance
+        workload = experiment.deployed().workload
+        at_most = workload.bounds.max * experiment.slots_per_instance
+        guard = ", or the guard by GuardFailedPercent" if workload.guard is None else ""
         yield (
             f"{failed:,} of {numbers['attempts']:,} attempts failed: the downstream serves "
             f"{experiment.downstream_capacity:,} messages at a time, and the fleet may send {at_most:,}. "
-            "What helps: a smaller MaxCapacity, or a guard that holds scale-out while they fail."
+            f"What helps: a smaller MaxCapacity{guard}."
         )
     if dead := numbers["dead_letters"]:
         yield _dead_lettered(dead, experiment, by_downstream=bool(numbers["failed_attempts"]))

@@ -76,6 +76,7 @@ def test_a_downstream_that_fails_is_shown_with_what_its_failures_cost(sluice, on
     for shown in ("a downstream for 1 at a time", "failed share", "instance-hours", "they failed 2 times"):
         assert shown in output
     assert "the downstream serves 1 messages at a time" in output
+    assert "a smaller MaxCapacity, or the guard by GuardFailedPercent." in output
     swept = sluice(*limited, "--no-bound", "--sweep", "downstream-failed-time-ratio=0.1,1", "--json")
     quick, slow = (entry["result"] for entry in json.loads(swept.stdout))
     assert 0 < quick["failed_instance_hours"] < slow["failed_instance_hours"]
