@@ -205,6 +205,16 @@ SETTINGS = [
     ),
     click.option("--refusal-ratio", type=SHARE, default=0.0, show_default=True,
                  help="Share of launches that find no capacity."),
+    click.option(
+        "--downstream-capacity", type=click.IntRange(1, limits.MAX_DOWNSTREAM_CAPACITY), metavar="N",
+        help="Messages at a time that a service behind the workers serves; beyond N a message fails with the "
+        "probability 1 - N / messages in progress. [default: no limit]",
+    ),
+    click.option(
+        "--downstream-failed-time-ratio", type=Seconds(min=0, max=limits.MAX_FAILED_TIME_RATIO),
+        default=1.0, show_default=True,
+        help="Time of an attempt that fails there over that of one that succeeds.",
+    ),
     click.option("--count-lag-s", type=Seconds(min=0, max=limits.MAX_COUNT_LAG_S),
         default=0.0, show_default=True,
                  help="Age of the counts that SQS returns."),

@@ -122,7 +122,13 @@ def simulate(
         deployed_policy = "deadline" if first.deployed().workload.deadline is not None else "sluice"
         grid = _grid(policy or deployed_policy, sweeps)
         experiments = [_with_grid_values(first, point) for point in grid]
-        _require_warm_pool(experiments, sweeps)
+        _require_subject(
+            "warm-", "warm-pool", "a warm pool", any(one.warm_pool for one in experiments), sweeps
+        )
+        has_downstream = any(one.downstream_capacity is not None for one in experiments)
+        _require_subject(
+            "downstream-", "downstream-capacity", "a downstream with a limit", has_downstream, sweeps
+        )
         for experiment in experiments:
             experiment.warm_pool_settings()
             _require_used(experiment, grid, overrides, sweeps)
@@ -171,16 +177,16 @@ def _require_groups(experiment: Experiment) -> None:
         )
 
 
-def _require_warm_pool(experiments: Sequence[Experiment], sweeps: Sequence[str]) -> None:
-    """UsageError if an option describes a warm pool that no run has."""
-    if any(experiment.warm_pool for experiment in experiments):
+def _require_subject(prefix: str, option: str, what: str, exists: bool, sweeps: Sequence[str]) -> None:
+    """UsageError if an option with the prefix describes what no run has, as `option` would make it."""
+    if exists:
         return
     ctx = click.get_current_context()
     swept = {name for name, _ in settings.pairs(sweeps, "--sweep")}
-    for option, param in settings.names(ctx.command).items():
+    for name, param in settings.names(ctx.command).items():
         is_given = ctx.get_parameter_source(str(param.name)) is not ParameterSource.DEFAULT
-        if option.startswith("warm-") and option != "warm-pool" and (is_given or option in swept):
-            raise UsageError(f"--{option} describes a warm pool, and there is none: give --warm-pool N, too")
+        if name.startswith(prefix) and name != option and (is_given or name in swept):
+            raise UsageError(f"--{name} describes {what}, and there is none: give --{option} N, too")
 
 
 def _require_used(
@@ -261,6 +267,8 @@ def _print_setup(console: Console, workload: str, first: Experiment, *, swept: b
     if first.warm_pool:
         warm = first.warm_boot.min_s, first.warm_boot.max_s
         facts.append(f"warm pool of {first.warm_pool}, {'-'.join(f'{s:g}' for s in dict.fromkeys(warm))} s")
+    if first.downstream_capacity is not None:
+        facts.append(f"a downstream for {first.downstream_capacity:,} at a time")
     if (groups := first.load_settings.groups) is not None:
         facts.append(f"FIFO, {groups} message groups")
     if swept:

@@ -60,6 +60,7 @@ def one(result: Result, promise_s: float) -> Table:
             ("messages", number(result["messages"]), ""),
             ("processed", number(result["processed"]), ""),
             ("dead letters", number(result["dead_letters"]), "received too often"),
+            *_failures(result),
             ("redelivered", number(result["redelivered"]), "their instance ended while processing them"),
             ("lost", number(result["lost"]), "neither processed nor in a queue"),
             ("target", _amount(result["target_per_instance"]), result["target_because"] or ""),
@@ -137,11 +138,23 @@ def _columns(results: Sequence[Result], promise: str, *, wide: bool) -> dict[str
             "missing": _each("missing_instances", _amount),
             "surplus": _each("surplus_instances", _amount),
         }
+    if any(result["failed_attempts"] for result in results):
+        columns |= {"failed": _each("failed_share", share), "dead": _each("dead_letters", number)}
     if any(result["processed"] != result["messages"] for result in results):
         columns["not processed"] = lambda results: [
             number(result["messages"] - result["processed"]) for result in results
         ]
     return columns
+
+
+def _failures(result: Result) -> Sequence[tuple[str, str, str]]:
+    if not result["failed_attempts"]:
+        return ()
+    wasted = f"{_amount(result['failed_instance_hours'])} instance-hours"
+    return (
+        ("failed", number(result["failed_attempts"]), f"attempts that the downstream failed, {wasted}"),
+        ("failed share", share(result["failed_share"]), "of all attempts"),
+    )
 
 
 def _warm_columns(results: Sequence[Result]) -> dict[str, Column]:

@@ -11,6 +11,7 @@ from sluice.usecases.alarms import (
     on_bootstrap_alarm,
     on_shutdown_alarm,
 )
+from sluice.usecases.guard_downstream import guard_downstream
 from sluice.usecases.retune import retune_targets
 from sluice.usecases.tick import publish_backlog
 from sluice_sim.account import arn
@@ -40,6 +41,7 @@ from sluice_sim.template.deployment import (
 FUNCTION_S, RETUNE_S = 25.0, 275.0
 MINUTE_S, HOUR_S = 60, 3600
 PUBLISH, RETUNE = "sluice-PublishBacklogFunction", "sluice-RetuneTargetFunction"
+GUARD = "sluice-GuardDownstreamFunction"
 """The deployed names: with the same seed, a run and the embedded AWS draw the same lateness."""
 
 
@@ -92,10 +94,15 @@ class ControlPlane:
         scheduler = Scheduler(context.clock, seed=context.seed)
         scheduler.start(PUBLISH, Schedule(period_s=period_s), tick)
         scheduler.start(RETUNE, Schedule(period_s=HOUR_S), self._retune)
+        if context.deployed.workload.guard is not None:
+            scheduler.start(GUARD, Schedule(period_s=MINUTE_S), self._guard)
 
     def _retune(self, scheduled: datetime) -> None:  # noqa: ARG002 - a retune reads the current values
         request = RetuneRequest(trigger=Trigger.SCHEDULE)
         retune_targets(request, self.ports, self.report, lambda: RETUNE_S)
+
+    def _guard(self, scheduled: datetime) -> None:
+        guard_downstream(scheduled, self.ports, self.report, lambda: FUNCTION_S)
 
     def _on_alarm(self, action: str, change: AlarmChange) -> None:
         alarm = Alarm(

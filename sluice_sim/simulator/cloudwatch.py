@@ -12,6 +12,13 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 
 from sluice.core.model import AutoScalingGroup
+from sluice.core.pause import (
+    ALARM_NOTIFICATION,
+    DISABLE_SCALE_IN,
+    ENABLED,
+    IN_SUSPENDED,
+    OUT_SUSPENDED,
+)
 from sluice_sim.aws_rules.alarm_states import AlarmChange
 from sluice_sim.aws_rules.alarms import (
     Alarm,
@@ -25,6 +32,7 @@ from sluice_sim.aws_rules.monitoring import (
     Values,
 )
 from sluice_sim.aws_rules.policy_runner import (
+    SCALE_IN,
     GroupPolicyRunner,
     ScalingActivity,
     ServicePolicyRunner,
@@ -40,6 +48,12 @@ from sluice_sim.template.deployment import BOOTSTRAP, SHUTDOWN
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 SENT = "NumberOfMessagesSent"
+GROUP_FIELDS, SERVICE_FIELDS = (
+    (ALARM_NOTIFICATION, ENABLED, DISABLE_SCALE_IN),
+    (OUT_SUSPENDED, IN_SUSPENDED),
+)
+SUSPENDED_BY = {"AlarmNotification": ALARM_NOTIFICATION, "Out": OUT_SUSPENDED, "In": IN_SUSPENDED}
+"""What a policy asks for -> the field that suspends it."""
 IDLE_UNTIL_SILENT_S = 6 * 3600
 REACTIVATION_DELAY_S = 15 * 60
 
@@ -52,8 +66,10 @@ class SimulatedAws:
     on_alarm: Callable[[str, AlarmChange], str | None] = lambda *_: None
     target: float | None = None
     """The current target of the scaling policy; None without one."""
+    held: dict[str, bool] = field(default_factory=dict)
+    """AWS's fields that hold the scaling policy, by AWS's names; none without a policy."""
     monitoring: Monitoring = field(init=False)
-    _queries: dict[str, MetricQuery] = field(default_factory=dict)
+    _queries: dict[tuple[str, str], MetricQuery] = field(default_factory=dict)
     _active_s: float = 0.0
     _arrived: int = 0
     _active_again_since_s: float = 0.0
@@ -87,16 +103,16 @@ class SimulatedAws:
 
     def track_group(self, policy: TargetTracking) -> None:
         """Run a target-tracking policy of an Auto Scaling group."""
-        self.target = policy.target
+        self.target, self.held = policy.target, dict.fromkeys(GROUP_FIELDS, False) | {ENABLED: True}
         self.monitoring.add_policy(
-            GroupPolicyRunner(policy, SimulatedScalingTarget(self.context), lambda: self.target)
+            GroupPolicyRunner(policy, SimulatedScalingTarget(self.context, self), lambda: self.target)
         )
 
     def track_service(self, policy: ServiceTracking) -> None:
         """Run a target-tracking policy of an ECS service."""
-        self.target = policy.target
+        self.target, self.held = policy.target, dict.fromkeys(SERVICE_FIELDS, False)
         self.monitoring.add_policy(
-            ServicePolicyRunner(policy, SimulatedScalingTarget(self.context), lambda: self.target)
+            ServicePolicyRunner(policy, SimulatedScalingTarget(self.context, self), lambda: self.target)
         )
 
     # ---- monitoring.MetricData
@@ -139,6 +155,7 @@ class SimulatedAws:
             self._active_s = snapshot.now_s
         if snapshot.now_s - self._active_s <= IDLE_UNTIL_SILENT_S:
             yield from self._queue_metrics(snapshot, sent)
+        yield from self._dead_letter_metrics()
         fleet = self.context.deployed.workload.fleet
         names = (
             ("GroupDesiredCapacity", "GroupInServiceInstances")
@@ -162,10 +179,18 @@ class SimulatedAws:
                 continue
             yield self._query("AWS/SQS", name, queue), float(value)
 
+    def _dead_letter_metrics(self) -> Iterable[tuple[MetricQuery, float]]:
+        """The depth of the dead-letter queue, if the workload names one."""
+        guard = self.context.deployed.workload.guard
+        if guard is not None and guard.dead_letter_queue is not None:
+            query = self._query("AWS/SQS", VISIBLE, {"QueueName": guard.dead_letter_queue})
+            yield query, float(self.context.fleet.dead_letters)
+
     def _query(self, namespace: str, name: str, dimensions: Mapping[str, str]) -> MetricQuery:
-        """A metric of the workload's queue or fleet, whose names differ."""
-        if name not in self._queries:
-            self._queries[name] = MetricQuery(
+        """A metric of a queue or of the workload's fleet."""
+        known = (name, dimensions.get("QueueName", ""))
+        if known not in self._queries:
+            self._queries[known] = MetricQuery(
                 id=name,
                 namespace=namespace,
                 name=name,
@@ -173,7 +198,7 @@ class SimulatedAws:
                 stat="Average",
                 period_s=60,
             )
-        return self._queries[name]
+        return self._queries[known]
 
     def _scaled(self, scaled: ScalingActivity) -> None:
         text = f"{scaled.before} -> {scaled.after}: target tracking, {scaled.reason}"
@@ -185,6 +210,7 @@ class SimulatedScalingTarget:
     """Implements `policy_runner.ScalingTarget` over the simulated fleet."""
 
     context: ScalingContext
+    aws: SimulatedAws
 
     @property
     def name(self) -> str:
@@ -208,9 +234,12 @@ class SimulatedScalingTarget:
         """Always False: a simulation has no deployments."""
         return False
 
-    def suspended(self, what: str) -> bool:  # noqa: ARG002 - part of the protocol
-        """Always False: nothing is ever suspended in a simulation."""
-        return False
+    def suspended(self, what: str) -> bool:
+        """Whether a hold stops scale-in, or all of the policy, as a group's `Enabled` does."""
+        held = self.aws.held
+        if what == SCALE_IN:
+            return held.get(DISABLE_SCALE_IN, False)
+        return not held.get(ENABLED, True) or held.get(SUSPENDED_BY[what], False)
 
     def set_desired(self, desired: int, cause: str) -> None:  # noqa: ARG002 - part of the protocol
         """Set the desired capacity; `SimulatedAws._scaled` logs it with its reason."""

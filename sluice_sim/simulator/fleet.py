@@ -24,6 +24,7 @@ from sluice_sim.simulator import (
     conservation,
     queue_kernel,
 )
+from sluice_sim.simulator.downstream import Downstream, Failures, failures
 from sluice_sim.simulator.queue_kernel import (
     Floats,
     Int32s,
@@ -70,6 +71,8 @@ class Conditions:
     refusal_ratio: float = 0.0
     """Share of launches that fail for lack of capacity, 0 to 1."""
     warm_pool: WarmPoolSettings | None = None
+    downstream: Downstream | None = None
+    """What every attempt calls; None for a downstream without a limit."""
 
 
 class QueueCounts(NamedTuple):
@@ -153,7 +156,7 @@ class SimulatedFleet:
     """Scaled in, and to enter the warm pool when they have no message left."""
     _kernel: KernelState = field(init=False)
     _began_s: float = field(init=False)
-    _invisible_until_s: list[float] = field(default_factory=list)
+    _failures: Failures = field(init=False)
     _retrying: bool = False
     _oldest: int = 0
     """Index of the first message that may still count as the queue's oldest."""
@@ -165,6 +168,7 @@ class SimulatedFleet:
             blocks, self.conditions.concurrency, room=2 * heads + 1024, messages=self.messages.state.size
         )
         self._began_s = self.clock.now
+        self._failures = failures(self.conditions.downstream, self.conditions.visibility_timeout_s)
         if self.conditions.warm_pool is not None:
             self._pool = WarmPool(self.conditions.warm_pool, self.conditions.boot_s)
         if heads:
@@ -185,9 +189,9 @@ class SimulatedFleet:
         delayed = (
             arrived - int(self.messages.arrival_s.searchsorted(now - delay_s, "right")) if delay_s else 0
         )
-        if self._invisible_until_s:
-            self._invisible_until_s = [until for until in self._invisible_until_s if until > now]
-        in_flight = int(kernel.counts[queue_kernel.BUSY]) + len(self._invisible_until_s)
+        in_flight = int(kernel.counts[queue_kernel.BUSY])
+        if self.redelivered or self.failed_attempts:
+            in_flight += queue_kernel.invisible(now, self.messages, kernel)
         out = int(kernel.counts[queue_kernel.COMPLETED]) + int(kernel.counts[queue_kernel.DEAD_LETTERED])
         return QueueCounts(
             at_s=now, visible=arrived - delayed - in_flight - out, in_flight=in_flight, delayed=delayed
@@ -306,6 +310,20 @@ class SimulatedFleet:
         """Messages moved to the dead-letter queue so far."""
         return int(self._kernel.counts[queue_kernel.DEAD_LETTERED])
 
+    @property
+    def failed_attempts(self) -> int:
+        """Attempts that the downstream has failed so far."""
+        return int(self._kernel.counts[queue_kernel.FAILED])
+
+    @property
+    def failed_s(self) -> float:
+        """Seconds that slots have spent on failed attempts so far."""
+        return float(self._kernel.failed_s[0])
+
+    def failed_by_minute(self, first_minute: int, last_minute: int) -> Ints:
+        """The attempts that failed, by minute of their end."""
+        return self._kernel.failed_count[max(first_minute, 0) : max(last_minute, 0)]
+
     def lost(self) -> int:
         """Number of messages that are neither processed nor dead-lettered, nor in the queue or a slot."""
         return conservation.lost(self.messages, self._kernel)
@@ -324,11 +342,33 @@ class SimulatedFleet:
                 duration_sum_s=_grown(self._kernel.duration_sum_s, more, 0),
                 duration_square_s2=_grown(self._kernel.duration_square_s2, more, 0),
                 duration_count=_grown(self._kernel.duration_count, more, 0),
+                failed_count=_grown(self._kernel.failed_count, more, 0),
             )
         conditions = self.conditions
+        if conditions.downstream is not None:
+            # What is in a slot or arrives until now may fail and return. What returns already has room, as
+            # has each message group, of which one message is received at a time.
+            counts, grouped = self._kernel.counts, self.first_of_groups.size > 0
+            fresh = 0 if grouped else max(0, self.arrived - int(counts[queue_kernel.NEXT_NEW]))
+            self._make_room(int(counts[queue_kernel.BUSY]) + fresh + 1)
         queue_kernel.advance(
-            self.now_s, conditions.delay_s, conditions.max_receives, self.messages, self._kernel
+            self.now_s,
+            conditions.delay_s,
+            conditions.max_receives,
+            self._failures,
+            self.messages,
+            self._kernel,
         )
+
+    def _make_room(self, more: int) -> None:
+        """Let the heap of returning messages grow by so many."""
+        kernel = self._kernel
+        room = int(kernel.counts[queue_kernel.RETURNING]) + more
+        if room > kernel.visible_s.size:
+            self._kernel = kernel._replace(
+                visible_s=_grown(kernel.visible_s, 2 * room, 0),
+                visible_message=_grown(kernel.visible_message, 2 * room, 0),
+            )
 
     def _reconcile(self) -> None:
         """Launch missing instances, or stop surplus ones."""
@@ -411,20 +451,9 @@ class SimulatedFleet:
     def _kill(self, one: Instance, now: float) -> None:
         if one.stopped_s > now:
             self._mark_stopped(one, now)
+        self._make_room(2 * self.conditions.concurrency + 1)
         conditions, kernel = self.conditions, self._kernel
-        room = int(kernel.counts[queue_kernel.RETURNING]) + 2 * conditions.concurrency + 1
-        if room > kernel.visible_s.size:
-            self._kernel = kernel = kernel._replace(
-                visible_s=_grown(kernel.visible_s, 2 * room, 0),
-                visible_message=_grown(kernel.visible_message, 2 * room, 0),
-            )
-        held = kernel.message[one.block * conditions.concurrency : (one.block + 1) * conditions.concurrency]
-        starts_s = self.messages.started_s[held[held != queue_kernel.NO_MESSAGE]]
         timeout_s = conditions.visibility_timeout_s
-        self._invisible_until_s += [
-            float(started_s + (math.floor((now - started_s) / timeout_s) + 1) * timeout_s)
-            for started_s in starts_s
-        ]
         self.redelivered += queue_kernel.kill(
             one.block, now, timeout_s, self.messages, kernel, conditions.concurrency
         )
@@ -477,8 +506,10 @@ def _new_kernel_state(blocks: int, concurrency: int, *, room: int, messages: int
     return KernelState(
         counts=counts,
         now_s=np.zeros(1),
+        failed_s=np.zeros(1),
         message=np.full(slots, queue_kernel.NO_MESSAGE, np.int64),
         abandoned=np.zeros(slots, np.uint8),
+        failing=np.zeros(slots, np.uint8),
         instance=np.zeros(blocks, np.int64),
         pending_slots=np.zeros(blocks, np.int64),
         due_s=np.zeros(slots + 1),
@@ -495,6 +526,7 @@ def _new_kernel_state(blocks: int, concurrency: int, *, room: int, messages: int
         duration_sum_s=np.zeros(1440),
         duration_square_s2=np.zeros(1440),
         duration_count=np.zeros(1440, np.int64),
+        failed_count=np.zeros(1440, np.int64),
     )
 
 
@@ -516,6 +548,7 @@ def _with_more_blocks(kernel: KernelState, concurrency: int) -> KernelState:
     return kernel._replace(
         message=_grown(kernel.message, slots, queue_kernel.NO_MESSAGE),
         abandoned=_grown(kernel.abandoned, slots, 0),
+        failing=_grown(kernel.failing, slots, 0),
         instance=_grown(kernel.instance, 2 * blocks, 0),
         pending_slots=_grown(kernel.pending_slots, 2 * blocks, 0),
         due_s=_grown(kernel.due_s, slots + 1, 0),

@@ -16,8 +16,10 @@ import numpy as np
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
 from sluice.core.guard import Guard
+from sluice.core.held_fields import Fields, Holds, wanted
 from sluice.core.model import (
     MSG_PROCESSING_DURATION,
+    OUTCOME,
     AnyDecision,
     AutoScalingGroup,
     Backlog,
@@ -58,6 +60,9 @@ from sluice_sim.simulator.metrics import (
     metric_id,
 )
 from sluice_sim.simulator.queue_kernel import Floats
+
+SUCCESS, FAILURE = OUTCOMES = ("success", "failure")
+"""The values of the workers' dimension Outcome that occur here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ class SimulatedMetrics:
     """
 
     context: ScalingContext
-    _complete: dict[tuple[str, str, int, int], float | None] = field(default_factory=dict)
+    _complete: dict[tuple[str, str, str, int, int], float | None] = field(default_factory=dict)
     """Statistics of whole periods, which do not change any more."""
 
     def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
@@ -146,7 +151,10 @@ class SimulatedMetrics:
     def _one(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
         first, last = int(start.timestamp()), int(end.timestamp())
         workload = self.context.deployed.workload
-        if query.metric in (workload.duration_metric, workload.wait_metric):
+        measured = [workload.duration_metric, workload.wait_metric]
+        if workload.guard is not None:
+            measured += [workload.ended_metric(outcome) for outcome in OUTCOMES]
+        if query.metric in measured:
             return self._measured(query, first, last)
         metric = metric_id(query.metric.namespace, query.metric.name, query.metric.dimensions)
         values = self.context.metrics.read(metric, first, last)
@@ -169,7 +177,8 @@ class SimulatedMetrics:
         return series
 
     def _statistic(self, query: SeriesQuery, begin: int, until: int, *, is_whole: bool) -> float | None:
-        key = (query.metric.name, query.statistic, begin, until)
+        outcome = query.metric.dimensions.get(OUTCOME, "")
+        key = (query.metric.name, outcome, query.statistic, begin, until)
         if key in self._complete:
             return self._complete[key]
         value = self._computed(query, begin // MINUTE_S, until // MINUTE_S)
@@ -180,6 +189,8 @@ class SimulatedMetrics:
     def _computed(self, query: SeriesQuery, first: int, last: int) -> float | None:
         """SampleCount, Average, a percentile or a percentile rank over these minutes of the run."""
         fleet, statistic = self.context.fleet, query.statistic
+        if query.metric.dimensions.get(OUTCOME) == FAILURE:
+            return float(fleet.failed_by_minute(first, last).sum()) or None
         sums, _, counts = fleet.durations(first, last)
         count = int(counts.sum())
         if not count:
@@ -317,6 +328,25 @@ class SimulatedStates:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class SimulatedHeldPolicies:
+    """Implements `ports.HeldPolicies` over the policy that the simulated AWS runs.
+
+    AWS makes no end by itself: the guard's next minute does, which nothing stops in a simulation.
+    """
+
+    aws: SimulatedAws
+
+    def fields(self, workload: Workload) -> Fields:  # noqa: ARG002 - there is one
+        """The fields that hold the policy, as they are now."""
+        return self.aws.held
+
+    def hold(self, workload: Workload, was: Holds, holding: Holds) -> bool:  # noqa: ARG002
+        """Hold and release the policy; False, because AWS makes no end."""
+        self.aws.held = dict(wanted(self.aws.held, was, holding))
+        return False
+
+
 WITHOUT_EVIDENCE = (Reason.TOO_FEW_SAMPLES, Reason.UNKNOWN_READING)
 
 
@@ -376,6 +406,7 @@ def simulated_ports(aws: SimulatedAws) -> Ports:
         policies=SimulatedPolicies(aws),
         registry=SimulatedRegistry(context.deployed.workload),
         states=SimulatedStates(),
+        held_policies=SimulatedHeldPolicies(aws),
         namespace=_namespace(context),
         now=lambda: datetime.fromtimestamp(context.clock.now, UTC),
     )

@@ -19,6 +19,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sluice_sim.simulator.downstream import Failures, fails, visible_again_s
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Int32s = NDArray[np.int32]
@@ -31,7 +33,8 @@ MINUTE_S = 60.0
 
 # Indices into `KernelState.counts`. NEXT_NEW is the first message of a standard queue that was never
 # received; SCHEDULED and RETURNING are the sizes of the two heaps; IDLE_HEAD and IDLE are the start and the
-# length of the idle ring. OCCUPIED counts the instances that work on a message and were not stopped.
+# length of the idle ring. OCCUPIED counts the instances that work on a message and were not stopped. FAILED
+# counts the attempts that the downstream failed.
 (
     NEXT_NEW,
     HELD,
@@ -44,8 +47,9 @@ MINUTE_S = 60.0
     IDLE_HEAD,
     IDLE,
     FREE_BLOCKS,
-) = range(11)
-COUNTS = FREE_BLOCKS + 1
+    FAILED,
+) = range(12)
+COUNTS = FAILED + 1
 
 
 class Messages(NamedTuple):
@@ -66,9 +70,13 @@ class KernelState(NamedTuple):
 
     counts: Ints
     now_s: Floats
+    failed_s: Floats
+    """Seconds that slots spent on failed attempts; one number."""
     # By slot: its message, and whether its instance was stopped. By block: its instance.
     message: Ints
     abandoned: UInt8s
+    failing: UInt8s
+    """By slot: whether the attempt in progress will fail."""
     instance: Ints
     pending_slots: Ints
     """By block: slots that are in use, or abandoned but still in the event heap or the idle ring.
@@ -96,16 +104,23 @@ class KernelState(NamedTuple):
     duration_sum_s: Floats
     duration_square_s2: Floats
     duration_count: Ints
+    failed_count: Ints
+    """By minute: the attempts that failed in it."""
 
 
 @njit(cache=True)
 def advance(  # noqa: C901 - one loop over events, in the order in which they happen
-    until_s: float, delay_s: float, max_receives: int, messages: Messages, kernel: KernelState
+    until_s: float,
+    delay_s: float,
+    max_receives: int,
+    failures: Failures,
+    messages: Messages,
+    kernel: KernelState,
 ) -> None:
     """Process every event before `until_s` (seconds, exclusive).
 
     As in SQS, a message moves to the dead-letter queue when it would be received more than `max_receives`
-    times.
+    times. The heap of returning messages must have room for every message that can fail before `until_s`.
 
     The function is long on purpose. It is the hot loop, and passing a tuple of arrays to another compiled
     function costs more than handling an event, so parts of it cannot move into functions of their own.
@@ -126,6 +141,7 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
         kernel.duration_square_s2,
         kernel.duration_count,
     )
+    failing, failed, failed_s = kernel.failing, kernel.failed_count, kernel.failed_s
     grouped = messages.next_in_group.size > 0
     total, ring = messages.arrival_s.size, kernel.idle.size
     slots = kernel.message.size // kernel.instance.size
@@ -168,7 +184,11 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
             instance = instance_of[slot // slots]
             count[OCCUPIED] += busy[instance] == 0
             busy[instance] += 1
-            _push(due_s, due_slot, count, SCHEDULED, now + service_s[taken], slot)
+            takes_s = service_s[taken]
+            failing[slot] = fails(count[BUSY], failures.capacity, failures.seed, taken, receives[taken])
+            if failing[slot]:
+                takes_s *= failures.time_ratio
+            _push(due_s, due_slot, count, SCHEDULED, now + takes_s, slot)
             continue
         if due >= until_s:
             break
@@ -181,18 +201,25 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
         done = message_of[slot]
         if done != NO_MESSAGE:
             message_of[slot] = NO_MESSAGE
-            state[done] = PROCESSED
-            completed[count[COMPLETED]] = done
-            count[COMPLETED] += 1
             count[BUSY] -= 1
             busy[instance] -= 1
             count[OCCUPIED] -= busy[instance] == 0 and not kernel.stopping[instance]
             minute = int(now / MINUTE_S)
-            sum_s[minute] += service_s[done]
-            square_s2[minute] += service_s[done] * service_s[done]
-            finished[minute] += 1
-            if grouped:
-                _release_next_in_group(done, now, delay_s, messages, kernel)
+            if failing[slot]:
+                count[FAILED] += 1
+                failed[minute] += 1
+                failed_s[0] += now - started_s[done]
+                again_s = visible_again_s(started_s[done], now, failures.visibility_timeout_s)
+                _push(visible_s, visible_message, count, RETURNING, again_s, done)
+            else:
+                state[done] = PROCESSED
+                completed[count[COMPLETED]] = done
+                count[COMPLETED] += 1
+                sum_s[minute] += service_s[done]
+                square_s2[minute] += service_s[done] * service_s[done]
+                finished[minute] += 1
+                if grouped:
+                    _release_next_in_group(done, now, delay_s, messages, kernel)
         if kernel.stopping[instance]:
             abandoned[slot] = 1
             _release_slot(kernel, slot)
@@ -242,8 +269,7 @@ def kill(
 ) -> int:
     """Terminate an instance at once, and return how many messages it had in flight.
 
-    Each becomes visible again when its visibility timeout ends. Workers extend the timeout while they work,
-    so that is the first multiple of the timeout after `now_s`, counted from the receive.
+    Each becomes visible again when its visibility timeout ends.
     """
     instance, returned = kernel.instance[block], 0
     kernel.counts[OCCUPIED] -= kernel.busy[instance] > 0 and not kernel.stopping[instance]
@@ -254,14 +280,23 @@ def kill(
             kernel.message[slot] = NO_MESSAGE
             kernel.counts[BUSY] -= 1
             kernel.busy[instance] -= 1
-            extensions = math.floor((now_s - messages.started_s[held]) / visibility_timeout_s) + 1
-            again_s = messages.started_s[held] + extensions * visibility_timeout_s
+            again_s = visible_again_s(messages.started_s[held], now_s, visibility_timeout_s)
             _push(kernel.visible_s, kernel.visible_message, kernel.counts, RETURNING, again_s, held)
             returned += 1
         kernel.abandoned[slot] = 1
     kernel.serving_slots[instance] = 0
     kernel.terminated_s[instance] = now_s
     return returned
+
+
+@njit(cache=True)
+def invisible(now_s: float, messages: Messages, kernel: KernelState) -> int:
+    """How many messages that were received are in nobody's hands and not visible yet."""
+    found = 0
+    for place in range(kernel.counts[RETURNING]):
+        was_received = messages.receives[kernel.visible_message[place]] > 0
+        found += kernel.visible_s[place] > now_s and was_received
+    return found
 
 
 @njit(cache=True)

@@ -95,6 +95,10 @@ class Run:
     concurrency: int = 1
     scale_in: ScaleIn = ScaleIn.DRAIN
     target: CurrentTarget | None = None
+    failed_attempts: int = 0
+    """Attempts that the downstream failed."""
+    failed_s: float = 0.0
+    """Seconds that slots spent on them."""
     lost: int = 0
     """Messages neither processed nor held anywhere, counted by identity; 0 unless the simulator is wrong."""
 
@@ -165,6 +169,8 @@ def _record(
         concurrency=context.concurrency,
         scale_in=fleet.conditions.scale_in,
         target=context.target(),
+        failed_attempts=fleet.failed_attempts,
+        failed_s=fleet.failed_s,
         lost=fleet.lost(),
     )
 

@@ -17,6 +17,7 @@ import numpy as np
 from sluice.core.model import AutoScalingGroup, Workload
 from sluice_sim import policies
 from sluice_sim.promise import promise_s
+from sluice_sim.simulator.downstream import Downstream
 from sluice_sim.simulator.fleet import (
     Conditions,
     ScaleIn,
@@ -56,7 +57,8 @@ from sluice_sim.workloads.traces import (
 )
 
 ARRIVALS, SERVICE, BOOTS, GROUPS, WARM_BOOTS = 3, 4, 5, 6, 7
-"""Random streams; 1 is the fleet's, 2 the generated traces', and a schedule's depends on its name."""
+"""Random streams; 1 is the fleet's, 2 the generated traces', 8 the downstream's. A schedule's depends on its
+name."""
 GROUPS_PER_SLOT = 10
 """Default number of message groups per slot of the largest fleet: enough not to limit it."""
 
@@ -125,6 +127,9 @@ class Experiment:
     refusal_ratio: float = 0.0
     count_lag_s: float = 0.0
     late_ratio: float = 0.01
+    downstream_capacity: int | None = None
+    """Attempts that the downstream serves concurrently without a failure; None for no limit."""
+    downstream_failed_time_ratio: float = 1.0
 
     def deployed(self) -> Deployed:
         """The workload as its stack would deploy it."""
@@ -174,6 +179,16 @@ class Experiment:
             boot_s=self.warm_boot.drawn(np.random.default_rng([self.seed, WARM_BOOTS])),
             price_ratio=self.warm_price_ratio,
             reuse=self.warm_reuse,
+        )
+
+    def downstream(self) -> Downstream | None:
+        """The downstream service, None for one without a limit."""
+        if self.downstream_capacity is None:
+            return None
+        return Downstream(
+            capacity=self.downstream_capacity,
+            failed_time_ratio=self.downstream_failed_time_ratio,
+            seed=self.seed,
         )
 
     def promise(self, mean_service_s: float) -> float:
@@ -240,6 +255,7 @@ def run_experiment(
         interruptions_per_instance_hour=experiment.interruptions_per_instance_hour,
         refusal_ratio=experiment.refusal_ratio,
         warm_pool=experiment.warm_pool_settings(),
+        downstream=experiment.downstream(),
     )
     return simulate(
         experiment.deployed(),

@@ -119,13 +119,28 @@ def _of_the_run(numbers: Result, experiment: Experiment) -> Iterator[str]:
         )
     for setting in overridden(experiment):
         yield f"{setting}."
-    if dead := numbers["dead_letters"]:
+    if failed := numbers["failed_attempts"]:
+        workload = experiment.deployed().workload
+        at_most = workload.bounds.max * experiment.slots_per_instance
+        guard = ", or the guard by GuardFailedPercent" if workload.guard is None else ""
         yield (
-            f"{dead:,} messages ended in the dead-letter queue: the instance that had them was gone before "
-            f"they were done, {experiment.max_receives} times. Scale in with drain or protect, or raise "
-            "--max-receives."
+            f"{failed:,} of {numbers['attempts']:,} attempts failed: the downstream serves "
+            f"{experiment.downstream_capacity:,} messages at a time, and the fleet may send {at_most:,}. "
+            f"What helps: a smaller MaxCapacity{guard}."
         )
+    if dead := numbers["dead_letters"]:
+        yield _dead_lettered(dead, experiment, by_downstream=bool(numbers["failed_attempts"]))
     if left := numbers["messages"] - numbers["processed"] - dead:
         yield f"{left:,} messages were not processed when the run ended, a week after the trace."
     if refused := numbers["launches_refused"]:
         yield f"{refused:,} launches found no capacity and were tried again."
+
+
+def _dead_lettered(dead: int, experiment: Experiment, *, by_downstream: bool) -> str:
+    ended = f"{dead:,} messages ended in the dead-letter queue"
+    if by_downstream and not experiment.interruptions_per_instance_hour:
+        return f"{ended}: they failed {experiment.max_receives} times."
+    return (
+        f"{ended}: the instance that had them was gone before they were done, {experiment.max_receives} "
+        "times. Scale in with drain or protect, or raise --max-receives."
+    )

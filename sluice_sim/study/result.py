@@ -59,6 +59,14 @@ class Measured:
     dead_letters: int
     lost: int
     redelivered: int
+    attempts: int
+    """Times that a message was received and worked on."""
+    failed_attempts: int
+    """Attempts that the downstream failed."""
+    failed_share: float | None
+    """Failed attempts / attempts; None without an attempt."""
+    failed_instance_hours: float
+    """Instance-hours spent on failed attempts."""
     attainment: float | None
     wait_p50_s: float | None
     wait_p95_s: float | None
@@ -126,6 +134,7 @@ def measure(run: Run) -> Measured:
     def percentile(share: float) -> float | None:
         return float(wait_s[math.ceil(share * count) - 1]) if count else None
 
+    attempts = int(messages.receives.sum(dtype=np.int64))
     launched_s = np.array([one.launched_s for one in run.instances])
     billed_s = float((_terminated_s(run) - launched_s).sum()) + run.warm_pool_cost_s
     return Measured(
@@ -136,6 +145,10 @@ def measure(run: Run) -> Measured:
         dead_letters=run.dead_letters,
         lost=run.lost,
         redelivered=run.redelivered,
+        attempts=attempts,
+        failed_attempts=run.failed_attempts,
+        failed_share=run.failed_attempts / attempts if attempts else None,
+        failed_instance_hours=run.failed_s / run.concurrency / HOUR_S,
         attainment=in_time / count if count else None,
         wait_p50_s=percentile(0.5),
         wait_p95_s=percentile(0.95),

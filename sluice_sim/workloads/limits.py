@@ -24,6 +24,9 @@ MAX_INTERRUPTIONS_PER_HOUR = 60.0
 MAX_GROUPS = 100_000_000
 MAX_INSTANCES = 100_000
 """Instances of a fleet; each is a Python object."""
+MAX_DOWNSTREAM_CAPACITY = 100_000_000
+"""All instances with all their slots."""
+MAX_FAILED_TIME_RATIO = 100.0
 
 MAX_MESSAGES = 100_000_000
 """More do not fit into the memory of common machines."""

@@ -25,6 +25,7 @@ FLAGS = (
     "--duration-s", "--duration-cv", "--boot-s", "--tick-s", "--seed", "--promise-s", "--concurrency",
     "--groups", "--visibility-timeout-s", "--max-receives", "--delay-s", "--spot-interruptions-per-hour",
     "--refusal-ratio", "--count-lag-s", "--late-ratio", "--warm-pool",
+    "--downstream-capacity",
 )  # fmt: skip
 STATIC = ("MinCapacity", "MaxCapacity", "BootstrapCapacity", "MessagesPerInstance", "IdleMinutes",
           "InstanceWarmupSeconds")  # fmt: skip

@@ -522,6 +522,7 @@ class TestWhatIsShown:
     ):
         alice("pause", name, "--out")
         run = next(run for run in account.demo.runs if run.name == name)
+        run.deployed |= {"MaxCapacity": str(int(run.deployed["MaxCapacity"]) + 1)}
         account.demo.deploy(run)
         assert f"`sluice pause {name}` again holds it" in words(alice("status", name).stdout)
         assert "AWS's own policy is not held any more" in words(alice("doctor", name).stdout)

@@ -64,6 +64,35 @@ def test_a_warm_pool_is_shown_with_its_size_cost_and_launches(sluice, one_proces
     assert "pool hours" in columns
 
 
+def test_a_downstream_that_fails_is_shown_with_what_its_failures_cost(sluice, one_process_pool):
+    limited = (*BUSY, "--policy", "static", "--downstream-capacity", 1, "--max-receives", 2)
+    numbers = json.loads(sluice(*limited, "--json").stdout)
+    assert 0.3 < numbers["failed_share"] < 0.8
+    assert numbers["failed_attempts"] == pytest.approx(numbers["failed_share"] * numbers["attempts"])
+    assert numbers["failed_instance_hours"] == pytest.approx(numbers["failed_attempts"] * 5 / 3600)
+    assert numbers["dead_letters"] > 0
+    assert numbers["processed"] + numbers["dead_letters"] == numbers["messages"]
+    output = sluice(*limited, "--no-bound").stdout
+    for shown in ("a downstream for 1 at a time", "failed share", "instance-hours", "they failed 2 times"):
+        assert shown in output
+    assert "the downstream serves 1 messages at a time" in output
+    assert "a smaller MaxCapacity, or the guard by GuardFailedPercent." in output
+    swept = sluice(*limited, "--no-bound", "--sweep", "downstream-failed-time-ratio=0.1,1", "--json")
+    quick, slow = (entry["result"] for entry in json.loads(swept.stdout))
+    assert 0 < quick["failed_instance_hours"] < slow["failed_instance_hours"]
+
+
+def test_without_a_limit_of_the_downstream_nothing_fails(sluice):
+    numbers = json.loads(sluice(*QUICK, "--json", "--no-bound").stdout)
+    assert (numbers["failed_attempts"], numbers["failed_share"], numbers["failed_instance_hours"]) == (
+        0,
+        0,
+        0,
+    )
+    assert numbers["attempts"] == 200
+    assert "failed" not in sluice(*QUICK, "--no-bound").stdout
+
+
 def test_the_same_call_prints_the_same_except_for_its_run_time(sluice):
     first, second = (json.loads(sluice(*QUICK, "--json", "--no-bound").stdout) for _ in range(2))
     del first["wall_s"], second["wall_s"]
@@ -184,6 +213,10 @@ def test_a_bad_trace_also_ends_a_sweep(sluice, tmp_path, one_process_pool):
         ((*QUICK, "--warm-reuse"), "--warm-reuse describes a warm pool, and there is none: give --warm-pool"),
         ((*QUICK, "--sweep", "warm-boot-s=30,60"), "--warm-boot-s describes a warm pool, and there is none"),
         (
+            (*QUICK, "--downstream-failed-time-ratio", 0.5),
+            "--downstream-failed-time-ratio describes a downstream with a limit, and there is none",
+        ),
+        (
             ("simulate", "queue-proc", "--trace", SHORT, "--warm-pool", 2),
             "--warm-pool 2: ECS service",
         ),
@@ -217,6 +250,8 @@ def test_a_usage_error_is_one_line(sluice, arguments, message):
         ("--warm-pool", "-1"),
         ("--warm-boot-s", "60-30"),
         ("--warm-price-ratio", "1.5"),
+        ("--downstream-capacity", "0"),
+        ("--downstream-failed-time-ratio", "-1"),
         ("--sweep", "duration-s=5,0"),
     ],
 )

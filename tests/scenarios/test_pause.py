@@ -147,10 +147,11 @@ def test_a_pause_ends_by_itself_while_no_function_runs(played: Played) -> None:
 
 
 def test_an_update_of_the_stack_releases_what_aws_holds_and_not_what_sluice_holds(played: Played) -> None:
-    """CloudFormation puts the whole policy and the whole scalable target; the stored pause is not its own."""
+    """CloudFormation puts a changed policy or scalable target whole; the stored pause is not its own."""
     played.play(1)
     played.pause(Direction.OUT)
-    run = played.demo.runs[0]
+    [run] = played.demo.runs
+    run.deployed |= {"MaxCapacity": str(int(run.deployed["MaxCapacity"]) + 1)}
     played.demo.deploy(run)
     assert not held_by_aws(played)
     lowest = played.size()

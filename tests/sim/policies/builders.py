@@ -11,6 +11,7 @@ import numpy as np
 
 from sluice_sim import policies
 from sluice_sim.simulator.context import Policy
+from sluice_sim.simulator.downstream import Downstream
 from sluice_sim.simulator.fleet import Conditions
 from sluice_sim.simulator.run import (
     Load,
@@ -61,6 +62,7 @@ def run_policy(
     refusal_ratio: float = 0.0,
     interruptions_per_instance_hour: float = 0.0,
     warm_pool: WarmPoolSettings | None = None,
+    downstream: Downstream | None = None,
 ) -> Run:
     return simulate(
         workload or deployed(),
@@ -71,6 +73,7 @@ def run_policy(
             refusal_ratio=refusal_ratio,
             interruptions_per_instance_hour=interruptions_per_instance_hour,
             warm_pool=warm_pool,
+            downstream=downstream,
         ),
         policies.named(policy) if isinstance(policy, str) else policy,
         promise_s=promise_s,

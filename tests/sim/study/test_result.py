@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -25,7 +25,8 @@ from tests.sim.simulator.builders import (
 )
 
 KEYS = """
-policy promise_s messages processed dead_letters lost redelivered attainment
+policy promise_s messages processed dead_letters lost redelivered
+attempts failed_attempts failed_share failed_instance_hours attainment
 wait_p50_s wait_p95_s wait_p99_s wait_max_s instance_hours
 warm_pool_size warm_pool_hours launches warm_launches launches_refused interruptions
 peak_instances peak_backlog mean_load mean_processing_s scale_in
@@ -73,9 +74,18 @@ def test_a_message_never_processed_has_waited_to_the_end_and_was_not_served_in_t
     assert measured.wait_max_s == 20.0
 
 
+def test_failed_attempts_are_a_share_of_all_and_cost_the_hours_of_their_slots():
+    finished_run = replace(run([0.0, 0.0], [1.0, 2.0]), failed_attempts=1, failed_s=3600.0, concurrency=4)
+    finished_run.messages.receives[:] = [1, 3]
+    measured = measure(finished_run)
+    assert (measured.attempts, measured.failed_attempts, measured.failed_share) == (4, 1, 0.25)
+    assert measured.failed_instance_hours == 0.25
+
+
 def test_without_a_message_there_is_no_attainment_and_no_wait():
     measured = measure(run([], []))
     assert (measured.attainment, measured.wait_p50_s, measured.wait_max_s) == (None, None, None)
+    assert (measured.attempts, measured.failed_share) == (0, None)
     assert measured.peak_backlog == 0
 
 
