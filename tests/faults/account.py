@@ -28,6 +28,8 @@ from sluice.aws import concurrent_reads
 from sluice.core.deadline.encoding import decoded_learned, encoded, encoded_learned
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.plan import Processing
+from sluice.core.guard import WINDOW_MINUTES
+from sluice.core.guard import decoded as decoded_guard
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     EFFECTIVE_BACKLOG_PER_INSTANCE,
@@ -59,17 +61,23 @@ STARTED_AFTER = timedelta(seconds=3)
 # The FIFO queue is checked in one minute of five: at noon.
 ASG, ECS, FIFO = "transcription", "queue-proc", "refunds"
 WORKLOADS = (ASG, ECS, FIFO)
-SHARDS, TICKS, STATES = "shards", "ticks", "states"
+SHARDS, TICKS, STATES, PAUSES, GUARDS = "shards", "ticks", "states", "pauses", "guards"
 FLEETS: dict[str, Fleet] = {
     ASG: AutoScalingGroup(name=ASG),
     ECS: EcsService(cluster="workers", service=ECS),
     FIFO: AutoScalingGroup(name=FIFO),
 }
 MIN_INSTANCES, MAX_INSTANCES = 0, 5
+NOT_SUSPENDED = {
+    "DynamicScalingInSuspended": False,
+    "DynamicScalingOutSuspended": False,
+    "ScheduledScalingSuspended": False,
+}
 IDLE_MINUTES = 2
 PROCESSING_S = 48
 SCALING: dict[str, Any] = {"type": "deadline", "promise_s": 3600, "boot_s": 180, "margin_s": 1790}
 """With so long a promise one instance is enough, whenever it starts; the margin is 10 s below its bound."""
+GUARD = {"failed_percent": 20, "minutes": 60}
 SURGE = {"drain_min": 4, "hold_min": 60}
 """An hour's backlog of one message a second does not drain in four minutes: the maximum is held."""
 REMEMBERED = Learned(
@@ -82,7 +90,7 @@ WAITS_S = (100,) * 8 + (SCALING["promise_s"] + 100,) * 12
 """What the messages of each hour have waited: more than half of them too long."""
 LEARNING_HOURS = 2
 """From noon on: a failed hour is made up for in the next."""
-ARRIVING_MINUTES = 15
+FAILING_MINUTES = ARRIVING_MINUTES = 15
 """From noon on: longer than a case goes on."""
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 
@@ -99,6 +107,8 @@ class Situation:
     """None of the desired instances runs: AWS failed to launch them."""
     arriving: bool = False
     """One message a second has been sent for longer than the tick reads back, and still is."""
+    failing: bool = False
+    """Six of ten of its messages fail in every minute, which its guard does not let pass."""
     surges: bool = False
     """Its critical alarm starts a surge that drains within a minute."""
     by_deadline: bool = False
@@ -125,6 +135,12 @@ class State:
     """The least instances that AWS keeps."""
     ends: Mapping[str, frozenset[tuple[str, int]]]
     """The scheduled actions of each fleet, and the minimum that each sets."""
+    guarded: Mapping[str, bool]
+    """Whether the downstream guard holds what Sluice decides."""
+    suspended: Mapping[str, bool]
+    """Whether AWS's own scale-out is suspended; False for a group, of which moto does not keep that."""
+    released: Mapping[str, bool]
+    """Whether AWS's release of its own scaling is scheduled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +189,8 @@ class Account:
         for queue in (SHARDS, TICKS):
             moto_account.create_queue(queue)
         moto_account.create_state_table(STATES)
+        for group in (PAUSES, GUARDS):
+            moto_account.client("scheduler").create_schedule_group(Name=group)
         moto_account.client("events").create_event_bus(Name=stacks.EVENT_BUS.rpartition("/")[2])
         for name in (ASG, FIFO):
             self._policy_arns[name] = moto_account.create_group_policy(name)
@@ -185,13 +203,14 @@ class Account:
         """The account before the invocation of a case."""
         self._put_policies_back()
         _hand_back()
+        _release()
         points: list[Any] = []
         for name in WORKLOADS:
             situation = situations.get(name, BUSY)
             self._ask_for(name, situation.desired)
             _let_run(name, 0 if situation.short else situation.desired)
             self._leave_waiting(name, situation.visible)
-            self._register(name, by_deadline=situation.by_deadline, surges=situation.surges)
+            self._register(name, situation)
             if situation.remembered:
                 self._remember(name, situation)
             points += self._published(name, situation)
@@ -256,22 +275,29 @@ class Account:
             learned={name: _learned(name) for name in WORKLOADS},
             minimum={name: _minimum(fleet) for name, fleet in FLEETS.items()},
             ends={name: _ends(fleet) for name, fleet in FLEETS.items()},
+            guarded={name: _guarded(name) for name in WORKLOADS},
+            suspended={name: _suspended(fleet) for name, fleet in FLEETS.items()},
+            released={
+                name: name in _moto("scheduler").schedule_groups[GUARDS].schedules for name in WORKLOADS
+            },
         )
 
-    def document(self, name: str, *, by_deadline: bool, surges: bool = False) -> str:
+    def document(self, name: str, situation: Situation) -> str:
         """The workload's document as text."""
         changes = (
             {"scaling": SCALING, "tracking": {"metric": "effective", "processing_s": PROCESSING_S}}
-            if by_deadline
+            if situation.by_deadline
             else {}
         )
-        if surges:
+        if situation.failing:
+            changes["guard"] = GUARD
+        if situation.surges:
             changes["surge"] = SURGE | {"alarm_arns": [alarm_arn(name, "depth-critical")]}
         return json.dumps(document_of(name, policy_arn=self._policy_arns[name], **changes))
 
-    def _register(self, name: str, *, by_deadline: bool, surges: bool) -> None:
+    def _register(self, name: str, situation: Situation) -> None:
         """Register the workload's document, and forget the state of the deadline engine."""
-        text = self.document(name, by_deadline=by_deadline, surges=surges)
+        text = self.document(name, situation)
         if self._registered.get(name) != text:
             moto_account.register(json.loads(text))
             self._registered[name] = text
@@ -349,9 +375,9 @@ class Account:
                 _put("AWS/SQS", "ApproximateNumberOfGroupsWithInflightMessages", queue, at, 1)
                 _put("AWS/AutoScaling", "GroupInServiceInstances", fleet, at, 2)
         if situation.arriving:
-            for minute in range(-READ_MINUTES, ARRIVING_MINUTES):
-                at = NOON + timedelta(minutes=minute)
-                _put("AWS/SQS", "NumberOfMessagesSent", {"QueueName": queue_of(name)}, at, 60)
+            _put_arrivals(queue_of(name))
+        if situation.failing:
+            _put_outcomes(fleet)
         if situation.remembered:
             for hour, waited_s in product(range(-1, LEARNING_HOURS), WAITS_S):
                 at = NOON + timedelta(hours=hour, minutes=30)
@@ -372,6 +398,21 @@ class Account:
             }
             for name, fleet in FLEETS.items()
         }
+
+
+def _put_arrivals(queue: str) -> None:
+    for minute in range(-READ_MINUTES, ARRIVING_MINUTES):
+        at = NOON + timedelta(minutes=minute)
+        _put("AWS/SQS", "NumberOfMessagesSent", {"QueueName": queue}, at, 60)
+
+
+def _put_outcomes(fleet: Mapping[str, str]) -> None:
+    """Processing times of a minute's ten messages by their outcome, of which six fail."""
+    minutes = range(-WINDOW_MINUTES, FAILING_MINUTES)
+    for minute, (outcome, count) in product(minutes, {"failure": 6, "success": 4}.items()):
+        for _ in range(count):
+            at, ended = NOON + timedelta(minutes=minute), {**fleet, "Outcome": outcome}
+            _put("Sluice", "MsgProcessingDuration", ended, at, PROCESSING_S)
 
 
 def queue_of(name: str) -> str:
@@ -410,7 +451,13 @@ def deployed_account() -> Iterator[Account]:
         ReadersPool(wiring.READERS) as pool,
     ):
         queues = {"SLUICE_SHARD_QUEUE_URL": queue_url(SHARDS), "SLUICE_TICK_QUEUE_URL": queue_url(TICKS)}
-        others = {"SLUICE_STATE_TABLE": STATES, "SLUICE_EVENT_BUS_ARN": stacks.EVENT_BUS}
+        others = {
+            "SLUICE_STATE_TABLE": STATES,
+            "SLUICE_EVENT_BUS_ARN": stacks.EVENT_BUS,
+            "SLUICE_PAUSE_SCHEDULE_GROUP": PAUSES,
+            "SLUICE_GUARD_SCHEDULE_GROUP": GUARDS,
+            "SLUICE_HOLD_END_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/hold-end",
+        }
         for name, value in (ENVIRONMENT | queues | others).items():
             patch.setenv(name, value)
         timeline = Timeline(travel, pool)
@@ -473,6 +520,26 @@ def _hand_back() -> None:
             groups.autoscaling_groups[name].min_size = MIN_INSTANCES
         else:
             _scalable_target(fleet).min_capacity = MIN_INSTANCES
+
+
+def _release() -> None:
+    """End every hold of the downstream guard; what is stored of them is gone with the documents' items."""
+    _moto("scheduler").schedule_groups[GUARDS].schedules.clear()
+    for fleet in FLEETS.values():
+        if isinstance(fleet, EcsService):
+            _scalable_target(fleet).suspended_state = dict(NOT_SUSPENDED)
+
+
+def _guarded(name: str) -> bool:
+    item = _moto("dynamodb").tables[STATES].items.get(DynamoType({"S": name}))
+    attribute = item and item.attrs.get("guard")
+    return bool(attribute) and decoded_guard(attribute.value).in_force(NOON + STARTED_AFTER)
+
+
+def _suspended(fleet: Fleet) -> bool:
+    if isinstance(fleet, AutoScalingGroup):
+        return False
+    return bool(_scalable_target(fleet).suspended_state["DynamicScalingOutSuspended"])
 
 
 def _minimum(fleet: Fleet) -> int:

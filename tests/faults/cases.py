@@ -32,6 +32,7 @@ AT_ZERO = Situation(desired=0, visible=3)
 EMPTY = Situation(desired=2, visible=0, idle=True)
 SHORT = Situation(desired=2, visible=3, short=True)
 ARRIVING = Situation(arriving=True)
+FAILING = Situation(failing=True)
 OVERWHELMED = Situation(arriving=True, surges=True)
 OF_ARRIVALS = ("GetMetricData", "DescribePolicies", "DescribeScalingPolicies", "PutMetricData")
 OF_THE_BACKLOG = (
@@ -93,10 +94,13 @@ class Case:
             at = NOON + timedelta(hours=run) + STARTED_AFTER
             return account.invoke("retune_target", tick_at(NOON), at=at, warm=True)
         scheduled = NOON + timedelta(minutes=run)
+        if self.guards:
+            event, at = tick_at(scheduled), scheduled + STARTED_AFTER
+            return account.invoke("guard_downstream", event, at=at, warm=True)
         return account.invoke("publish_backlog", tick_at(scheduled), at=scheduled + STARTED_AFTER, warm=True)
 
     def _documents(self, account: Account) -> dict[str, str]:
-        return {name: account.document(name, by_deadline=name in self.situations) for name in WORKLOADS}
+        return {name: account.document(name, self.situations.get(name, BUSY)) for name in WORKLOADS}
 
     @property
     def use_case(self) -> str:
@@ -121,6 +125,10 @@ class Case:
     @property
     def by_alarm(self) -> bool:
         return self.function in ("bootstrap", "shutdown") or self.name.startswith("surge alarm")
+
+    @property
+    def guards(self) -> bool:
+        return self.function == "guard_downstream"
 
     @property
     def by_operator(self) -> bool:
@@ -237,6 +245,13 @@ def _of_kind(kind: str, name: str) -> list[Case]:
             about=name,
             situation=ABOVE_ITS_FLOOR,
             only=("BatchGetItem",),
+        ),
+        Case(
+            name=f"guard engages {kind}",
+            function="guard_downstream",
+            event=tick_at(NOON),
+            about=name,
+            situation=FAILING,
         ),
         Case(
             name=f"surge command {kind}",

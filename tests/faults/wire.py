@@ -14,9 +14,17 @@ from moto.core.botocore_stubber import MockRawResponse
 
 REQUEST_ID = "7a62c49f-347e-4fc4-9331-6e8eaf2d0d4c"
 NOT_FOUND = ("NotFound", "DoesNotExist", "NonExistent")
-THROTTLED = {"query": "Throttling", "json": "ThrottlingException"}
-DENIED = {"query": ("AccessDenied", 403), "json": ("AccessDeniedException", 400)}
-UNKNOWN_NAME = {"query": "ValidationError", "json": "ResourceNotFoundException"}
+THROTTLED = {"query": "Throttling", "json": "ThrottlingException", "rest-json": "ThrottlingException"}
+DENIED = {
+    "query": ("AccessDenied", 403),
+    "json": ("AccessDeniedException", 400),
+    "rest-json": ("AccessDeniedException", 403),
+}
+UNKNOWN_NAME = {
+    "query": "ValidationError",
+    "json": "ResourceNotFoundException",
+    "rest-json": "ResourceNotFoundException",
+}
 
 
 def answer(request: AWSPreparedRequest, status: int, body: bytes, **headers: str) -> AWSResponse:

@@ -363,6 +363,17 @@ class TestBesideAPause:
         ) in counted(account, Counter.ACTION_FAILED)
 
 
+def test_a_policy_that_aws_did_not_describe_at_first_is_held_once_it_does(account, served):
+    account.held_policies.by_workload[served.name] = {}
+    minute(account, served, 150)
+    assert (stored(account, served).before, fields(account, served)) == ({}, {})
+    account.held_policies.by_workload[served.name] = dict(GROUP_FIELDS)
+    for _ in range(5):
+        minute(account, served, 150)
+    assert fields(account, served) == HELD
+    assert stored(account, served).before == GROUP_FIELDS
+
+
 def test_it_holds_a_surge(account, served):
     account.add_workload(served)
     minute(account, served, 150)

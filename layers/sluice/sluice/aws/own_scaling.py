@@ -15,8 +15,8 @@ from botocore import xform_name
 from sluice.aws.ecs import DIMENSION, resource_id
 from sluice.aws.errors import aws_errors
 from sluice.aws.policies import ASG_CONFIGURATION, as_request
+from sluice.aws.responses import MAX_COUNT, MalformedResponse, list_field, optional_list_field, positive
 from sluice.aws.responses import field as required
-from sluice.aws.responses import list_field, optional_list_field
 from sluice.core.held_fields import PROCESS, Fields
 from sluice.core.model import AutoScalingGroup, EcsService, Workload
 from sluice.core.pause import (
@@ -26,7 +26,7 @@ from sluice.core.pause import (
     IN_SUSPENDED,
     OUT_SUSPENDED,
 )
-from sluice.errors import ConfigError
+from sluice.errors import ConfigError, TransientError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class OwnScaling:
         now = self.fields if now is None else now
         changed = {name: value for name, value in to.items() if now.get(name) != value}
         if isinstance(self.fleet, EcsService):
-            if changed:
+            if changed and self.fields:  # without a scalable target there is nothing to hold
                 state = {**self.request, **{name: to[name] for name in (OUT_SUSPENDED, IN_SUSPENDED)}}
                 yield Call(
                     service="application-autoscaling",
@@ -121,12 +121,19 @@ def _group(client: Any, group: AutoScalingGroup, policy_arn: str | None) -> OwnS
                 if required(policy, "PolicyARN") == policy_arn:
                     request = as_request(client, policy)
                     tracking = required(request, ASG_CONFIGURATION)
+                    # A put sends all of it, and without a type it would make another policy.
+                    required(request, "PolicyType")
+                    if positive(required(tracking, "TargetValue")) > MAX_COUNT:
+                        raise MalformedResponse(f"a target of {tracking['TargetValue']}")
                     fields |= {
                         ENABLED: request.get(ENABLED, True) is True,
                         DISABLE_SCALE_IN: tracking.get(DISABLE_SCALE_IN) is True,
                     }
                     return OwnScaling(fleet=group, fields=fields, request=request)
-    return OwnScaling(fleet=group, fields=fields)
+    raise TransientError(
+        f"AWS names no scaling policy {policy_arn} of {group}, so nothing can hold it: try again, and if it "
+        "was deleted, update the workload's stack, which makes it anew"
+    )
 
 
 def _service(client: Any, service: EcsService) -> OwnScaling:

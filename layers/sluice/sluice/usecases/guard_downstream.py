@@ -158,13 +158,18 @@ def _act(minute: _Minute, name: str, hold: _Hold) -> None:
 
 
 def _hold(minute: _Minute, workload: Workload, guard: Guard, stored: StoredState) -> None:
-    """Hold AWS's policy unless it is held; what it had before is stored first."""
+    """Hold AWS's policy unless it is held; what it had before is stored first.
+
+    A service whose scalable target was not described has no fields; those found later are held then.
+    """
     fields = minute.policies.fields(workload)
-    if guard.is_held_by_aws and is_held(guard, fields):
+    is_known = fields.keys() <= guard.before.keys()
+    if is_known and guard.is_held_by_aws and is_held(guard, fields):
         return
-    if not guard.before:
+    if not is_known:
         pause = not_put_back(stored.pause, fields, minute.ports.now())
-        known = as_stored(replace(guard, before=before_all(fields, Holds(pause=pause))))
+        before = {**before_all(fields, Holds(pause=pause)), **guard.before}
+        known = as_stored(replace(guard, before=before))
         if not minute.states.put_guard(workload.name, guard, known):
             return
         guard = known
