@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
-from moto.autoscaling.responses import AutoScalingResponse
 from moto.awslambda.models import LambdaBackend
 from moto.cloudformation import models as cloudformation
 from moto.cloudformation.models import ChangeSet, Stack, cloudformation_backends
@@ -31,11 +30,10 @@ from tests.deploy.authorization import (
 from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.cloudformation.stack import Deployed
 from tests.deploy.query_definitions import QueryDefinitions
-from tests.support.aws_environment import add_missing_operations
+from tests.support.aws_environment import add_missing_operations, keep_enabled
 
 HOST = "127.0.0.1"
 PUT_SCALING_POLICY = ApplicationAutoscalingBackend.put_scaling_policy
-PUT_GROUP_POLICY = AutoScalingResponse.put_scaling_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +55,10 @@ def served() -> Iterator[Server]:
             "MOTO_ECS_SERVICE_RUNNING", "1"
         )  # a new service's one task runs, or its rollout never ends
         patch.setattr(ApplicationAutoscalingBackend, "put_scaling_policy", _put_scaling_policy)
-        patch.setattr(AutoScalingResponse, "put_scaling_policy", _put_group_policy)
         # The tests invoke the functions themselves; moto would start a container for each message.
         patch.setattr(LambdaBackend, "send_sqs_batch", lambda *_: False)
         add_missing_operations(patch)
+        keep_enabled(patch)
         patch.setattr(logging.getLogger("werkzeug"), "disabled", True)  # a line for every request
         gate = Gate()
         # Every service of AWS knows them; moto warns of a code that a service's model does not list.
@@ -100,16 +98,6 @@ def _put_scaling_policy(backend: ApplicationAutoscalingBackend, *args: Any, **kw
         if (old.resource_id, old.policy_name) == (policy.resource_id, policy.policy_name):
             old.delete_alarms(backend.account_id, backend.region_name)
     return policy
-
-
-def _put_group_policy(response: AutoScalingResponse) -> Any:
-    """Keep whether the policy is enabled, which moto forgets."""
-    answer, asked = PUT_GROUP_POLICY(response), response._get_params()
-    (policy,) = response.autoscaling_backend.describe_policies(
-        asked["AutoScalingGroupName"], [asked["PolicyName"]]
-    )
-    vars(policy)["enabled"] = asked.get("Enabled", True)
-    return answer
 
 
 def _deploy_with(aws: Aws, patch: pytest.MonkeyPatch) -> None:
