@@ -13,7 +13,15 @@ import pytest
 
 from sluice.core.guard import Guard
 from sluice.core.guard import encoded as encoded_guard
-from sluice.core.pause import ALARM_NOTIFICATION, BOTH, DISABLE_SCALE_IN, ENABLED, HELD, Pause
+from sluice.core.pause import (
+    ALARM_NOTIFICATION,
+    BOTH,
+    DISABLE_SCALE_IN,
+    ENABLED,
+    IN_SUSPENDED,
+    OUT_SUSPENDED,
+    Pause,
+)
 from sluice.core.pause import encoded as encoded_pause
 from sluice_sim.aws_rules.iam_policies import parse
 from tests.deploy.account import Account
@@ -95,8 +103,6 @@ USED: Mapping[str, tuple[str, ...]] = {
         "autoscaling:SuspendProcesses",
         "cloudwatch:DescribeAlarms",
         "cloudwatch:GetMetricData",
-        "ecs:DescribeServices",
-        "ecs:UpdateService",
         "scheduler:CreateSchedule",
         "scheduler:DeleteSchedule",
         "scheduler:UpdateSchedule",
@@ -190,9 +196,10 @@ def holds_beside_a_pause_and_their_ends(account: Account) -> Iterator[Mapping[st
     """A hold, one more beside a new pause, and the ends of both."""
     manual: Mapping[str, Any] = {}
     now = datetime.now(UTC)
-    before = {name: name == ENABLED for name in (ALARM_NOTIFICATION, ENABLED, DISABLE_SCALE_IN, *HELD[BOTH])}
-    pause = Pause(directions=BOTH, by="alice", at=now, until=now + timedelta(hours=1), before=before)
+    group = {ALARM_NOTIFICATION: False, ENABLED: True, DISABLE_SCALE_IN: False}
+    pause = Pause(directions=BOTH, by="alice", at=now, until=now + timedelta(hours=1), before=group)
     over = now - timedelta(minutes=1)
+    before = group | {OUT_SUSPENDED: False, IN_SUSPENDED: False}
     hold = Guard(at=over, until=over, why="it failed", seen_at=now, is_held_by_aws=True, before=before)
     yield manual
     account.remember(pause=encoded_pause(pause))
