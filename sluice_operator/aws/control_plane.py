@@ -16,6 +16,8 @@ NO_STACK = "ValidationError"
 """CloudFormation's code for a stack that does not exist, and for a name that no stack can have."""
 LOGGING_FUNCTIONS = ("publish_backlog", "deadline_tick", "retune_target", "bootstrap", "shutdown", "surge")
 """Functions whose log lines are about workloads, by the last part of their log groups' names."""
+GUARD_FUNCTION = "guard_downstream"
+"""One more; its log group exists only with it, and a query of one that does not exist fails."""
 
 ALARM_FUNCTIONS = {"bootstrap": "BootstrapFunctionArn", "shutdown": "ShutdownFunctionArn"}
 """Kind of alarm -> the output with the ARN of the function that it starts."""
@@ -48,7 +50,8 @@ class ControlPlane:
     @property
     def log_groups(self) -> tuple[str, ...]:
         """The log groups of the functions that log decisions, as template.yaml names them."""
-        return tuple(f"/aws/lambda/{self.stack}/{function}" for function in LOGGING_FUNCTIONS)
+        functions = (*LOGGING_FUNCTIONS, *([GUARD_FUNCTION] if self.has_guard else []))
+        return tuple(f"/aws/lambda/{self.stack}/{function}" for function in functions)
 
 
 def find(client: Any, stack: str) -> ControlPlane:

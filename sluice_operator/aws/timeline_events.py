@@ -36,7 +36,7 @@ LINES = (
 """The lines about one workload, and those of the control plane that may concern it."""
 SIZING = frozenset({Kind.BOOTSTRAP, Kind.SHUTDOWN, Kind.SCALE, Kind.LAUNCH})
 """Decisions about the size; another that holds explains no size."""
-NOT_HOLDING = frozenset({Counter.RETUNE_FAILED, Counter.STATE_REBUILT})
+NOT_HOLDING = frozenset({Counter.RETUNE_FAILED, Counter.STATE_REBUILT, Counter.GUARD_RELEASED})
 """Failures that keep no size from changing."""
 TICKING = ("publish_backlog", "deadline_tick")
 """Functions whose failed invocations concern every workload."""

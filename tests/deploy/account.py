@@ -101,6 +101,20 @@ class Account:
             self._register(workload, documents[workload])
         return documents
 
+    def guard(self) -> None:
+        """Give both workloads a downstream guard that watches every signal."""
+        watched = {"failed_percent": 50, "dead_letters_per_minute": 1, "dead_letter_queue": "dead"}
+        for workload, text in self._documents_at_first.items():
+            guarded = json.loads(text) | {"guard": watched | {"alarm_name": "database"}}
+            self._register(workload, json.dumps(guarded))
+
+    def remember(self, **attributes: str) -> None:
+        """Replace what the table of states has of both workloads."""
+        (table,) = self._aws("dynamodb", "ListTables")["TableNames"]
+        for workload in QUEUES:
+            item = {key: {"S": text} for key, text in {"workload": workload, **attributes}.items()}
+            self._aws("dynamodb", "PutItem", TableName=table, Item=item)
+
     def publish(
         self, namespace: str, metric: str, dimensions: Mapping[str, str], values: Mapping[datetime, float]
     ) -> None:
@@ -169,6 +183,12 @@ class Account:
         configuration: dict[str, Any] = self._service_policy()["TargetTrackingScalingPolicyConfiguration"]
         return configuration
 
+    def holds_scale_out(self, workload: str) -> bool:
+        """Whether the fleet's own policy is held, so that it does not scale out."""
+        if workload == GROUP:
+            return self._group_policy().get("Enabled") is False
+        return bool(self._suspended_state().get("DynamicScalingOutSuspended"))
+
     def bodies(self, queue: str) -> list[str]:
         """Every message of a queue, received until none is left."""
         url, found = self._queue_url(queue), []
@@ -180,8 +200,13 @@ class Account:
     # ---- The policies
 
     def _hand_back(self) -> None:
-        """End the surges: the minimum is 0 again, and no action is scheduled."""
+        """End the surges and the holds: the minimum is 0 again, nothing is suspended or scheduled."""
         named = {"AutoScalingGroupName": GROUP}
+        self._aws("autoscaling", "ResumeProcesses", **named)
+        for schedule in self._aws("scheduler", "ListSchedules")["Schedules"]:
+            if schedule["GroupName"] != "default":  # there are those of the functions
+                place = {"Name": schedule["Name"], "GroupName": schedule["GroupName"]}
+                self._aws("scheduler", "DeleteSchedule", **place)
         for action in self._aws("autoscaling", "DescribeScheduledActions", **named)[
             "ScheduledUpdateGroupActions"
         ]:
@@ -199,6 +224,13 @@ class Account:
             name = action["ScheduledActionName"]
             self._aws("application-autoscaling", "DeleteScheduledAction", **target, ScheduledActionName=name)
         self._aws("application-autoscaling", "RegisterScalableTarget", **target, MinCapacity=0)
+        if any(self._suspended_state().values()):
+            released = dict.fromkeys(self._suspended_state(), False)
+            self._aws("application-autoscaling", "RegisterScalableTarget", **target, SuspendedState=released)
+
+    def _suspended_state(self) -> dict[str, bool]:
+        found = self._aws("application-autoscaling", "DescribeScalableTargets", ServiceNamespace="ecs")
+        return dict(found["ScalableTargets"][0].get("SuspendedState") or {})
 
     def _group_policy(self) -> dict[str, Any]:
         policy: dict[str, Any]

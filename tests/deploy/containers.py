@@ -39,7 +39,7 @@ IMAGE = f"{REPOSITORY}:3.13-{ARCHITECTURE}"
 OPTIONS = (
     *("--add-host", f"{HOST_NAME}:host-gateway"),
     *("--warm-containers", "EAGER", "--no-watch"),
-    *("--parameter-overrides", f"Architecture={ARCHITECTURE}"),
+    *("--parameter-overrides", f"Architecture={ARCHITECTURE}", "DownstreamGuard=true"),
 )
 SIOCGIFADDR = 0x8915
 """Linux's ioctl for the address of an interface, netdevice(7)."""

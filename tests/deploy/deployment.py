@@ -50,6 +50,7 @@ FUNCTIONS = (
     "BootstrapFunction",
     "ShutdownFunction",
     "SurgeFunction",
+    "GuardDownstreamFunction",
     "SendTestMessagesFunction",
 )
 
@@ -104,10 +105,10 @@ class Deployment:
         self.server.aws("s3", "CreateBucket", Bucket=BUCKET, CreateBucketConfiguration=place)
 
     def deploy_plane(self, **parameters: str) -> None:
-        """`sam deploy --config-env e2e` of what was built, into a bucket that is named here."""
+        """`sam deploy --config-env e2e` of what was built, with a guard, into a bucket that is named here."""
         self._deploy(
             *(ROOT / "samconfig.toml", "e2e", "--template-file", self.built / "template.yaml"),
-            *_overrides({"Architecture": ARCHITECTURE, **parameters}),
+            *_overrides({"Architecture": ARCHITECTURE, "DownstreamGuard": "true", **parameters}),
         )
 
     def deploy_workload(self, environment: str, **parameters: str) -> None:

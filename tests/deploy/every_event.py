@@ -37,6 +37,8 @@ class Outcome:
     points: int
     messages: tuple[int, int]
     targets: tuple[float, float] = (8, 10)
+    held: tuple[bool, bool] = (False, False)
+    """Whether AWS's own policies are held, so that they do not scale out."""
     calls_aws: bool = True
     """Whether the function's role sent any request to the account."""
 
@@ -72,6 +74,14 @@ def messages_took_100_s(account: Account) -> None:
     account.publish("Sluice", "MsgProcessingDuration", DIMENSIONS["queue-proc"], durations)
 
 
+def downstream_fails(account: Account) -> None:
+    account.guard()
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    failed = {now - timedelta(seconds=back): 1.0 for back in range(1, 21)}
+    for dimensions in DIMENSIONS.values():
+        account.publish("Sluice", "MsgProcessingDuration", {**dimensions, "Outcome": "failure"}, failed)
+
+
 def nothing(account: Account) -> None:
     del account
 
@@ -95,9 +105,11 @@ def expected() -> dict[tuple[str, str], Outcome]:
         cases["BootstrapFunction", event] = replace(WORK_WAITS, **NO_ALARM)
         cases["ShutdownFunction", event] = replace(PROVEN_EMPTY, **NO_ALARM)
         cases["SurgeFunction", event] = replace(WORK_WAITS, **NO_WORKLOAD)
+        cases["GuardDownstreamFunction", event] = replace(IDLE, held=(True, True))
         cases["SendTestMessagesFunction", event] = replace(IDLE, **NO_WORKLOAD)
     for event in ("schedule", "schedule-stale", "send-test-messages"):  # their minute is long past
         cases["PublishBacklogFunction", event] = replace(WORK_WAITS, calls_aws=False)
+        cases["GuardDownstreamFunction", event] = replace(IDLE, calls_aws=False)
     for event in ("shard", "deadline-tick"):
         cases["PublishBacklogFunction", event] = replace(
             WORK_WAITS, text="{'batchItemFailures': []}", calls_aws=False
@@ -139,6 +151,7 @@ BEFORE: dict[str, Callable[[Account], None]] = {
     "BootstrapFunction": work_waits,
     "ShutdownFunction": proven_empty,
     "SurgeFunction": work_waits,
+    "GuardDownstreamFunction": downstream_fails,
     "SendTestMessagesFunction": nothing,
 }
 
@@ -164,4 +177,5 @@ def run_case(
         points=len(account.points("Sluice", "BacklogPerInstance")),
         messages=(len(account.bodies("transcription")), len(account.bodies("queue-proc"))),
         targets=(account.group_target(), account.service_policy()["TargetValue"]),
+        held=(account.holds_scale_out("transcription"), account.holds_scale_out("queue-proc")),
     )

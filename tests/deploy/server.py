@@ -30,7 +30,7 @@ from tests.deploy.authorization import (
 from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.cloudformation.stack import Deployed
 from tests.deploy.query_definitions import QueryDefinitions
-from tests.support.aws_environment import add_missing_operations
+from tests.support.aws_environment import add_missing_operations, keep_enabled
 
 HOST = "127.0.0.1"
 PUT_SCALING_POLICY = ApplicationAutoscalingBackend.put_scaling_policy
@@ -58,6 +58,7 @@ def served() -> Iterator[Server]:
         # The tests invoke the functions themselves; moto would start a container for each message.
         patch.setattr(LambdaBackend, "send_sqs_batch", lambda *_: False)
         add_missing_operations(patch)
+        keep_enabled(patch)
         patch.setattr(logging.getLogger("werkzeug"), "disabled", True)  # a line for every request
         gate = Gate()
         # Every service of AWS knows them; moto warns of a code that a service's model does not list.

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from sluice.core.guard import Guard
+from sluice.core.guard import encoded as encoded_guard
+from sluice.core.pause import (
+    ALARM_NOTIFICATION,
+    BOTH,
+    DISABLE_SCALE_IN,
+    ENABLED,
+    IN_SUSPENDED,
+    OUT_SUSPENDED,
+    Pause,
+)
+from sluice.core.pause import encoded as encoded_pause
 from sluice_sim.aws_rules.iam_policies import parse
 from tests.deploy.account import Account
 from tests.deploy.build import ROOT
@@ -18,6 +30,7 @@ from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.emulator import RunningFunction
 from tests.deploy.every_event import (
     deadline_tick,
+    downstream_fails,
     messages_took_100_s,
     nothing,
     proven_empty,
@@ -78,10 +91,26 @@ USED: Mapping[str, tuple[str, ...]] = {
         "dynamodb:BatchGetItem",
         "ecs:UpdateService",
     ),
+    "GuardDownstreamFunction": (
+        *REGISTRY,
+        *REMEMBERING,
+        "application-autoscaling:DescribeScalableTargets",
+        "application-autoscaling:RegisterScalableTarget",
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribePolicies",
+        "autoscaling:PutScalingPolicy",
+        "autoscaling:ResumeProcesses",
+        "autoscaling:SuspendProcesses",
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:GetMetricData",
+        "scheduler:CreateSchedule",
+        "scheduler:DeleteSchedule",
+        "scheduler:UpdateSchedule",
+    ),
     "SendTestMessagesFunction": (*REGISTRY, "sqs:SendMessage"),
 }
 """The actions that each function's work below uses."""
-TICKS = ("PublishBacklogFunction", "DeadlineTickFunction")
+TICKS = ("PublishBacklogFunction", "DeadlineTickFunction", "GuardDownstreamFunction")
 COUNTED = {
     "sqs:GetQueueAttributes": "ObservationFailed",
     "autoscaling:DescribeAutoScalingGroups": "ObservationFailed",
@@ -98,6 +127,21 @@ COUNTED = {
 """The counters of a tick in which one workload's calls are denied; the tick serves the others and succeeds.
 """
 
+OBSERVED_BY_GUARD = (
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetMetricData",
+    "dynamodb:BatchGetItem",
+    "dynamodb:UpdateItem",
+)
+"""What the guard needs to decide; all else is how it acts."""
+
+
+def counted(logical_id: str, action: str) -> str:
+    """The counter of a tick in which one workload's calls are denied; it serves the others and succeeds."""
+    if logical_id == "GuardDownstreamFunction":
+        return "ObservationFailed" if action in OBSERVED_BY_GUARD else "ActionFailed"
+    return COUNTED[action]
+
 
 def one_at_zero_with_work_and_one_idle(account: Account) -> None:
     proven_empty(account)
@@ -111,10 +155,10 @@ class Work:
     """Events and an account state that make a function use everything that its role allows."""
 
     before: Callable[[Account], None]
-    events: Callable[[Account], Sequence[Mapping[str, Any]]]
+    events: Callable[[Account], Iterable[Mapping[str, Any]]]
 
 
-def samples(*names: str) -> Callable[[Account], Sequence[Mapping[str, Any]]]:
+def samples(*names: str) -> Callable[[Account], Iterable[Mapping[str, Any]]]:
     """These files of events/."""
     return lambda _: [json.loads((ROOT / "events" / f"{name}.json").read_text()) for name in names]
 
@@ -124,7 +168,7 @@ def work_waits_beside_a_warm_pool(account: Account) -> None:
     account.add_warm_pool()
 
 
-def tick_of_now(account: Account) -> Sequence[Mapping[str, Any]]:
+def tick_of_now(account: Account) -> Iterable[Mapping[str, Any]]:
     return [deadline_tick(account, datetime.now(UTC))]
 
 
@@ -138,7 +182,7 @@ def one_learns_and_the_other_is_retuned(account: Account) -> None:
     account.scale_by_deadline("transcription")
 
 
-def surges_and_their_ends(account: Account) -> Sequence[Mapping[str, Any]]:
+def surges_and_their_ends(account: Account) -> Iterable[Mapping[str, Any]]:
     del account
     request = json.loads((ROOT / "events" / "surge.json").read_text()) | {"to": 2}
     return [
@@ -146,6 +190,22 @@ def surges_and_their_ends(account: Account) -> Sequence[Mapping[str, Any]]:
         for name in ("transcription", "queue-proc")
         for end in ({}, {"end": True})
     ]
+
+
+def holds_beside_a_pause_and_their_ends(account: Account) -> Iterator[Mapping[str, Any]]:
+    """A hold, one more beside a new pause, and the ends of both."""
+    manual: Mapping[str, Any] = {}
+    now = datetime.now(UTC)
+    group = {ALARM_NOTIFICATION: False, ENABLED: True, DISABLE_SCALE_IN: False}
+    pause = Pause(directions=BOTH, by="alice", at=now, until=now + timedelta(hours=1), before=group)
+    over = now - timedelta(minutes=1)
+    before = group | {OUT_SUSPENDED: False, IN_SUSPENDED: False}
+    hold = Guard(at=over, until=over, why="it failed", seen_at=now, is_held_by_aws=True, before=before)
+    yield manual
+    account.remember(pause=encoded_pause(pause))
+    yield manual
+    account.remember(pause=encoded_pause(replace(pause, until=over)), guard=encoded_guard(hold))
+    yield manual
 
 
 WORK = {
@@ -163,6 +223,7 @@ WORK = {
         before=proven_empty_by_deadline, events=samples("shutdown-asg-direct", "shutdown-ecs-direct")
     ),
     "SurgeFunction": Work(before=work_waits, events=surges_and_their_ends),
+    "GuardDownstreamFunction": Work(before=downstream_fails, events=holds_beside_a_pause_and_their_ends),
     "SendTestMessagesFunction": Work(before=nothing, events=samples("send-test-messages")),
 }
 
@@ -213,8 +274,7 @@ def test_a_role_without_one_permission_fails_with_a_log_that_names_action_and_re
         return
     acts_without = (logical_id, action) == ("BootstrapFunction", "dynamodb:BatchGetItem")
     assert logical_id in TICKS or acts_without, "every other function fails its invocation"
-    counted = {name for metrics in function.embedded_metrics() for name in metrics}
-    assert COUNTED[action] in counted
+    assert counted(logical_id, action) in {name for each in function.embedded_metrics() for name in each}
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def test_queues_metrics_targets_and_decisions_are_read_at_the_same_time(monkeypa
         metrics=SimpleNamespace(read=read),
         policies=SimpleNamespace(targets=read),
         states=None,
+        surges=None,
         namespace="Sluice",
         now=lambda: datetime(2026, 1, 15, 12, tzinfo=UTC),
     )

@@ -12,6 +12,7 @@ import pytest
 from sluice.core.pause import Direction
 from sluice.ports import StoredState
 from sluice_operator.account import open_account
+from sluice_operator.aws.timeline_events import logged
 from sluice_operator.session import AwsSession
 from sluice_sim.embedded.cloud import embedded_aws
 from sluice_sim.embedded.demo import Demo
@@ -74,6 +75,13 @@ class Guarded(Played):
             if line.record.get("failure") == counter or counter in str(line.record.get("message"))
         ]
 
+    def explained(self) -> str:
+        """What `sluice explain` has of the workload from the functions' logs."""
+        account, now = open_account(AwsSession(), "sluice"), self.demo.aws.clock.now
+        end = datetime.fromtimestamp(now, UTC)
+        entries = logged(account.decisions, self.workload(), end - timedelta(hours=2), end, lambda: 60.0)
+        return "\n".join(entry.text for entry in entries)
+
     def aws_fields(self) -> Mapping[str, bool]:
         if self.scenario.name == "queue-proc":
             [target] = boto3.client("application-autoscaling").describe_scalable_targets(
@@ -119,6 +127,9 @@ def test_a_failing_downstream_holds_growth_until_it_has_recovered(played: Guarde
     assert max(grown) > max(before, 1)
     assert len(played.said("GuardEngaged")) == 1
     assert len(played.said("GuardReleased")) == 1
+    explained = played.explained()
+    assert "GuardEngaged: the downstream guard holds scale-out: " in explained
+    assert "\nguard releases scale-out: " in explained
 
 
 def test_one_instance_wakes_from_zero_while_the_downstream_fails(played: Guarded) -> None:

@@ -97,6 +97,21 @@ def add_missing_operations(patch: pytest.MonkeyPatch) -> None:
             patch.setattr(service, operation, lambda _: EmptyResult(), raising=False)
 
 
+def keep_enabled(patch: pytest.MonkeyPatch) -> None:
+    """Keep whether a group's policy is enabled, which moto forgets."""
+    put_scaling_policy = AutoScalingResponse.put_scaling_policy
+
+    def put(response: AutoScalingResponse) -> TYPE_RESPONSE:
+        answer, asked = put_scaling_policy(response), response._get_params()
+        (policy,) = response.autoscaling_backend.describe_policies(
+            asked["AutoScalingGroupName"], [asked["PolicyName"]]
+        )
+        vars(policy)["enabled"] = asked.get("Enabled", True)
+        return answer
+
+    patch.setattr(AutoScalingResponse, "put_scaling_policy", put)
+
+
 def _recording(
     call_action: Callable[[BaseResponse], TYPE_RESPONSE], calls: CallRecorder
 ) -> Callable[[BaseResponse], TYPE_RESPONSE]:

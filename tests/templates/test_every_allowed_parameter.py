@@ -100,6 +100,9 @@ def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
         drawn["ProcessingSeconds"] = draw(allowed("ProcessingSeconds", empty=False))
         most_margin = min(math.ceil(float(drawn["AcceptableLatencySeconds"])) - 1, 9999)
         drawn["MarginSeconds"] = str(draw(st.integers(0, most_margin)))
+    # A dashboard cannot show names of dots alone.
+    if {drawn.get("AutoScalingGroupName"), drawn["DurationNamespace"]} & {".", "..."}:
+        drawn["Dashboard"] = "false"
     # A surge needs an alarm that starts it, and is held until the backlog is drained.
     if drawn["SurgeOnCriticalAlarms"] == "true":
         drawn[draw(st.sampled_from(["DepthAlarms", "AgeAlarms"]))] = "true"

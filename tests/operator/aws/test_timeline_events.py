@@ -76,7 +76,7 @@ class TestLogLines:
         assert (entry.source, entry.effect, entry.wrong) == (Source.FAILURE, Effect.HELD, True)
         assert entry.text == "ObservationFailed: GetQueueAttributes: no"
 
-    @pytest.mark.parametrize("failure", ["RetuneFailed", "StateRebuilt"])
+    @pytest.mark.parametrize("failure", ["RetuneFailed", "StateRebuilt", "GuardReleased"])
     def test_a_failure_that_keeps_no_size_is_no_reason(self, failure):
         assert line(workload=NAME, message="...", failure=failure).effect is Effect.NONE
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 from sluice.core.guard import AlarmState
-from sluice.core.model import Unknown
+from sluice.core.model import Backlog, Bounds, Capacity, Observation, Unknown
 from sluice_operator.core.checks.finding import Check, Outcome
+from sluice_operator.core.conditions import Kind, Status, conditions
+from sluice_operator.core.readings import Readings
 from tests.operator.core.test_checks import POLICY, QUEUE
 from tests.operator.core.test_pause_checks import found
-from tests.support.builders import guard, guard_settings, workload
+from tests.support.builders import NOW, guard, guard_settings, workload
 
 DEAD = replace(QUEUE, dead_letter_queue_arn="arn:aws:sqs:eu-west-1:123456789012:dead")
 
@@ -70,3 +72,29 @@ def test_a_policy_that_the_guard_holds_is_no_finding_of_its_own():
     given = {"workload": served, "policies": [disabled]}
     assert found(**given, guard=guard())[Check.POLICY_ENABLED].outcome is Outcome.PASS
     assert found(**given)[Check.POLICY_ENABLED].outcome is Outcome.FAIL
+
+
+def test_the_status_says_that_the_guard_limits_scaling_and_why():
+    [limited] = [
+        each for each in conditions(readings(guard=guard()), NOW) if each.kind is Kind.SCALING_LIMITED
+    ]
+    assert (limited.status, limited.reason, limited.wrong) == (Status.TRUE, "Guarded", True)
+    assert limited.message == f"the downstream fails: {guard()}"
+    [open_] = [each for each in conditions(readings(), NOW) if each.kind is Kind.SCALING_LIMITED]
+    assert (open_.status, open_.reason) == (Status.FALSE, "WithinBounds")
+
+
+def readings(**changes):
+    """A workload with ten messages and one of five instances."""
+    facts = {
+        "workload": workload(),
+        "observation": Observation(
+            backlog=Backlog(visible=10, in_flight=0, delayed=0),
+            capacity=Capacity(desired=1, running=1, bounds=Bounds(min=0, max=5)),
+        ),
+        **dict.fromkeys(
+            ("oldest_age_s", "backlog_per_instance", "tracked", "target", "margin_s", "arrivals_per_s",
+             "deletions_per_s", "starts", "last_decision")
+        ),
+    }  # fmt: skip
+    return Readings(**(facts | changes))

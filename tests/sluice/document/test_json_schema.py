@@ -32,6 +32,8 @@ BASES = (
     ecs_document(target=dynamic_section()),
     document(duration_metric={"namespace": "n", "name": "Seconds", "dimensions": {"Queue": "q"}}),
     document(mode="observe", policy_arn=""),
+    document(guard={"failed_percent": 50, "minutes": 30}),
+    document(guard={"dead_letters_per_minute": 1, "dead_letter_queue": "dead", "alarm_name": "database"}),
     document(
         target=static_section() | {"concurrency_per_instance": 2},
         tracking=tracking_section("effective", processing_s=4.2),
@@ -117,6 +119,12 @@ def test_what_the_schema_accepts_the_code_accepts_and_the_other_way_round(body: 
         {"scaling": deadline_section(boot_s=0), "tracking": tracking_section(processing_s=5)},
         {"scaling": {"type": "target_tracking", "promise_s": 300}},
         {"scaling": {}},
+        {"guard": {}},
+        {"guard": {"minutes": 30}},
+        {"guard": {"failed_percent": None, "alarm_name": None}},
+        {"guard": {"failed_percent": 50, "dead_letters_per_minute": 1}},
+        {"guard": {"failed_percent": 50, "dead_letters_per_minute": 1, "dead_letter_queue": None}},
+        {"guard": {"failed_percent": 50, "minutes": 9}},
     ],
     ids=str,
 )

@@ -443,6 +443,40 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("changed", "path", "value", "way_out"),
         [
+            ({"failed_percent": 0}, "failed_percent", 0, "greater than 0"),
+            ({"failed_percent": 100}, "failed_percent", 100, "less than 100"),
+            ({"dead_letters_per_minute": 0}, "dead_letters_per_minute", 0, "greater than 0"),
+            ({"dead_letters_per_minute": 1e7}, "dead_letters_per_minute", 1e7, "less than 10000000"),
+            ({"dead_letter_queue": "a/b"}, "dead_letter_queue", "a/b", "pattern"),
+            ({"alarm_name": ""}, "alarm_name", "", ""),
+            ({"minutes": 9}, "minutes", 9, "greater than or equal to 10"),
+            ({"minutes": 1441}, "minutes", 1441, "less than or equal to 1440"),
+            ({"minutes": 30.5}, "minutes", 30.5, "integer"),
+            ({"percent": 50}, "percent", 50, "unknown key"),
+        ],
+    )
+    def test_a_wrong_setting_of_the_guard_is_refused_with_its_path_the_value_and_a_way_out(
+        self, changed: dict[str, Any], path: str, value: object, way_out: str
+    ) -> None:
+        found = problems(json.dumps(document(guard={"failed_percent": 50} | changed)))
+        assert [(at, shown) for at, shown, _ in found] == [(f"guard.{path}", value)] * len(found)
+        assert any(way_out in problem for _, _, problem in found)
+
+    @pytest.mark.parametrize("section", [{}, {"minutes": 30}, {"dead_letter_queue": "dead"}])
+    def test_a_guard_that_watches_nothing_is_refused(self, section: dict[str, Any]) -> None:
+        [(path, _, way_out)] = problems(json.dumps(document(guard=section)))
+        assert path == "guard"
+        assert "give failed_percent, dead_letters_per_minute or alarm_name, or remove it" in way_out
+
+    def test_a_guard_of_a_growth_needs_the_queue_that_grows(self) -> None:
+        section = {"dead_letters_per_minute": 1}
+        [(path, _, way_out)] = problems(json.dumps(document(guard=section)))
+        assert path == "guard"
+        assert "needs dead_letter_queue" in way_out
+
+    @pytest.mark.parametrize(
+        ("changed", "path", "value", "way_out"),
+        [
             ({"tick_s": 15}, "tick_s", 15, "input should be 5, 10, 20, 30 or 60"),
             ({"tick_s": 0}, "tick_s", 0, "input should be 5, 10, 20, 30 or 60"),
             ({"tick_s": 90}, "tick_s", 90, "input should be 5, 10, 20, 30 or 60"),
