@@ -266,6 +266,22 @@ def floor_of(document: Workload, remembered: StoredState | Unknown | None, now: 
     return remembered.state.floor
 
 
+def surge_violations(document: Workload, capacity: object, instances: int, *, undoes: bool) -> Iterator[str]:
+    """What is wrong with a surge setting the fleet's minimum to this; `undoes` if it has set one before."""
+    if document.mode is not Mode.ACTIVE:
+        yield f"surged {document.name}, whose document says {document.mode}"
+    if not isinstance(capacity, Capacity) or capacity.bounds is None or capacity.unsupported_units:
+        yield f"surged {document.name} to {instances} after observing {capacity}"
+        return
+    bounds = common(document, capacity)
+    if undoes:
+        return  # what then stands is checked for the fleet
+    if bounds is None or instances > bounds.max or instances < max(capacity.desired, capacity.bounds.min):
+        yield f"surged {document.name} to {instances} within {bounds} from {capacity}"
+    if capacity.scale_out_blocked_by:
+        yield f"surged {document.name} to {instances} although {capacity.scale_out_blocked_by}"
+
+
 def retune_violations(event: Event, snapshot: Snapshot, policy: Policy, target: float) -> Iterator[str]:
     """What is wrong with writing this target into the policy."""
     document, settings = snapshot.document, snapshot.document.target

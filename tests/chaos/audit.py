@@ -35,6 +35,7 @@ REASONS = {
     Kind.SHUTDOWN: Reason.PROVEN_EMPTY,
     Kind.RETUNE: Reason.RETUNED,
     Kind.CAP: Reason.BEYOND_MESSAGE_GROUPS,
+    Kind.SURGE: Reason.SURGED,
 }
 """The one reason for which each kind of decision names a number, except those of the deadline engine."""
 
@@ -47,12 +48,15 @@ def audit(run: Invocation, error: Exception | None) -> None:
     for decision, outcome in run.report.decisions:
         _check_logged(run, decision, outcome)
     _check_actions_are_logged(run)
-    _check_unknowns_are_logged(run, error)
+    if not run.is_surge:  # one that is refused, or asks for a number, may not need the reading
+        _check_unknowns_are_logged(run, error)
     _check_look_after_shutdown(run)
     if run.moment is not None:
         _check_tick_below_a_minute(run, run.moment, error)
     elif run.event.tick is not None:
         _check_tick(run, error)
+    elif run.is_surge:
+        _check_surge(run, error)
     elif run.event.retune is not None:
         _check_round(run, error)
     elif error is None:
@@ -65,7 +69,8 @@ def _check_logged(run: Invocation, decision: AnyDecision, outcome: Outcome) -> N
     number = amount(decision)
     if decision.reason not in explanation or (isinstance(number, int) and str(number) not in explanation):
         run.add_violation(f"{explanation!r} does not explain {decision}")
-    if (number is None) != (outcome is Outcome.HELD):
+    names_none = outcome is Outcome.HELD or decision.reason is Reason.SURGE_ENDED
+    if (number is None) != names_none:
         run.add_violation(f"{outcome} with {number}: {explanation}")
     if number is not None and decision.reason is not REASONS.get(decision.kind, decision.reason):
         run.add_violation(f"{decision.kind} by reason of {decision.reason}")
@@ -85,7 +90,7 @@ def _check_actions_are_logged(run: Invocation) -> None:
     ]
     logged = []
     for decision, outcome in run.report.decisions:
-        if outcome not in (Outcome.ACTED, Outcome.FAILED):
+        if outcome not in (Outcome.ACTED, Outcome.FAILED) or decision.kind is Kind.SURGE:
             continue
         acted = outcome is Outcome.ACTED
         logged.append((decision.kind, decision.workload, amount(decision), acted, _seen_by(decision)))
@@ -171,6 +176,21 @@ def _check_alarm(run: Invocation) -> None:
         run.add_violation("an alarm ended without a decision")
     if any(decision.reason is Reason.UNKNOWN_READING for decision, _ in run.report.decisions):
         run.add_violation("an alarm ended well although a reading failed")
+
+
+def _check_surge(run: Invocation, error: Exception | None) -> None:
+    """It is decided, or failed, or was the end of an alarm; what was not decided has set no minimum."""
+    decided = [(decision.reason, outcome) for decision, outcome in run.report.decisions]
+    if not decided and error is None and not run.report.counts[Counter.EVENT_IGNORED]:
+        run.add_violation("a surge ended without a decision")
+    if run.minimums and decided[0][1] not in (Outcome.ACTED, Outcome.FAILED):
+        run.add_violation(f"set the minimums {run.minimums}, and decided {decided}")
+    if (Outcome.FAILED in [outcome for _, outcome in decided]) and error is None:
+        run.add_violation(f"a surge ended well although it was refused: {decided}")
+    for decision, outcome in run.report.decisions:
+        wanted = (decision.desired, True) if isinstance(decision, Decision) else None
+        if decision.reason is Reason.SURGED and outcome is Outcome.ACTED and run.minimums != [wanted]:
+            run.add_violation(f"set the minimums {run.minimums} for {wanted}")
 
 
 def _check_tick_below_a_minute(run: Invocation, moment: datetime, error: Exception | None) -> None:

@@ -15,7 +15,7 @@ from datetime import datetime
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import AutoScalingGroup, Backlog, Bounds, Capacity, Fleet, Metric, Workload
 from sluice.errors import SluiceError
-from sluice.events import Alarm, RetuneRequest
+from sluice.events import Alarm, RetuneRequest, SurgeRequest
 from sluice.ports import LastKnown, Policy
 from sluice.usecases.fifo_warning import (
     GROUPS_IN_FLIGHT,
@@ -23,6 +23,7 @@ from sluice.usecases.fifo_warning import (
 )
 from sluice.usecases.learn import DAY, HOUR
 from sluice.usecases.offered_load import SENT
+from tests.chaos.minimums import Minimums
 from tests.support.builders import (
     alarm,
     seconds,
@@ -34,6 +35,8 @@ from tests.support.fakes import (
 
 PLANE = "the control plane"
 LATE, GAPPED = "late", "gapped"
+CRITICAL = "depth-critical"
+"""The alarm that starts a surge."""
 MAX_UNDELIVERED = 6
 MAX_LATE_S = 59
 """EventBridge Scheduler's precision is 60 s."""
@@ -43,13 +46,14 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An event that starts an invocation; one of the first four fields is set."""
+    """An event that starts an invocation; one of the first five fields is set."""
 
     tick: datetime | None = None
     tick_below_a_minute: str | None = None
     """The body of its message."""
     alarm: Alarm | None = None
     retune: RetuneRequest | None = None
+    surge: SurgeRequest | None = None
     attempts: int = 1
 
 
@@ -115,6 +119,7 @@ class Cloud:
     """What the deadline engine's function has read of processing times."""
     sized: set[tuple[str, float]] = field(default_factory=set)
     """(workload, seconds since the epoch) of each tick below a minute that set a size."""
+    minimums: Minimums = field(init=False)
     registries: dict[str, FakeRegistry] = field(init=False)
     """One for each function that caches the registry, over the same documents."""
 
@@ -123,8 +128,10 @@ class Cloud:
         apart = FakeRegistry(registry.calls, registry.clock, registered=registry.registered, bad=registry.bad)
         self.registries = {"tick": registry, "retune": apart}
         self.account.metrics.readable_after = seconds(self.delays.points_s)
+        self.minimums = Minimums(self.account)
         for served in self.workloads:
             self.account.add_workload(served)
+            self.minimums.set_by_people[served.fleet] = served.bounds.min
             if isinstance(served.fleet, AutoScalingGroup):  # ECS does not say how many tasks boot
                 self.change(served, booting=0)
             self.install_policy(served)
@@ -145,11 +152,13 @@ class Cloud:
         return self.account.fleets.capacities[served.fleet]
 
     def change(self, served: Workload, **changes: object) -> None:
-        """Change the fleet; AWS moves the desired count into new bounds."""
+        """Change the fleet, as people and AWS do; AWS moves the desired count into new bounds."""
         capacity = replace(self.capacity(served), **changes)  # type: ignore[arg-type]
         if "bounds" in changes and capacity.bounds:
             desired = min(max(capacity.desired, capacity.bounds.min), capacity.bounds.max)
             capacity = replace(capacity, desired=desired)
+        if "bounds" in changes and capacity.bounds != self.capacity(served).bounds:
+            self.minimums.edit(served.fleet, capacity.bounds)
         self.account.fleets.capacities[served.fleet] = capacity
 
     def overlap(self, served: Workload) -> Bounds | None:

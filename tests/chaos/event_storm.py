@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import Backlog, BusyInstances, Kind, LearningDecision, Published, Unknown, Workload
+from sluice.events import SurgeRequest
 from sluice.ports import Counter
 from sluice.usecases.alarms import (
     on_bootstrap_alarm,
@@ -20,15 +21,17 @@ from sluice.usecases.alarms import (
 )
 from sluice.usecases.deadline_ticks import serve_deadline_ticks
 from sluice.usecases.retune import retune_targets
+from sluice.usecases.surge_requests import on_surge_event
 from sluice.usecases.tick import publish_backlog
 from tests.chaos.actions import floor_of, is_shorter_than_a_boot
 from tests.chaos.audit import amount, audit
-from tests.chaos.cloud import PLANE, Cloud, Delays, Event
+from tests.chaos.cloud import CRITICAL, PLANE, Cloud, Delays, Event
 from tests.chaos.fallback import Fallback
 from tests.chaos.faults import STEPS, repair, repair_plane
 from tests.chaos.invocation import Invocation
 from tests.chaos.liveness import Liveness
-from tests.chaos.steps import Step, arrive, drain
+from tests.chaos.minimums import MAX_LATE
+from tests.chaos.steps import Step, arrive, asked_surge, drain
 
 MAX_DEPTH = 3
 """Nested handlers: one running, one inside its calls, one inside those."""
@@ -42,6 +45,7 @@ COUNTED, UNCOUNTED, NONE_ARRIVE, NOT_RENEWED = (
     "arrivals of nothing",
     "arrivals, processing times or targets that an earlier tick read",
 )
+HANDED_BACK = "minimums that AWS put back after a surge"
 MINUTES_TO_LOWER = 5
 """After which the arrivals before them keep no instance."""
 CACHE_MINUTES = 6
@@ -78,13 +82,32 @@ class EventStorm:
     def run_step(self, step: Step) -> None:
         """Run one step, and check every invocation that it starts."""
         self.reached[f"step: {step.what}"] += 1
-        served = self.workloads[step.workload_index % len(self.workloads)]
+        served = self._served(step)
         if step.what in STEPS:
             STEPS[step.what](self.cloud, served, step.amount)
             if step.what == "minute without tick":  # AWS's own policies run without it
                 self._run_fallback()
         else:
             self._deliveries()[step.what](step)
+        self._hand_back()
+
+    def _hand_back(self) -> None:
+        """AWS executes the scheduled actions that are due, and every raised minimum has one that is not."""
+        minimums = self.cloud.minimums
+        minimums.hand_back()
+        self.reached[HANDED_BACK] = minimums.handed_back
+        if not self.running:
+            minimums.settle()
+        self._check_minimums()
+
+    def _check_minimums(self) -> None:
+        if any(one.meets_others for one in self.running):
+            return  # the last of them corrects what the others have done
+        violations = list(self.cloud.minimums.violations())
+        if self.running:
+            self.running[-1].violations += violations
+        else:
+            assert not violations, "\n".join(violations)
 
     def _deliveries(self) -> dict[str, Callable[[Step], None]]:
         return {
@@ -100,7 +123,18 @@ class EventStorm:
             "lose": self._lose,
             "swap": lambda step: self._events_for(step).reverse(),
             "run out of time": self._run_out_of_time,
+            "surge": self._ask,
+            "end surge": self._ask,
         }
+
+    def _served(self, step: Step) -> Workload:
+        return self.workloads[step.workload_index % len(self.workloads)]
+
+    def _ask(self, step: Step) -> None:
+        """An operator gives a command of a surge, which waits for the answer."""
+        asked = None if step.what == "end surge" else asked_surge(step.amount)
+        if len(self.running) < MAX_DEPTH:
+            self.invoke(Event(surge=SurgeRequest(workload=self._served(step).name, asked=asked)))
 
     def _events_for(self, step: Step) -> list[Event]:
         owners = [PLANE, *(served.name for served in self.workloads)]
@@ -167,6 +201,7 @@ class EventStorm:
                 assert violation is None, violation
 
     def _run_pending_step(self) -> None:
+        self._check_minimums()
         if not self.pending_steps or not self.running:
             return
         wait, step = self.pending_steps[0]
@@ -191,6 +226,9 @@ class EventStorm:
             )
         run, began = Invocation(self.cloud, event), self.liveness.moment
         proofs = self.liveness.proofs(event) if event.tick or event.alarm else {}
+        if run.is_surge:
+            for other in [one for one in self.running if one.is_surge]:
+                run.meets_others = other.meets_others = True
         self.running.append(run)
         error: Exception | None = None
         try:
@@ -208,6 +246,8 @@ class EventStorm:
         if error is not None and event.alarm and event.attempts > 1:  # Lambda retries later
             self.cloud.post(event.alarm.workload, replace(event, attempts=event.attempts - 1))
         self._record(run, error)
+        if not self.running:
+            self._hand_back()
         if self.running:
             self.running[-1].violations += run.violations  # raised when no handler runs any more
         else:
@@ -261,6 +301,7 @@ class EventStorm:
         self.pending_steps.clear()
         self.cloud.undelivered.clear()
         self.cloud.account.tick_queue.queued.clear()
+        self._end_surges()
         for served in self.workloads:
             repair(self.cloud, served, 1)
             arrive(self.cloud, served, 1)
@@ -290,6 +331,14 @@ class EventStorm:
         assert not failures, f"failures although every fault is repaired: {failures}"
         self.reached["interleavings"] += 1
 
+    def _end_surges(self) -> None:
+        """Let AWS end every surge."""
+        stored = [each for own in self.cloud.account.surges.stored.values() for each in own.values()]
+        clock = self.cloud.account.clock
+        clock.at = max([clock.at, *(each.until + MAX_LATE for each in stored)])
+        self._hand_back()
+        assert not any(self.cloud.account.surges.stored.values())
+
     def _check_engine_takes_over(self) -> None:
         """The engine lowers a fleet that something else has raised, while a message is in flight."""
         lowered = [served for served in self.workloads if self._lowers_at_once(served)]
@@ -318,6 +367,10 @@ def _use_case(event: Event, run: Invocation) -> None:
         publish_backlog(event.tick, run.ports, run.report, run.remaining_s)
     elif event.retune is not None:
         retune_targets(event.retune, run.ports, run.report, run.remaining_s)
+    elif event.surge is not None:
+        on_surge_event(event.surge, run.ports, run.report, run.remaining_s)
+    elif event.alarm is not None and event.alarm.name.endswith(CRITICAL):
+        on_surge_event(event.alarm, run.ports, run.report, run.remaining_s)
     elif event.alarm is not None:
         bootstraps = event.alarm.name.endswith("bootstrap")
         on_alarm = on_bootstrap_alarm if bootstraps else on_shutdown_alarm

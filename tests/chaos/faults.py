@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
@@ -15,6 +16,7 @@ from sluice.core.model import (
     MSG_PROCESSING_DURATION,
     MSG_WAIT_DURATION,
     AutoScalingGroup,
+    Bounds,
     LaunchAttempt,
     Metric,
     Mode,
@@ -27,7 +29,8 @@ from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.events import RetuneRequest
 from sluice.usecases.learn import HOUR
 from sluice.usecases.offered_load import SENT
-from tests.chaos.cloud import GAPPED, LATE, PLANE, Cloud, Event, metric_key
+from tests.chaos.cloud import ATTEMPTS, CRITICAL, GAPPED, LATE, PLANE, Cloud, Event, metric_key
+from tests.chaos.minimums import MAX_LATE, FailingCall
 from tests.chaos.steps import INSTANCES, MESSAGES, OPERATOR_STEPS, StepFunction, measure, start
 from tests.support.builders import alarm
 
@@ -96,6 +99,13 @@ def acts_are_refused(cloud: Cloud, served: Workload, amount: int) -> None:
 
 def document_spoils(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.account.registry.bad[served.name] = f"the document of workload {served.name} is refused"
+
+
+def surge_call_fails(cloud: Cloud, served: Workload, amount: int) -> None:
+    """The next such call for the fleet's minimum fails; of some AWS has done it, and the answer is lost."""
+    method = ("read", "schedule_end", "cancel", "set_minimum")[amount % 4]
+    error = REFUSALS[2 * (amount % 2)]
+    cloud.minimums.failing[served.fleet] = FailingCall(method, error, done=amount > 4)
 
 
 def launches_fail(cloud: Cloud, served: Workload, _: int) -> None:
@@ -171,9 +181,10 @@ def repair(cloud: Cloud, served: Workload, _: int) -> None:
         deadline=served.deadline,
     )
     account.launches.attempts.pop(served.fleet, None)
+    cloud.minimums.failing.pop(served.fleet, None)
     cloud.change(
         served,
-        bounds=served.bounds,
+        bounds=_repaired_bounds(cloud, served),
         scale_out_blocked_by=(),
         scale_in_blocked_by=(),
         deploying_since=None,
@@ -181,6 +192,15 @@ def repair(cloud: Cloud, served: Workload, _: int) -> None:
         protected=None,
         has_warm_pool=False,
     )
+
+
+def _repaired_bounds(cloud: Cloud, served: Workload) -> Bounds:
+    """Those of the stack; a minimum that a surge has raised is left to the surge's end."""
+    bounds, minimums = cloud.capacity(served).bounds, cloud.minimums
+    is_raised = bounds is not None and bounds.max == served.bounds.max and served.fleet not in minimums.edited
+    if bounds is not None and is_raised and minimums.set_by_people[served.fleet] == served.bounds.min:
+        return bounds
+    return served.bounds
 
 
 # --- the control plane: the workload that is passed does not matter -----------------------------------------
@@ -213,12 +233,18 @@ def process_ends(cloud: Cloud, _: Workload, __: int) -> None:
     cloud.account.queued_ticks.clear()
 
 
+def actions_are_late(cloud: Cloud, _: Workload, amount: int) -> None:
+    """AWS executes scheduled actions up to two minutes late."""
+    cloud.minimums.late = MAX_LATE * amount / 8
+
+
 def repair_plane(cloud: Cloud, _: Workload, __: int) -> None:
     for registry in cloud.registries.values():
         registry.failing = None
     cloud.account.metrics.refusing = None
     cloud.account.policies.refusing = None
     cloud.account.tick_queue.refusing.clear()
+    cloud.minimums.late = timedelta(0)
 
 
 def wait(cloud: Cloud, _: Workload, amount: int) -> None:
@@ -243,9 +269,15 @@ def hour_passes(cloud: Cloud, _: Workload, amount: int) -> None:
 
 def stray_alarm(cloud: Cloud, served: Workload, amount: int) -> None:
     """An alarm that names the workload but is not the one its document names."""
-    kind = "bootstrap" if amount % 2 else "shutdown"
+    kind = ("shutdown", "bootstrap", CRITICAL)[amount % 3]
     stray = alarm(kind, served.name, arn="arn:aws:cloudwatch:eu-west-1:123456789012:alarm:stray")
     cloud.post(served.name, Event(alarm=stray))
+
+
+def critical_alarm(cloud: Cloud, served: Workload, amount: int) -> None:
+    """The backlog's critical alarm rings, or is over."""
+    state = "ALARM" if amount > 1 else "OK"
+    cloud.post(served.name, Event(alarm=alarm(CRITICAL, served.name, state), attempts=ATTEMPTS))
 
 
 FAULTS: Mapping[str, StepFunction] = {
@@ -261,6 +293,7 @@ FAULTS: Mapping[str, StepFunction] = {
     "running count fails": running_count_fails,
     "acts are refused": acts_are_refused,
     "document spoils": document_spoils,
+    "surge call fails": surge_call_fails,
     "warm pool fails": warm_pool_fails,
     "policy vanishes": policy_vanishes,
     "launches fail": launches_fail,
@@ -278,6 +311,7 @@ PLANE_STEPS: Mapping[str, StepFunction] = {
     "ticks are refused": ticks_are_refused,
     "ticks are lost": ticks_are_lost,
     "process ends": process_ends,
+    "actions are late": actions_are_late,
     "repair plane": repair_plane,
     "wait": wait,
     "minute without tick": minute_without_tick,
@@ -288,5 +322,6 @@ OTHERS: Mapping[str, StepFunction] = {
     "start": start,
     "hour passes": hour_passes,
     "stray alarm": stray_alarm,
+    "critical alarm": critical_alarm,
 }
 STEPS: Mapping[str, StepFunction] = MESSAGES | INSTANCES | OPERATOR_STEPS | FAULTS | PLANE_STEPS | OTHERS

@@ -7,9 +7,10 @@ the caller of the invocation raises them.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
@@ -27,9 +28,12 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.surge import ScheduledActions, Surge
+from sluice.errors import ConfigError
 from sluice.events import parse_shard
 from sluice.ports import (
     DelayedMessage,
+    LastKnown,
     Policy,
     Ports,
     Registered,
@@ -49,12 +53,14 @@ from tests.chaos.actions import (
     resize_violations,
     retune_violations,
     scale_violations,
+    surge_violations,
 )
-from tests.chaos.cloud import Cloud, Event, metric_key
+from tests.chaos.cloud import CRITICAL, Cloud, Event, metric_key
 from tests.support.fakes import RecordingReport
 
 MINUTE = timedelta(minutes=1)
 PLENTY_S = 250.0
+T = TypeVar("T")
 
 
 class Invocation:
@@ -81,6 +87,10 @@ class Invocation:
         """Workload -> what was read of its state."""
         self.moment = parse_shard(body).scheduled if (body := event.tick_below_a_minute) else None
         """Of a tick below a minute."""
+        self.minimums: list[tuple[int, bool]] = []
+        """Each minimum that was asked for, and whether AWS took it."""
+        self.meets_others = False
+        """Whether it surges, and another surge of any fleet has run within it, or it within another."""
         self.overwrote = 0
         """Bootstraps that lowered the desired count because something else had raised it meanwhile."""
         self.ports = Ports(
@@ -91,13 +101,26 @@ class Invocation:
             registry=_Registry(self),
             namespace="Sluice",
             now=self.account.clock,
-            last_known=cloud.measured if event.tick_below_a_minute else self.account.last_known,
+            last_known=self._memory(),
             tick_queue=_TickQueue(self),
             queued_ticks=self.account.queued_ticks,
             states=_States(self),
             warm_pools=_WarmPools(self),
             launches=self.account.launches,
+            surges=_Surges(self),
         )
+
+    def _memory(self) -> MutableMapping[tuple[str, str], LastKnown]:
+        """What the function's process has read before; a surge's has just started."""
+        if self.is_surge:
+            return {}
+        return self.cloud.measured if self.event.tick_below_a_minute else self.account.last_known
+
+    @property
+    def is_surge(self) -> bool:
+        """Whether this is the function that surges."""
+        alarm = self.event.alarm
+        return self.event.surge is not None or (alarm is not None and alarm.name.endswith(CRITICAL))
 
     def remaining_s(self) -> float:
         return self.remaining
@@ -215,6 +238,58 @@ class _Fleets:
             fleets.capacities[fleet] = replace(fleets.capacities[fleet], bounds=bounds)
         else:
             fleets.set_desired(fleet, instances)
+
+
+class _Surges:
+    """The minimum of a fleet, and its scheduled actions, with the calls that fail."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self.of = invocation
+
+    def read(self, fleet: Fleet) -> ScheduledActions:
+        return self._call(fleet, "read", lambda: self.of.account.surges.read(fleet))
+
+    def schedule_end(self, fleet: Fleet, surge: Surge) -> None:
+        self._call(fleet, "schedule_end", lambda: self.of.account.surges.schedule_end(fleet, surge))
+
+    def cancel(self, fleet: Fleet, surge: Surge) -> None:
+        self._call(fleet, "cancel", lambda: self.of.account.surges.cancel(fleet, surge))
+
+    def set_minimum(self, fleet: Fleet, instances: int) -> None:
+        taken = False
+        self.of.violations += self._violations(fleet, instances)
+        try:
+            self._call(fleet, "set_minimum", lambda: self.of.account.surges.set_minimum(fleet, instances))
+            taken = True
+        finally:
+            self.of.minimums.append((instances, taken))
+
+    def _violations(self, fleet: Fleet, instances: int) -> Iterable[str]:
+        snapshot = self.of.on(fleet)
+        if snapshot is None:
+            return [f"set the minimum of {fleet} to {instances} without reading its document"]
+        if self.of.event.surge and self.of.event.surge.asked is None:
+            return []
+        observed = self.of.first.get(snapshot.document.name, (None, None))[1]
+        return surge_violations(snapshot.document, observed, instances, undoes=bool(self.of.minimums))
+
+    def _call(self, fleet: Fleet, method: str, call: Callable[[], T]) -> T:
+        """Call, unless AWS refuses; a fleet without a scalable target has neither minimum nor actions."""
+        failing, cloud = self.of.cloud.minimums.failing, self.of.cloud
+        fails = failing.get(fleet)
+        if fails and fails.method == method:
+            del failing[fleet]
+            if fails.done:
+                call()
+            raise fails.error
+        if method != "read" and fleet in cloud.refused_actions:
+            raise cloud.refused_actions[fleet]
+        if (
+            method in ("schedule_end", "set_minimum")
+            and self.of.account.fleets.capacities[fleet].bounds is None
+        ):
+            raise ConfigError(f"ObjectNotFoundException: no scalable target of {fleet}")
+        return call()
 
 
 class _WarmPools:

@@ -12,12 +12,13 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from sluice.core.model import Bounds, BusyInstances, Tracking, Workload
-from tests.chaos.cloud import MAX_LATE_S, Delays
+from sluice.core.model import Bounds, BusyInstances, SurgeOnAlarms, Tracking, Workload
+from tests.chaos.cloud import CRITICAL, MAX_LATE_S, Delays
 from tests.chaos.event_storm import EventStorm
 from tests.chaos.faults import FAULTS, PLANE_STEPS
 from tests.chaos.steps import INSTANCES, MESSAGES, OPERATOR_STEPS, TRACKINGS, Step
 from tests.support.builders import (
+    alarm_arn,
     deadline,
     dynamic_target,
     ecs_workload,
@@ -50,6 +51,8 @@ RACES = (
     "tick again",
     "tick below a minute",
     "tick below a minute again",
+    "surge",
+    "end surge",
     "arrive",
     "arrive",
 )
@@ -119,6 +122,56 @@ def _silence(index: int, size: int, trouble: str, minutes: int) -> Move:
     )
 
 
+ENDED_BY_AWS: list[Move] = [
+    (
+        *(Step("repair", index), Step("surge", index, size)),
+        *((Step(trouble, index, 8),) if trouble else ()),
+        *(Step("minute without tick" if trouble == "minute without tick" else "minute"),) * 9,
+    )
+    for index in range(3)
+    for size in (1, 2)
+    for trouble in (
+        None,
+        "actions are late",
+        "minute without tick",
+        "fleet fails",
+        "drain",
+        "acts are refused",
+    )
+]
+ENDED_BY_HAND: list[Move] = [
+    (Step("surge", index, size), Step(between, index, size), Step("end surge", index))
+    for index in range(3)
+    for size in range(1, 9)
+    for between in ("minute", "surge", "drain", "set fleet bounds", "surge call fails", "fleet fails")
+]
+SURGES_AT_ONCE: list[Move] = [
+    (Step("repair", index), (after, Step(what, index, other)), Step("surge", index, size))
+    for index in range(3)
+    for after in range(20)
+    for what in ("surge", "surge", "end surge")
+    for other in (3, 4, 5)
+    for size in (2, 3, 4, 8)
+]
+FAILING_SURGES: list[Move] = [
+    (Step("surge", index, first), Step("surge call fails", index, call), Step(then, index, 4))
+    for index in range(3)
+    for first in (1, 2, 3)
+    for call in range(1, 9)
+    for then in ("surge", "surge", "end surge")
+]
+CRITICAL_ALARMS: list[Move] = [
+    (
+        *(Step("measure", index, 2), Step("arrive", index, 8), Step("minute"), Step("minute")),
+        *(Step("critical alarm", index, 2), Step("deliver", index, -1)),
+    )
+    for index in range(3)
+]
+NOT_HANDED_BACK: list[Move] = [
+    (Step("set fleet bounds", index, 8), Step("surge", index, 5)) for index in range(3)
+]
+
+
 MOVES: Mapping[str, list[Move]] = {
     "ordinary_minutes": [(Step("minute"),) * count for count in (1, 2, 3, 4)],
     "an_event_under_way": alone(each(["deliver", "deliver", "deliver again", "tick again", "lose", "swap"])),
@@ -150,7 +203,7 @@ MOVES: Mapping[str, list[Move]] = {
     "a_stray_alarm": [
         (Step("stray alarm", index, kind), Step("deliver", index, -1))
         for index in range(3)
-        for kind in (1, 2)
+        for kind in (1, 2, 3)
     ],
     "messages": alone(each(MESSAGES)),
     "a_message_within_a_tick": [
@@ -235,6 +288,9 @@ MOVES: Mapping[str, list[Move]] = {
         for trouble in ("minute without tick", "queue fails", "fleet fails", "points are refused")
         for minutes in (3, 4, 6)
     ],
+    "surges": alone(each(["surge", "surge", "end surge", "critical alarm", "actions are late"])),
+    "a_surge": [*ENDED_BY_AWS, *ENDED_BY_HAND, *NOT_HANDED_BACK, *CRITICAL_ALARMS],
+    "surges_at_once": [*SURGES_AT_ONCE, *FAILING_SURGES],
     "a_stack_change": [
         (Step("measure", index, measured), Step("update stack", index, mode), Step("deliver", index, -1))
         for index in range(3)
@@ -323,7 +379,7 @@ def _plain(on_ecs: bool, name: str) -> Workload:
 
 
 def _workload(name: str, choose: Choose) -> Workload:
-    plain = _plain(choose((False, True)), name)
+    plain = replace(_plain(choose((False, True)), name), surge=_surge_on_alarms(name))
     url = plain.queue_url + choose(("", "", ".fifo"))
     dynamic = dynamic_target(max_messages_per_instance=50, min_samples=3)
     by_deadline = choose(DEADLINES)
@@ -348,6 +404,10 @@ def _workload(name: str, choose: Choose) -> Workload:
         target=choose((plain.target, dynamic)),
         tracking=choose(TRACKINGS),
     )
+
+
+def _surge_on_alarms(name: str) -> SurgeOnAlarms:
+    return SurgeOnAlarms(alarm_arns=(alarm_arn(name, CRITICAL),), drain_in_s=1800, hold_s=600)
 
 
 def _start(storm: EventStorm, served: Workload, start: str) -> None:

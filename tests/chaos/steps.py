@@ -22,6 +22,7 @@ from sluice.core.model import (
     Trigger,
     Workload,
 )
+from sluice.core.surge import Asked
 from sluice.core.sustained_arrivals import READ_MINUTES
 from sluice.events import RetuneRequest
 from sluice.usecases.offered_load import SENT
@@ -57,6 +58,7 @@ WAITS_S = [
     [0.0] * 2500,
 ]
 """What the messages of a while have waited: many too late, as many as allowed, hardly any."""
+OPERATORS = [f"arn:aws:sts::123456789012:assumed-role/on-call/{name}" for name in ("alice", "bob")]
 DURATIONS_S = [60, 60, 45, 300, 1, 1e9, 0, -5]
 
 
@@ -270,6 +272,14 @@ def update_stack(cloud: Cloud, served: Workload, amount: int) -> None:
     cloud.amend(served, mode=mode, policy_arn=arn)
     request = RetuneRequest(trigger=Trigger.STACK, stack_id=served.stack_id)
     cloud.post(served.name, Event(retune=request))
+
+
+def asked_surge(amount: int) -> Asked:
+    """What an operator asks for: 1 to 6 instances, or as many as drain the queue in time."""
+    by, hold_s = OPERATORS[amount % 2], 240.0 * amount
+    if amount <= 6:
+        return Asked(by=by, hold_s=hold_s, to=amount)
+    return Asked(by=by, hold_s=hold_s, drain_in_s=600.0 * (amount - 6))
 
 
 def claim_neighbours_fleet(cloud: Cloud, served: Workload, amount: int) -> None:

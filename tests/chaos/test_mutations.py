@@ -21,10 +21,12 @@ import sluice.usecases.missed_alarms
 import sluice.usecases.resize
 import sluice.usecases.retune
 import sluice.usecases.serve_workloads
+import sluice.usecases.surge
+import sluice.usecases.surge_requests
 import sluice.usecases.tick
 import tests.chaos.event_storm
 import tests.chaos.fallback
-from sluice.core import bootstrap_shutdown, target
+from sluice.core import bootstrap_shutdown, surge_plan, target
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.bounds import clamp
 from sluice.core.deadline import boots, decision, learning, memory
@@ -42,6 +44,7 @@ from sluice.core.emptiness import (
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
+    Bounds,
     Capacity,
     Deadline,
     Decision,
@@ -55,6 +58,8 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.surge import Asked, Refusal
+from sluice.core.surge_plan import Plan, planned
 from sluice.core.target import decide_target
 from sluice.errors import TransientError
 from sluice.ports import (
@@ -410,6 +415,34 @@ def rewritten(before: str, after: str) -> Callable[[Fallback], Fallback]:
     return change
 
 
+def raised_before_its_end_is_scheduled(
+    workload: Workload, plan: Plan, ports: Ports, remaining_s: RemainingS
+) -> None:
+    assert ports.surges is not None
+    ports.surges.set_minimum(workload.fleet, plan.surge.instances)
+    hold(workload, plan, ports, remaining_s)
+
+
+def restores_the_minimum_now(*args: Any) -> Plan | Refusal:
+    plan = planned(*args)
+    if isinstance(plan, Refusal):
+        return plan
+    return replace(plan, surge=replace(plan.surge, minimum_before=plan.minimum))
+
+
+def sized_as_asked(workload: Workload, capacity: Capacity, bounds: Bounds, asked: Asked, *rest: Any) -> Any:
+    return (asked.to, (), "") if asked.to else sized(workload, capacity, bounds, asked, *rest)
+
+
+def surged_in_any_mode(workload: Workload, *rest: Any) -> Any:
+    return surge(replace(workload, mode=Mode.ACTIVE), *rest)
+
+
+hold = sluice.usecases.surge._hold
+sized = surge_plan._sized
+surge = sluice.usecases.surge.surge
+
+
 MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a retry acts on the cached document": [
         (sluice.usecases.missed_alarms, "retry_bootstrap", cached_document(sluice.usecases.resize.bootstrap)),
@@ -592,6 +625,20 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     ),
     "the fallback rests beside missing points": deployed_with(rewritten("FILL(own, -1)", "FILL(own, 0)")),
     "the fallback knows no bounds": [(tests.chaos.fallback.Target, "bounds", lambda _: (0, 99))],
+    "a minimum is raised before its end is scheduled": [
+        (sluice.usecases.surge, "_hold", raised_before_its_end_is_scheduled)
+    ],
+    "the raised minimum is taken for the one to restore": [
+        (sluice.usecases.surge, "planned", restores_the_minimum_now)
+    ],
+    "the end of a surge leaves its minimum": [(sluice.usecases.surge, "ended", lambda *_: None)],
+    "a surge that is ended meanwhile goes on": [(sluice.usecases.surge, "_leave_to_others", lambda *_: None)],
+    "an end does not see what is raised meanwhile": [
+        (sluice.usecases.surge, "_end_what_was_raised_meanwhile", lambda *_: None)
+    ],
+    "a surge lowers what is there": [(surge_plan, "_sized", sized_as_asked)],
+    "a surge is put although scale-out is held": [(surge_plan, "blocked_by", lambda *_: "")],
+    "a surge acts in any mode": [(sluice.usecases.surge_requests, "surge", surged_in_any_mode)],
     "a retune knows no bounds": [(target, "_bounded", lambda target_, _: (target_, ()))],
 }
 

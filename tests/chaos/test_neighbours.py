@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 SEEDS, MORE_SEEDS = range(300), range(300, 900)
 # What happens inside a handler depends on how many calls it makes, and so on the neighbour.
 INDEPENDENT_MOVES = [
-    name for name in MOVES if name not in ("something_inside_a_handler", "a_message_within_a_tick")
+    name
+    for name in MOVES
+    if name not in ("something_inside_a_handler", "a_message_within_a_tick", "surges_at_once")
 ]
 DELIVERY_STEPS = ("deliver", "deliver again", "lose", "swap")
 PLANE_INDEX = {2: 2, 1: 1}

@@ -66,7 +66,10 @@ class TestARequest:
         assert stored(account, served) == [done.surge]
         assert (done.surge.minimum_before, done.surge.until, done.surge.by) == (1, UNTIL, ALICE)
         order = [name for name, _ in account.calls.made if name.startswith("surges.")]
-        assert order == ["surges.read", "surges.schedule_end", "surges.read", "surges.set_minimum"]
+        assert order == [
+            *("surges.read", "surges.read", "surges.schedule_end", "surges.read"),
+            *("surges.set_minimum", "surges.read"),
+        ]
         assert logged(account) == (Reason.SURGED, Outcome.ACTED)
         assert done.decision.trigger is Trigger.OPERATOR
 
@@ -253,6 +256,57 @@ class TestNothingHalfDone:
         [left] = stored(account, served)
         assert (left.by, left.minimum_before) == (BOB, 1)
         assert fleet_of(account, served) == (30, 30)
+
+
+class TestSurgesAtOnce:
+    """What another command does between two calls of a surge or an end."""
+
+    def test_one_that_is_put_while_the_fleet_is_read_is_not_taken_for_the_minimum(self, account, served):
+        once(account, "fleets.read", lambda: ask(account))
+        assert "at the same time" in ask(account).refusal.why
+        [left] = stored(account, served)
+        assert left.minimum_before == 1
+
+    def test_one_that_is_ended_before_it_raises_the_minimum_leaves_none(self, account, served):
+        once(account, "surges.set_minimum", lambda: end(account))
+        with pytest.raises(ConfigError, match="somebody else has ended this surge of transcription"):
+            ask(account)
+        assert (fleet_of(account, served)[0], stored(account, served)) == (1, [])
+
+    def test_one_that_is_replaced_before_it_raises_the_minimum_leaves_the_other(self, account, served):
+        once(account, "surges.set_minimum", lambda: ask(account, by=BOB, to=30))
+        with pytest.raises(ConfigError, match=r"somebody else has put another one, a surge to 30 by .*bob"):
+            ask(account)
+        [left] = stored(account, served)
+        assert (fleet_of(account, served)[0], left.instances, left.minimum_before) == (30, 30, 1)
+
+    @pytest.mark.parametrize("is_readable", [True, False])
+    def test_an_end_puts_a_minimum_back_that_was_raised_after_it_was_read(self, account, served, is_readable):
+        raise_it = account.surges.set_minimum
+        ask(account)
+        raise_it(served.fleet, 1)  # as if it were not raised yet
+
+        def raised():
+            raise_it(served.fleet, 20)
+            if not is_readable:
+                account.fleets.failing[served.fleet] = "throttled"
+
+        once(account, "surges.cancel", raised)
+        end(account)
+        assert (fleet_of(account, served)[0], stored(account, served)) == (1, [])
+
+
+def once(account, call, happens):
+    """Let something happen once, just before this call."""
+    record = account.calls.record
+
+    def recorded(name, detail):
+        if name == call:
+            account.calls.record = record
+            happens()
+        record(name, detail)
+
+    account.calls.record = recorded
 
 
 class TestAnAlarm:

@@ -188,6 +188,13 @@ def _sized(
                 f"for now, and a surge never lowers: give at least --to {capacity.desired}"
             )
             return Refusal(reason=Reason.OUT_OF_RANGE, why=why)
+        if asked.to < bounds.min:
+            why = (
+                f"--to {asked.to} is below the minimum of {workload.name}, {bounds.min} "
+                f"({both_bounds(workload, capacity)}), and a surge never lowers: give at least "
+                f"--to {bounds.min}"
+            )
+            return Refusal(reason=Reason.OUT_OF_RANGE, why=why)
         return asked.to, (), f"asked for {asked.to}"
     assert asked.drain_in_s is not None
     has = work()

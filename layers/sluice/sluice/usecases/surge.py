@@ -26,7 +26,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.core.surge import Asked, Refusal, Surge
+from sluice.core.surge import Asked, Refusal, ScheduledActions, Surge
 from sluice.core.surge_plan import Plan, ended, planned, why_not_surged
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import Outcome, Ports, RemainingS, Report, Surges, first_half
@@ -57,8 +57,10 @@ def surge(
 
     Raises TransientError for a refusal of an alarm's surge that a retry may overcome.
     """
+    # Before the fleet and after it: what a minimum was that another surge changes meanwhile, nobody knows.
+    actions = _surges(ports).read(workload.fleet)
     observation = observe(ports, [workload], remaining_s)[workload.name]
-    plan = _plan(workload, observation, asked, ports, report, remaining_s)
+    plan = _plan(workload, observation, actions, asked, ports, report, remaining_s)
     if isinstance(plan, Refusal):
         return _refused(workload, observation, plan, trigger, report)
     decided = partial(_decision, workload, observation, trigger)
@@ -105,13 +107,28 @@ def end_surge(
             surges.set_minimum(workload.fleet, minimum)
         for each in actions.surges:
             surges.cancel(workload.fleet, each)
+        _end_what_was_raised_meanwhile(workload, actions, ports, remaining_s)
     report.decided(decision, Outcome.ACTED, workload.fleet)
     return Surged(decision=decision, outcome=Outcome.ACTED, surge=current)
+
+
+def _end_what_was_raised_meanwhile(
+    workload: Workload, actions: ScheduledActions, ports: Ports, remaining_s: RemainingS
+) -> None:
+    """Put the minimum back that a surge has raised only after it was read, and whose end is cancelled now.
+
+    One that cannot be read is put back as AWS would have done.
+    """
+    minimum = _minimum(workload.fleet, ports, remaining_s)
+    raised = actions.surges[-1] if minimum is None else actions.holding(minimum)
+    if raised is not None and raised.minimum_before != minimum:
+        _surges(ports).set_minimum(workload.fleet, raised.minimum_before)
 
 
 def _plan(
     workload: Workload,
     observation: Observation,
+    actions: ScheduledActions,
     asked: Asked,
     ports: Ports,
     report: Report,
@@ -122,7 +139,11 @@ def _plan(
     if refusal := why_not_surged(workload, observation, holding, asked):
         return refusal
     assert isinstance(observation.capacity, Capacity)
-    actions = _surges(ports).read(workload.fleet)
+    if _surges(ports).read(workload.fleet).surges != actions.surges:
+        why = (
+            f"somebody else surges {workload.name}, or ends its surge, at the same time: look, and try again"
+        )
+        return Refusal(reason=Reason.HELD, why=why, passes=True)
     reading = partial(_work, workload, observation, ports, report, remaining_s)
     return planned(workload, observation.capacity, actions, asked, reading, ports.now())
 
@@ -159,8 +180,11 @@ def _hold(workload: Workload, plan: Plan, ports: Ports, remaining_s: RemainingS)
                 surges.cancel(fleet, other)
         touched = True
         surges.set_minimum(fleet, surge.instances)
+        present = surges.read(fleet)
     except SluiceError as failure:
         _undo(workload, plan, ports, remaining_s, failure, touched=touched)
+    if surge.name not in {each.name for each in present.surges}:
+        _leave_to_others(workload, surge, present.in_force(ports.now()), surges)
 
 
 def _give_way(workload: Workload, plan: Plan, surges: Surges) -> None:
@@ -172,6 +196,16 @@ def _give_way(workload: Workload, plan: Plan, surges: Surges) -> None:
                 f"somebody else surges {workload.name} at the same time, {other}: look at it, and give the "
                 "command again if it is still wanted"
             )
+
+
+def _leave_to_others(workload: Workload, surge: Surge, other: Surge | None, surges: Surges) -> NoReturn:
+    """Raise ConfigError: somebody has replaced or ended the surge before it had set its minimum."""
+    surges.set_minimum(workload.fleet, surge.minimum_before if other is None else other.instances)
+    done = "ended this surge" if other is None else f"put another one, {other},"
+    raise ConfigError(
+        f"somebody else has {done} of {workload.name} at the same time: look at it, and give the command "
+        "again if it is still wanted"
+    )
 
 
 def _undo(
