@@ -1,0 +1,194 @@
+"""Days of a workload that the embedded AWS has played, as a file: a past for `sluice recommend --embedded`.
+
+Two days take the embedded AWS many minutes, so they are played once and what CloudWatch had of them is kept
+in `recorded-days.csv`; `python -m sluice_sim.embedded.recorded_days` plays them again.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from moto.cloudwatch.models import CloudWatchBackend, MetricDatum, cloudwatch_backends
+
+from sluice_sim.account import ACCOUNT_ID, REGION
+from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
+from sluice_sim.embedded.demo import Demo
+from sluice_sim.embedded.scenarios import QUEUE_PROC
+from sluice_sim.embedded.timeline import Scenario
+from sluice_sim.embedded.workers import Assignment, SimulatedWorkers
+
+FILE = Path(__file__).with_name("recorded-days.csv")
+MINUTE_S, HOUR, DAY = 60, 60, 24 * 60
+MINUTES = 2 * DAY + HOUR
+SEED = 17
+PHASE_S = 23.4
+"""Seconds past the full minute at which the workload is deployed."""
+METRIC_DELAY_S = 45.0
+DAWN, DUSK = 5 * HOUR, 23 * HOUR
+PEAK_PER_MINUTE, BURSTS_PER_DAY, BURST = 24, 8, 40
+KEPT = timedelta(hours=6)
+"""Older values are taken out of moto, which looks through all of them for every read."""
+COUNTS = {
+    "sent": ("AWS/SQS", "NumberOfMessagesSent"),
+    "visible": ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+    "desired": ("ECS/ContainerInsights", "DesiredTaskCount"),
+    "running": ("ECS/ContainerInsights", "RunningTaskCount"),
+}
+SAMPLES = {"durations": ("Sluice", "MsgProcessingDuration"), "waits": ("Sluice", "MsgWaitDuration")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedMinute:
+    """What CloudWatch has of one minute; a value is None where it has none."""
+
+    sent: int | None
+    visible: int | None
+    desired: int | None
+    running: int | None
+    durations: Counter[float]
+    """MsgProcessingDuration: seconds -> messages."""
+    waits: Counter[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Days(Scenario):
+    """A scenario whose arrivals are given minute by minute."""
+
+    flow: tuple[int, ...]
+
+    def arriving(self, minute: int) -> int:
+        """Messages that arrive in this minute."""
+        return self.flow[minute] if minute < len(self.flow) else 0
+
+    @property
+    def last_arrival(self) -> int:
+        """The last minute of the flow."""
+        return len(self.flow) - 1
+
+
+def days(minutes: int, first: int, *, seed: int = SEED) -> Days:
+    """queue-proc by day: a half wave of Poisson arrivals, and bursts; `first` is the first minute's of the day.
+
+    The workers take one message at a time.
+    """
+    drawn = random.Random(seed)  # noqa: S311 - not for cryptography
+    flow = [_poisson(drawn, _per_minute((first + minute) % DAY)) for minute in range(minutes)]
+    for day in range(minutes // DAY + 1):
+        for _ in range(BURSTS_PER_DAY):
+            at = day * DAY + drawn.randrange(DAWN, DUSK) - first
+            if 0 <= at < minutes:
+                flow[at] += BURST
+    same = {field.name: getattr(QUEUE_PROC, field.name) for field in fields(Scenario)}
+    changed = {"steady": None, "batch": 1, "durations": ((0, 10.0), (minutes // 2, 12.0), (minutes, 9.0))}
+    return Days(**same | changed | {"max_minutes": minutes + 1}, flow=tuple(flow))
+
+
+def record(
+    root: Path, scenario: Scenario, minutes: int, *, parameters: Mapping[str, str] | None = None, seed: int = SEED
+) -> list[RecordedMinute]:
+    """Play a scenario for so many minutes on an embedded AWS, and return what CloudWatch has of each."""
+    with embedded_aws(root, seed=seed, custom_metric_delay_s=METRIC_DELAY_S) as aws:
+        aws.clock.run_until(aws.clock.now + PHASE_S)
+        demo = Demo(aws, root, worker_factory=_publishing_waits)
+        start = datetime.fromtimestamp(aws.clock.now // MINUTE_S * MINUTE_S, UTC)
+        demo.add_workload(scenario, parameters)
+        backend: CloudWatchBackend = cloudwatch_backends[ACCOUNT_ID][REGION]
+        played, kept = demo.minutes(), list[MetricDatum]()
+        for _ in range(minutes):
+            if next(played) % HOUR == 0:
+                old = datetime.fromtimestamp(aws.clock.now, UTC) - KEPT
+                kept += [each for each in backend.metric_data if _at(each) < old]
+                backend.metric_data = [each for each in backend.metric_data if _at(each) >= old]
+        aws.flush_metrics()
+        fleet = demo.runs[0].deployed
+        whose = [{fleet["QueueName"]}, {fleet["ClusterName"], fleet["ServiceName"]}]
+        return _minutes([*kept, *backend.metric_data], whose, start, minutes)
+
+
+def _publishing_waits(aws: EmbeddedAws, assignment: Assignment) -> SimulatedWorkers:
+    return SimulatedWorkers(aws, replace(assignment, publishes_waits=True))
+
+
+def _at(datum: MetricDatum) -> datetime:
+    """moto keeps the timestamp that a caller gave, with or without a zone."""
+    at: datetime = datum.timestamp
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _minutes(
+    data: Iterable[MetricDatum], whose: Sequence[set[str]], start: datetime, minutes: int
+) -> list[RecordedMinute]:
+    named: dict[tuple[str, str], dict[int, list[float]]] = {}
+    for datum in data:
+        minute = math.floor((_at(datum) - start).total_seconds() / MINUTE_S)
+        if {dimension.value for dimension in datum.dimensions} not in whose:
+            continue
+        named.setdefault((datum.namespace, datum.name), {}).setdefault(minute, []).append(float(datum.value))
+    counts = {column: named.get(metric, {}) for column, metric in COUNTS.items()}
+    samples = {column: named.get(metric, {}) for column, metric in SAMPLES.items()}
+    return [
+        RecordedMinute(
+            **{column: round(values[minute][-1]) if minute in values else None for column, values in counts.items()},
+            **{column: Counter(round(each, 1) for each in values.get(minute, [])) for column, values in samples.items()},
+        )
+        for minute in range(minutes)
+    ]
+
+
+def write(recorded: Sequence[RecordedMinute], path: Path = FILE) -> None:
+    """Write the minutes as CSV, samples as `seconds*messages`."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow([*COUNTS, *SAMPLES])
+        for minute in recorded:
+            counts = [getattr(minute, column) for column in COUNTS]
+            samples = [
+                " ".join(f"{value:g}*{times}" for value, times in sorted(getattr(minute, column).items()))
+                for column in SAMPLES
+            ]
+            rows.writerow([*("" if count is None else count for count in counts), *samples])
+
+
+def read(path: Path = FILE) -> list[RecordedMinute]:
+    """The minutes that `write` has written."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            RecordedMinute(
+                **{column: int(row[column]) if row[column] else None for column in COUNTS},
+                **{column: _counted(row[column]) for column in SAMPLES},
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def _counted(text: str) -> Counter[float]:
+    pairs = (pair.split("*") for pair in text.split())
+    return Counter({float(value): int(times) for value, times in pairs})
+
+
+def _per_minute(minute_of_day: int) -> float:
+    if not DAWN <= minute_of_day < DUSK:
+        return 0.0
+    return PEAK_PER_MINUTE * math.sin(math.pi * (minute_of_day - DAWN) / (DUSK - DAWN))
+
+
+def _poisson(drawn: random.Random, mean: float) -> int:
+    """Knuth's method: how many exponential times fit into one interval."""
+    count, product = 0, drawn.random()
+    while product > math.exp(-mean):
+        count, product = count + 1, product * drawn.random()
+    return count
+
+
+if __name__ == "__main__":
+    length = int(sys.argv[1]) if len(sys.argv) > 1 else MINUTES
+    target = Path(sys.argv[2]) if len(sys.argv) > 2 else FILE
+    write(record(Path(__file__).resolve().parents[2], days(length, 12 * HOUR + 20), length), target)
