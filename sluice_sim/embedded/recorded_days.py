@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from moto.cloudwatch.models import CloudWatchBackend, MetricDatum, cloudwatch_backends
+from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase, cloudwatch_backends
 
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
@@ -75,7 +75,7 @@ class Days(Scenario):
 
 
 def days(minutes: int, first: int, *, seed: int = SEED) -> Days:
-    """queue-proc by day: a half wave of Poisson arrivals, and bursts; `first` is the first minute's of the day.
+    """queue-proc by day: a half wave of Poisson arrivals, and bursts; `first` is the first minute of the day.
 
     The workers take one message at a time.
     """
@@ -92,7 +92,12 @@ def days(minutes: int, first: int, *, seed: int = SEED) -> Days:
 
 
 def record(
-    root: Path, scenario: Scenario, minutes: int, *, parameters: Mapping[str, str] | None = None, seed: int = SEED
+    root: Path,
+    scenario: Scenario,
+    minutes: int,
+    *,
+    parameters: Mapping[str, str] | None = None,
+    seed: int = SEED,
 ) -> list[RecordedMinute]:
     """Play a scenario for so many minutes on an embedded AWS, and return what CloudWatch has of each."""
     with embedded_aws(root, seed=seed, custom_metric_delay_s=METRIC_DELAY_S) as aws:
@@ -101,7 +106,7 @@ def record(
         start = datetime.fromtimestamp(aws.clock.now // MINUTE_S * MINUTE_S, UTC)
         demo.add_workload(scenario, parameters)
         backend: CloudWatchBackend = cloudwatch_backends[ACCOUNT_ID][REGION]
-        played, kept = demo.minutes(), list[MetricDatum]()
+        played, kept = demo.minutes(), list[MetricDatumBase]()
         for _ in range(minutes):
             if next(played) % HOUR == 0:
                 old = datetime.fromtimestamp(aws.clock.now, UTC) - KEPT
@@ -117,14 +122,14 @@ def _publishing_waits(aws: EmbeddedAws, assignment: Assignment) -> SimulatedWork
     return SimulatedWorkers(aws, replace(assignment, publishes_waits=True))
 
 
-def _at(datum: MetricDatum) -> datetime:
-    """moto keeps the timestamp that a caller gave, with or without a zone."""
+def _at(datum: MetricDatumBase) -> datetime:
+    """The timestamp, which moto keeps as its caller gave it, with or without a zone."""
     at: datetime = datum.timestamp
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _minutes(
-    data: Iterable[MetricDatum], whose: Sequence[set[str]], start: datetime, minutes: int
+    data: Iterable[MetricDatumBase], whose: Sequence[set[str]], start: datetime, minutes: int
 ) -> list[RecordedMinute]:
     named: dict[tuple[str, str], dict[int, list[float]]] = {}
     for datum in data:
@@ -136,8 +141,14 @@ def _minutes(
     samples = {column: named.get(metric, {}) for column, metric in SAMPLES.items()}
     return [
         RecordedMinute(
-            **{column: round(values[minute][-1]) if minute in values else None for column, values in counts.items()},
-            **{column: Counter(round(each, 1) for each in values.get(minute, [])) for column, values in samples.items()},
+            **{
+                column: round(values[minute][-1]) if minute in values else None
+                for column, values in counts.items()
+            },
+            **{
+                column: Counter(round(each, 1) for each in values.get(minute, []))
+                for column, values in samples.items()
+            },
         )
         for minute in range(minutes)
     ]

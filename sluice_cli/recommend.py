@@ -1,0 +1,140 @@
+"""`sluice recommend`: which settings would cost less and keep the promise, from the workload's own history."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from sluice_cli import recommend_json, recommend_tables
+from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
+from sluice_cli.outputs import require_writable_directory
+from sluice_cli.progress import ProgressBar
+from sluice_cli.recommend_past import GivenLoad, past_of_queue, past_of_trace
+from sluice_cli.recommend_report import write_report
+from sluice_cli.recommend_tables import Presented
+from sluice_cli.settings import TIME, Seconds, TraceSource
+from sluice_cli.terminal import Console
+from sluice_cli.usage_errors import UsageError, as_usage_errors
+from sluice_cli.workloads import config_file
+from sluice_sim.study.advice import advise
+from sluice_sim.study.experiment import Generated
+from sluice_sim.workloads import limits
+
+FINDING = 1
+WIDTH = 100
+"""Of the output where there is no terminal."""
+MIN_DAYS, MAX_DAYS = 2, 15
+"""CloudWatch keeps one-minute values for 15 days; half of two is the least to judge by."""
+
+
+@click.command()
+@click.argument("workload", shell_complete=COMPLETE)
+@config_file
+@click.option("--days", type=click.IntRange(MIN_DAYS, MAX_DAYS), default=14, show_default=True)
+@click.option(
+    "--trace",
+    "trace_source",
+    type=TraceSource(),
+    help="Arrivals of a file or a generated shape instead of the queue's history, as of `simulate`; WORKLOAD "
+    "is then an environment of samconfig.toml or a file. What really happened is not known then.",
+)
+@click.option(
+    "--duration-s",
+    type=TIME,
+    default=5.0,
+    show_default=True,
+    help="With --trace: seconds to process a message.",
+)
+@click.option(
+    "--duration-cv", "variation", type=Seconds(min=0, max=limits.MAX_VARIATION), default=0.0, show_default=True,
+    help="With --trace: their coefficient of variation.",
+)  # fmt: skip
+@click.option(
+    "--durations",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --trace: processing times drawn from the column duration_s of this file instead.",
+)
+@click.option(
+    "--price", type=Seconds(min=0, min_open=True), metavar="DOLLARS", help="Of an instance, an hour."
+)
+@click.option(
+    "--fail-above-saving",
+    "fail_above_percent",
+    type=Seconds(min=0, max=100),
+    default=10.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Exit with 1 where this share of the instance-hours or more can be saved.",
+)
+@click.option(
+    "--report",
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path, readable=False),
+    help="Write report.html and pictures of the worst day there, present against recommended.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/schemas/recommend.json).")
+@account_options
+def recommend(
+    workload: str,
+    days: int,
+    trace_source: Path | Generated | None,
+    duration_s: float,
+    variation: float,
+    durations: Path | None,
+    price: float | None,
+    fail_above_percent: float,
+    directory: Path | None,
+    account: AccountOptions,
+    *,
+    as_json: bool,
+) -> None:
+    """Recommend the cheapest settings that keep the promise, from the workload's own history.
+
+    WORKLOAD is the name of a registered workload. First its present settings are simulated on what arrived,
+    and compared with what happened: nothing is recommended on a simulation that is off by more than 10 % of
+    the instance-hours or 5 points of the share of messages in time. Settings are tuned on the first half of
+    the days and judged on the second. Takes read permissions alone (docs/policies/recommend.json). Exits with
+    1 if a saving is found, or a broken promise.
+    """
+    if directory is not None:
+        require_writable_directory(directory)
+    with (
+        as_usage_errors(),
+        TemporaryDirectory(prefix="sluice-recommend-") as name,
+        ProgressBar(Console(stderr=True)) as bar,
+    ):
+        folder = Path(name)
+        if trace_source is None:
+            with opened(account, "recommend", bar) as chosen:
+                past = past_of_queue(chosen.account, workload, days, folder, bar.step)
+        else:
+            given = GivenLoad(
+                trace=trace_source, duration_s=duration_s, variation=variation, durations=durations
+            )
+            past = past_of_trace(workload, given, folder)
+        advice = advise(past, folder, bar.show)
+        presented = Presented(
+            workload=workload,
+            past=past,
+            advice=advice,
+            price=price,
+            fail_above_percent=fail_above_percent,
+        )
+        if as_json:
+            bar.stop()
+            click.echo(json.dumps(recommend_json.document(presented), allow_nan=False, indent=2))
+        else:
+            bar.stop()
+            console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+            console.print(recommend_tables.shown(presented))
+        if advice.refused:
+            raise UsageError(advice.refused)
+        if directory is not None:
+            write_report(presented, folder, directory)
+    sys.exit(FINDING if presented.saves or presented.breaks else 0)
