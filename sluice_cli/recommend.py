@@ -1,4 +1,4 @@
-"""`sluice recommend`: which settings would cost less and keep the promise, from the workload's own history."""
+"""`sluice recommend`: the cheapest settings that keep the promise, from the workload's own history."""
 
 from __future__ import annotations
 
@@ -50,9 +50,13 @@ MIN_DAYS, MAX_DAYS = 2, 15
     help="With --trace: seconds to process a message.",
 )
 @click.option(
-    "--duration-cv", "variation", type=Seconds(min=0, max=limits.MAX_VARIATION), default=0.0, show_default=True,
+    "--duration-cv",
+    "variation",
+    type=Seconds(min=0, max=limits.MAX_VARIATION),
+    default=0.0,
+    show_default=True,
     help="With --trace: their coefficient of variation.",
-)  # fmt: skip
+)
 @click.option(
     "--durations",
     type=click.Path(path_type=Path, dir_okay=False),

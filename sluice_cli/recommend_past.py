@@ -36,6 +36,7 @@ from sluice_sim.workloads.traces import DAY_S, Trace
 
 DAY = timedelta(days=1)
 MIN_DAYS = 2
+TWO_DAYS = "and a recommendation takes two at least: one to tune on, one to judge by"
 READ_LIMIT_S = 120.0
 
 
@@ -57,7 +58,7 @@ def past_of_queue(
     workload = registered_workload(account.ports.registry, name, lambda: READ_LIMIT_S)
     if workload.mode is not Mode.ACTIVE:
         raise UsageError(
-            f"{name} is in mode {workload.mode}: Sluice does not scale it, so its present settings have no past"
+            f"{name} is in mode {workload.mode}: Sluice does not scale it, so its settings have no past"
         )
     until = start_of_period(account.ports.now() - INGESTION_DELAY, MINUTE_S)
     on_step(f"reading {days} days of metrics")
@@ -107,8 +108,8 @@ def past_of_trace(name: str, load: GivenLoad, folder: Path) -> Past:
     days = int(whole.interval_s * whole.arrivals.size / DAY_S + 1e-9)
     if days < MIN_DAYS:
         raise UsageError(
-            f"--trace {load.trace}: it lasts {whole.interval_s * whole.arrivals.size / DAY_S:.1f} days, and a "
-            "recommendation takes two at least: one to tune on, one to judge by"
+            f"--trace {load.trace}: it lasts {whole.interval_s * whole.arrivals.size / DAY_S:.1f} days, "
+            f"{TWO_DAYS}"
         )
     trace = traces.part(whole, 0, days * DAY_S)
     return Past(
@@ -135,9 +136,8 @@ def _whole_days(came: Arrivals, name: str) -> Arrivals:
             f", the longest time without a gap ({', '.join(map(_span, came.breaks))})" if came.breaks else ""
         )
         raise UsageError(
-            f"{name}: CloudWatch has {(came.end - came.start) / DAY:.1f} days of its queue{why}, and a "
-            "recommendation takes two at least: one to tune on, one to judge by; come back later, or simulate "
-            "with `sluice simulate`"
+            f"{name}: CloudWatch has {(came.end - came.start) / DAY:.1f} days of its queue{why}, {TWO_DAYS}; "
+            "come back later, or use `sluice simulate`"
         )
     size = days * DAY // came.period
     return Arrivals(
@@ -152,16 +152,20 @@ def _whole_days(came: Arrivals, name: str) -> Arrivals:
 
 def _notes(history: QueueHistory, came: Arrivals, workload: Workload) -> Iterator[str]:
     for gap in came.breaks:
-        yield f"CloudWatch has no value of the queue {_span(gap)}: only the longest time without such a gap is used."
+        yield (
+            f"CloudWatch has no value of the queue {_span(gap)}: only the longest time without such a gap is "
+            "used."
+        )
     filled = [gap for gap in came.filled if gap.start >= came.start]
     if filled:
         minutes = sum(gap.length / came.period for gap in filled)
         yield f"{minutes:.0f} minutes without a value were filled with the mean of the values around them."
     silences = [gap for gap in came.silences if gap.end > came.start]
     if silences:
+        silent_h = sum(gap.length / timedelta(hours=1) for gap in silences)
         yield (
-            f"SQS was silent {len(silences)} times, for {sum(g.length / timedelta(hours=1) for g in silences):.1f}"
-            " hours, after six hours without activity: no messages. It takes up to 15 minutes to publish again."
+            f"SQS was silent {len(silences)} times, for {silent_h:.1f} hours, after six hours without "
+            "activity: no messages. It takes up to 15 minutes to publish again."
         )
     if history.boot_s is None:
         yield f"No instance was launched: a boot is taken to last {_boot(history, workload).mean_s:g} s."

@@ -76,18 +76,16 @@ def reproduced(found: Reproduction) -> str:
 def _heading(presented: Presented) -> str:
     trace, whole = presented.past.trace, presented.advice.whole
     return (
-        f"{presented.workload}: {count(trace.total, 'message')} in {len(whole.days)} days, "
-        f"{presented.advice.keep_share:.4g} of them to start within {duration(whole.promise_s)}".replace(
-            f"{presented.advice.keep_share:.4g}", share(presented.advice.keep_share)
-        )
+        f"{presented.workload}: {count(trace.total, 'message')} in {count(len(whole.days), 'day')}, "
+        f"{share(presented.advice.keep_share)} of which are to start within {duration(whole.promise_s)}"
     )
 
 
 def _searched(found: Recommendation) -> str:
     where = f"the busiest {count(found.probe_days, 'day')} of " if found.probe_days < found.tuned_days else ""
     return (
-        f"{found.tried} settings were tried on {where}the first {count(found.tuned_days, 'day')}; the figures "
-        f"are of the {count(found.judged_days, 'day')} after, which no setting was chosen by."
+        f"{found.tried} settings were tried on {where}the first {count(found.tuned_days, 'day')}; the "
+        f"figures are of the {count(found.judged_days, 'day')} after, by which no setting was chosen."
     )
 
 
@@ -134,20 +132,19 @@ def monthly(hours_a_day: Range, price: float) -> Range:
 def _verdict(presented: Presented, found: Recommendation) -> Iterator[tuple[str, str]]:
     keep_share = presented.advice.keep_share
     if presented.breaks:
-        yield (
-            f"The present settings break the promise: {share(found.present.attainment)} of the messages "
-            f"started in time, and {share(keep_share)} should.",
-            "bold red",
+        broken = (
+            f"The present settings break the promise: {share(found.present.attainment)} of the messages start "
+            f"in time, and {share(keep_share)} should."
         )
+        yield broken, "bold red"
     if not found.changes:
         yield "No setting that was tried is better than the present ones.", ""
-        return
-    if found.recommended.attainment < keep_share:
-        yield (
+    elif found.recommended.attainment < keep_share:
+        neither = (
             "The recommended settings do not keep the promise on the days held out either: they are the best "
-            "that was found.",
-            "bold red",
+            "that was found."
         )
+        yield neither, "bold red"
     elif found.saving > 0:
         yield f"The recommended settings take {found.saving:.1%} fewer instance-hours.", "bold green"
     else:

@@ -11,12 +11,13 @@ import math
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase, cloudwatch_backends
+from moto.cloudwatch.models import CloudWatchBackend, MetricDatum, cloudwatch_backends
 
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
@@ -106,30 +107,34 @@ def record(
         start = datetime.fromtimestamp(aws.clock.now // MINUTE_S * MINUTE_S, UTC)
         demo.add_workload(scenario, parameters)
         backend: CloudWatchBackend = cloudwatch_backends[ACCOUNT_ID][REGION]
-        played, kept = demo.minutes(), list[MetricDatumBase]()
+        played, kept = demo.minutes(), list[MetricDatum]()
         for _ in range(minutes):
             if next(played) % HOUR == 0:
                 old = datetime.fromtimestamp(aws.clock.now, UTC) - KEPT
-                kept += [each for each in backend.metric_data if _at(each) < old]
-                backend.metric_data = [each for each in backend.metric_data if _at(each) >= old]
+                kept += [each for each in _data(backend) if _at(each) < old]
+                backend.metric_data = [each for each in _data(backend) if _at(each) >= old]
         aws.flush_metrics()
         fleet = demo.runs[0].deployed
         whose = [{fleet["QueueName"]}, {fleet["ClusterName"], fleet["ServiceName"]}]
-        return _minutes([*kept, *backend.metric_data], whose, start, minutes)
+        return _minutes([*kept, *_data(backend)], whose, start, minutes)
 
 
 def _publishing_waits(aws: EmbeddedAws, assignment: Assignment) -> SimulatedWorkers:
     return SimulatedWorkers(aws, replace(assignment, publishes_waits=True))
 
 
-def _at(datum: MetricDatumBase) -> datetime:
+def _data(backend: CloudWatchBackend) -> list[MetricDatum]:
+    return [each for each in backend.metric_data if isinstance(each, MetricDatum)]
+
+
+def _at(datum: MetricDatum) -> datetime:
     """The timestamp, which moto keeps as its caller gave it, with or without a zone."""
     at: datetime = datum.timestamp
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _minutes(
-    data: Iterable[MetricDatumBase], whose: Sequence[set[str]], start: datetime, minutes: int
+    data: Iterable[MetricDatum], whose: Sequence[set[str]], start: datetime, minutes: int
 ) -> list[RecordedMinute]:
     named: dict[tuple[str, str], dict[int, list[float]]] = {}
     for datum in data:
@@ -139,19 +144,26 @@ def _minutes(
         named.setdefault((datum.namespace, datum.name), {}).setdefault(minute, []).append(float(datum.value))
     counts = {column: named.get(metric, {}) for column, metric in COUNTS.items()}
     samples = {column: named.get(metric, {}) for column, metric in SAMPLES.items()}
-    return [
-        RecordedMinute(
-            **{
-                column: round(values[minute][-1]) if minute in values else None
-                for column, values in counts.items()
-            },
-            **{
-                column: Counter(round(each, 1) for each in values.get(minute, []))
-                for column, values in samples.items()
-            },
-        )
-        for minute in range(minutes)
-    ]
+
+    def count(minute: int, column: str) -> int | None:
+        values = counts[column].get(minute)
+        return None if values is None else round(values[-1])
+
+    def sampled(minute: int, column: str) -> Counter[float]:
+        return Counter(round(each, 1) for each in samples[column].get(minute, []))
+
+    return [_recorded(partial(count, minute), partial(sampled, minute)) for minute in range(minutes)]
+
+
+def _recorded(count: Callable[[str], int | None], sampled: Callable[[str], Counter[float]]) -> RecordedMinute:
+    return RecordedMinute(
+        sent=count("sent"),
+        visible=count("visible"),
+        desired=count("desired"),
+        running=count("running"),
+        durations=sampled("durations"),
+        waits=sampled("waits"),
+    )
 
 
 def write(recorded: Sequence[RecordedMinute], path: Path = FILE) -> None:
@@ -171,17 +183,15 @@ def write(recorded: Sequence[RecordedMinute], path: Path = FILE) -> None:
 def read(path: Path = FILE) -> list[RecordedMinute]:
     """The minutes that `write` has written."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            RecordedMinute(
-                **{column: int(row[column]) if row[column] else None for column in COUNTS},
-                **{column: _counted(row[column]) for column in SAMPLES},
-            )
-            for row in csv.DictReader(file)
-        ]
+        return [_recorded(partial(_count, row), partial(_counted, row)) for row in csv.DictReader(file)]
 
 
-def _counted(text: str) -> Counter[float]:
-    pairs = (pair.split("*") for pair in text.split())
+def _count(row: Mapping[str, str], column: str) -> int | None:
+    return int(row[column]) if row[column] else None
+
+
+def _counted(row: Mapping[str, str], column: str) -> Counter[float]:
+    pairs = (pair.split("*") for pair in row[column].split())
     return Counter({float(value): int(times) for value, times in pairs})
 
 

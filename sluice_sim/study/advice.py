@@ -1,4 +1,4 @@
-"""From a workload's past to advice: reproduce what happened, refuse where that fails, then search the settings."""
+"""From a workload's past to advice: reproduce what happened, refuse where that fails, then search."""
 
 from __future__ import annotations
 
