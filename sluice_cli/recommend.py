@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -115,7 +117,7 @@ def recommend(
     ):
         folder = Path(name)
         if trace_source is None:
-            with opened(account, "recommend", bar) as chosen:
+            with opened(account, "recommend", bar, embedded=_with_a_past) as chosen:
                 past = past_of_queue(chosen.account, workload, days, folder, bar.step)
         else:
             given = GivenLoad(
@@ -142,3 +144,11 @@ def recommend(
         if directory is not None:
             write_report(presented, folder, directory)
     sys.exit(FINDING if presented.saves or presented.breaks else 0)
+
+
+@contextmanager
+def _with_a_past(root: Path) -> Iterator[object]:
+    from sluice_sim.embedded.account_with_a_past import account_with_a_past  # it takes a second to import
+
+    with account_with_a_past(root) as aws:
+        yield aws

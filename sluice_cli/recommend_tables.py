@@ -133,8 +133,8 @@ def _verdict(presented: Presented, found: Recommendation) -> Iterator[tuple[str,
     keep_share = presented.advice.keep_share
     if presented.breaks:
         broken = (
-            f"The present settings break the promise: {share(found.present.attainment)} of the messages start "
-            f"in time, and {share(keep_share)} should."
+            f"The present settings break the promise: {share(found.present.attainment)} of the messages "
+            f"start in time, and {share(keep_share)} should."
         )
         yield broken, "bold red"
     if not found.changes:

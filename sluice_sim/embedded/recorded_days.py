@@ -11,7 +11,7 @@ import math
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -34,7 +34,16 @@ PHASE_S = 23.4
 """Seconds past the full minute at which the workload is deployed."""
 METRIC_DELAY_S = 45.0
 DAWN, DUSK = 5 * HOUR, 23 * HOUR
-PEAK_PER_MINUTE, BURSTS_PER_DAY, BURST = 24, 8, 40
+PEAK_PER_MINUTE, BURSTS_PER_DAY, BURST = 12, 6, 40
+PARAMETERS = {
+    "AcceptableLatencySeconds": "300",
+    "MessagesPerInstance": "6",
+    "MinMessagesPerInstance": "1",
+    "MaxCapacity": "30",
+}
+"""Of the workload, beside those of samconfig.toml: messages of 40 to 55 s that start within five minutes."""
+FIRST_MINUTE = 12 * HOUR + 20
+"""Of the day, at which the embedded account begins."""
 KEPT = timedelta(hours=6)
 """Older values are taken out of moto, which looks through all of them for every read."""
 COUNTS = {
@@ -69,6 +78,12 @@ class Days(Scenario):
         """Messages that arrive in this minute."""
         return self.flow[minute] if minute < len(self.flow) else 0
 
+    def sends(self, minute: int) -> Iterator[tuple[float, int]]:
+        """Each message is sent at a random moment of the minute."""
+        drawn = random.Random(f"{SEED} {minute}")  # noqa: S311 - not for cryptography
+        for _ in range(self.arriving(minute)):
+            yield drawn.uniform(0, MINUTE_S), 1
+
     @property
     def last_arrival(self) -> int:
         """The last minute of the flow."""
@@ -88,7 +103,8 @@ def days(minutes: int, first: int, *, seed: int = SEED) -> Days:
             if 0 <= at < minutes:
                 flow[at] += BURST
     same = {field.name: getattr(QUEUE_PROC, field.name) for field in fields(Scenario)}
-    changed = {"steady": None, "batch": 1, "durations": ((0, 10.0), (minutes // 2, 12.0), (minutes, 9.0))}
+    durations = ((0, 45.0), (minutes // 2, 55.0), (minutes, 40.0))
+    changed = {"steady": None, "batch": 1, "boot_s": 70, "durations": durations}
     return Days(**same | changed | {"max_minutes": minutes + 1}, flow=tuple(flow))
 
 
@@ -209,7 +225,11 @@ def _poisson(drawn: random.Random, mean: float) -> int:
     return count
 
 
+def main(minutes: int = MINUTES, path: Path = FILE) -> None:
+    """Play the days, and write them."""
+    root = Path(__file__).resolve().parents[2]
+    write(record(root, days(minutes, FIRST_MINUTE), minutes, parameters=PARAMETERS), path)
+
+
 if __name__ == "__main__":
-    length = int(sys.argv[1]) if len(sys.argv) > 1 else MINUTES
-    target = Path(sys.argv[2]) if len(sys.argv) > 2 else FILE
-    write(record(Path(__file__).resolve().parents[2], days(length, 12 * HOUR + 20), length), target)
+    main(*(int(text) for text in sys.argv[1:2]), *(Path(text) for text in sys.argv[2:3]))
