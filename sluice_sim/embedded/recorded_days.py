@@ -232,4 +232,5 @@ def main(minutes: int = MINUTES, path: Path = FILE) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(text) for text in sys.argv[1:2]), *(Path(text) for text in sys.argv[2:3]))
+    given = sys.argv[1:]
+    main(int(given[0]) if given else MINUTES, Path(given[1]) if given[1:] else FILE)
