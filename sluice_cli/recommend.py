@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
+from click.core import ParameterSource
 
 from sluice_cli import recommend_json, recommend_tables
 from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
@@ -27,6 +28,8 @@ from sluice_sim.study.experiment import Generated
 from sluice_sim.workloads import limits
 
 FINDING = 1
+LOAD_OPTIONS = ("--duration-s", "--duration-cv", "--durations")
+ACCOUNT_OPTIONS = ("--days", "--profile", "--region", "--endpoint-url", "--stack", "--embedded")
 WIDTH = 100
 """Of the output where there is no terminal."""
 MIN_DAYS, MAX_DAYS = 2, 15
@@ -110,6 +113,7 @@ def recommend(
     """
     if directory is not None:
         require_writable_directory(directory)
+    _require_one_source(has_trace=trace_source is not None)
     with (
         as_usage_errors(),
         TemporaryDirectory(prefix="sluice-recommend-") as name,
@@ -144,6 +148,20 @@ def recommend(
         if directory is not None:
             write_report(presented, folder, directory)
     sys.exit(FINDING if presented.saves or presented.breaks else 0)
+
+
+def _require_one_source(*, has_trace: bool) -> None:
+    """UsageError for an option of a trace without one, or of an account beside one."""
+    ctx = click.get_current_context()
+    given = {
+        param.opts[0]
+        for param in ctx.command.params
+        if param.name and ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT
+    }
+    if not has_trace and (load := [name for name in LOAD_OPTIONS if name in given]):
+        raise UsageError(f"{load[0]} describes the load of --trace: give --trace too, or leave it out")
+    if has_trace and (read := [name for name in ACCOUNT_OPTIONS if name in given]):
+        raise UsageError(f"--trace reads no account: leave {read[0]} out")
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def _rows(presented: Presented) -> Iterator[tuple[str, Callable[[Figures], str]]
     yield "instance-hours a day", lambda figures: _ranged(figures.instance_hours, number)
     if (price := presented.price) is not None:
         yield (
-            f"dollars a month at ${price:g} an hour",
+            f"$ a month at ${price:g} an hour",
             lambda figures: _ranged(monthly(figures.instance_hours, price), _dollars),
         )
     yield "most instances", lambda figures: number(figures.peak_instances)

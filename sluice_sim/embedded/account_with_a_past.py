@@ -24,16 +24,14 @@ def account_with_a_past(
     root: Path,
     *,
     minutes: Sequence[RecordedMinute] | None = None,
-    parameters: Mapping[str, str] | None = None,
 ) -> Iterator[EmbeddedAws]:
     """Deploy the control plane and queue-proc, whose metrics are those of the recorded days up to now.
 
-    `parameters` override those of samconfig.toml; within the context, boto3 in this process reaches this
-    account alone.
+    Within the context, boto3 in this process reaches this account alone.
     """
     recorded = recorded_days.read() if minutes is None else minutes
     with embedded_aws(root) as aws:
-        run = Demo(aws, root).add_workload(QUEUE_PROC, parameters)
+        run = Demo(aws, root).add_workload(QUEUE_PROC, recorded_days.PARAMETERS)
         end = datetime.fromtimestamp(aws.clock.now // 60 * 60, UTC).replace(tzinfo=None)
         _put(recorded, end - MINUTE * len(recorded), run.deployed)
         yield aws
