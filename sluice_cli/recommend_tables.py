@@ -137,6 +137,12 @@ def _verdict(presented: Presented, found: Recommendation) -> Iterator[tuple[str,
             f"start in time, and {share(keep_share)} should."
         )
         yield broken, "bold red"
+    if found.changes.get("Scaling") == "deadline":
+        needs = (
+            "Scaling=deadline takes workers that protect their instance while they work (docs/workload.md); "
+            "what the control plane itself costs is in docs/costs.md, and not in these figures."
+        )
+        yield needs, "yellow"
     if not found.changes:
         yield "No setting that was tried is better than the present ones.", ""
     elif found.recommended.attainment < keep_share:

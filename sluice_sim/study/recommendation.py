@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sluice_sim.study.candidates import Axis, Changes, applied, axes, merged
+from sluice_sim.study.candidates import Axis, Changes, applied, axes, merged, present_value
 from sluice_sim.study.experiment import Experiment
 from sluice_sim.study.judging import Figures, figures_of
 from sluice_sim.study.sweep import OnStep, ParallelRuns
@@ -98,7 +98,7 @@ def recommend(
     judged = _part(trace, tuned_days, days, folder / "judged.csv")
     now, *changed = search.run("the days held out", judged, [{}, *([chosen] if chosen else [])])
     return Recommendation(
-        changes=chosen,
+        changes={name: text for name, text in chosen.items() if text != present_value(present, name)},
         present=now.figures,
         recommended=changed[0].figures if changed else now.figures,
         tuned_days=tuned_days,
