@@ -32,17 +32,20 @@ def account_with_a_past(
     recorded = recorded_days.read() if minutes is None else minutes
     with embedded_aws(root) as aws:
         run = Demo(aws, root).add_workload(QUEUE_PROC, recorded_days.PARAMETERS)
-        end = datetime.fromtimestamp(aws.clock.now // 60 * 60, UTC).replace(tzinfo=None)
-        _put(recorded, end - MINUTE * len(recorded), run.deployed)
+        put(recorded, aws.clock.now, run.deployed)
         yield aws
 
 
-def _put(recorded: Sequence[RecordedMinute], start: datetime, deployed: Mapping[str, str]) -> None:
+def put(recorded: Sequence[RecordedMinute], now_s: float, deployed: Mapping[str, str]) -> None:
+    """Put the recorded metrics, the last minute of which ends at `now_s`, under the workload's names."""
+    # moto keeps timestamps without a zone.
+    end = datetime.fromtimestamp(now_s // 60 * 60, UTC).replace(tzinfo=None)
+    start = end - MINUTE * len(recorded)
     backend = cloudwatch_backends[ACCOUNT_ID][REGION]
     fleet = {"ClusterName": deployed["ClusterName"], "ServiceName": deployed["ServiceName"]}
     queue = {"QueueName": deployed["QueueName"]}
 
-    def put(metric: tuple[str, str], value: float, at: datetime) -> None:
+    def put_value(metric: tuple[str, str], value: float, at: datetime) -> None:
         namespace, name = metric
         whose = queue if namespace == "AWS/SQS" else fleet
         dimensions = [{"Name": key, "Value": text} for key, text in whose.items()]
@@ -53,7 +56,7 @@ def _put(recorded: Sequence[RecordedMinute], start: datetime, deployed: Mapping[
         at = start + MINUTE * place
         for column, metric in COUNTS.items():
             if (count := getattr(minute, column)) is not None:
-                put(metric, count, at)
+                put_value(metric, count, at)
         for column, metric in SAMPLES.items():
             for value in getattr(minute, column).elements():
-                put(metric, value, at)
+                put_value(metric, value, at)

@@ -62,7 +62,7 @@ def recommend(sluice, account, monkeypatch):
 
 @pytest.fixture
 def on_another(recommend, account, recorded):
-    """`on_another(minutes, parameters, ...)`: the account with this past, and registered with these settings."""
+    """`on_another(minutes, parameters, ...)`: the account with this past, registered with these settings."""
     backend = cloudwatch_backends[ACCOUNT_ID][REGION]
     deployed = deployment.environments(workloads.CHECKOUT)[NAME] | recorded_days.PARAMETERS
     ssm = boto3.client("ssm")
