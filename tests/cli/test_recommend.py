@@ -158,7 +158,7 @@ class TestThePast:
         assert "Traceback" not in answer.stderr
 
     def test_a_paused_workload_has_no_past(self, on_another, recorded):
-        answer = on_another(recorded, {"Mode": "observe"})
+        answer = on_another(recorded, {"Mode": "observe", "CreateScalableTarget": "true"})
         assert answer.exit_code == 2
         assert "is in mode observe: Sluice does not scale it" in answer.stderr
 
