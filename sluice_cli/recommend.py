@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from sluice_cli import recommend_json, recommend_tables
 from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
 from sluice_cli.outputs import require_writable_directory
+from sluice_cli.plan_inputs import Fleet, FleetKind, Positive, fleet_price
 from sluice_cli.progress import ProgressBar
 from sluice_cli.recommend_past import GivenLoad, past_of_queue, past_of_trace
 from sluice_cli.recommend_report import write_report
@@ -23,6 +24,7 @@ from sluice_cli.settings import TIME, Seconds, TraceSource
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError, as_usage_errors
 from sluice_cli.workloads import config_file
+from sluice_operator.price_files import in_use
 from sluice_sim.study.advice import advise
 from sluice_sim.study.experiment import Generated
 from sluice_sim.workloads import limits
@@ -69,8 +71,11 @@ MIN_DAYS, MAX_DAYS = 2, 15
     help="With --trace: processing times drawn from the column duration_s of this file instead.",
 )
 @click.option(
-    "--price", type=Seconds(min=0, min_open=True), metavar="DOLLARS", help="Of an instance, an hour."
+    "--fleet",
+    type=Fleet(),
+    help="What it is made of, for its price: ec2:c7g.large, or fargate:0.25vcpu,0.5gb.",
 )
+@click.option("--price", type=Positive(10_000), help="Dollars an hour of an instance, your own.")
 @click.option(
     "--fail-above-saving",
     "fail_above_percent",
@@ -96,6 +101,7 @@ def recommend(
     duration_s: float,
     variation: float,
     durations: Path | None,
+    fleet: FleetKind | None,
     price: float | None,
     fail_above_percent: float,
     directory: Path | None,
@@ -120,6 +126,8 @@ def recommend(
         ProgressBar(Console(stderr=True)) as bar,
     ):
         folder = Path(name)
+        prices = in_use()
+        cost = fleet_price(fleet, price, prices)
         if trace_source is None:
             with opened(account, "recommend", bar, embedded=_with_a_past) as chosen:
                 past = past_of_queue(chosen.account, workload, days, folder, bar.step)
@@ -133,7 +141,8 @@ def recommend(
             workload=workload,
             past=past,
             advice=advice,
-            price=price,
+            fleet=cost,
+            prices=None if price is not None else prices,
             fail_above_percent=fail_above_percent,
         )
         if as_json:

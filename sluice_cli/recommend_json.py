@@ -6,6 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from sluice_cli.recommend_tables import Presented, monthly
+from sluice_operator.core.monthly_cost import FleetPrice
+from sluice_operator.core.prices import Prices
 from sluice_sim.study.candidates import present_value
 from sluice_sim.study.judging import Figures, Range
 from sluice_sim.study.recommendation import Recommendation
@@ -21,11 +23,22 @@ def document(presented: Presented) -> dict[str, Any]:
         "messages": presented.past.trace.total,
         "promise_s": advice.whole.promise_s,
         "promise_percent": 100 * advice.keep_share,
+        "price": None if presented.fleet is None else _price(presented.fleet, presented.prices),
         "notes": list(presented.past.notes),
         "reproduction": None if advice.reproduction is None else _reproduction(advice.reproduction),
         "refused": advice.refused,
         "recommendation": (
             None if advice.recommendation is None else _recommendation(presented, advice.recommendation)
+        ),
+    }
+
+
+def _price(fleet: FleetPrice, prices: Prices | None) -> dict[str, Any]:
+    return {
+        "of": fleet.label,
+        "usd_per_hour": fleet.usd_per_hour,
+        "list_prices": (
+            None if prices is None else {"region": prices.region, "as_of": prices.as_of.isoformat()}
         ),
     }
 
@@ -57,10 +70,10 @@ def _recommendation(presented: Presented, found: Recommendation) -> dict[str, An
 
 
 def _figures(figures: Figures, presented: Presented) -> dict[str, Any]:
-    price, hours = presented.price, figures.instance_hours
+    fleet, hours = presented.fleet, figures.instance_hours
     return {
         "instance_hours_a_day": _range(hours),
-        "dollars_a_month": None if price is None else _range(monthly(hours, price)),
+        "dollars_a_month": None if fleet is None else _range(monthly(hours, fleet)),
         "share_in_time": None if figures.share is None else _range(figures.share),
         "promise_kept": figures.attainment >= presented.advice.keep_share,
         "peak_instances": figures.peak_instances,

@@ -10,14 +10,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from sluice_operator.core.monthly_cost import FleetPrice
+from sluice_operator.core.prices import HOURS_A_MONTH, Prices
 from sluice_report.quantities import UNKNOWN, count, duration, number, share
 from sluice_sim.study.advice import Advice, Past
 from sluice_sim.study.candidates import present_value
-from sluice_sim.study.judging import DAYS_PER_MONTH, Figures, Range
+from sluice_sim.study.judging import Figures, Range
 from sluice_sim.study.recommendation import Recommendation
 from sluice_sim.study.reproduction import Reproduction
 
 PADDING = (0, 1)
+HOURS_A_DAY = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +30,10 @@ class Presented:
     workload: str
     past: Past
     advice: Advice
-    price: float | None
-    """Dollars an instance-hour."""
+    fleet: FleetPrice | None
+    """What an instance costs; None if the user did not say what it is."""
+    prices: Prices | None
+    """Where that is from; None at a price of the user's own."""
     fail_above_percent: float
 
     @property
@@ -59,6 +64,8 @@ def shown(presented: Presented) -> Group:
         parts.append(_changes(presented, found))
     parts.append(_figures(presented, found))
     parts += [Text(sentence, style=style) for sentence, style in _verdict(presented, found)]
+    if presented.fleet is None:
+        parts.append(Text("--fleet or --price adds the dollars a month.", style="dim"))
     return Group(*parts)
 
 
@@ -115,17 +122,23 @@ def _rows(presented: Presented) -> Iterator[tuple[str, Callable[[Figures], str]]
     promised = duration(presented.advice.whole.promise_s)
     yield f"started within {promised}", lambda figures: _ranged(figures.share, share)
     yield "instance-hours a day", lambda figures: _ranged(figures.instance_hours, number)
-    if (price := presented.price) is not None:
+    if (fleet := presented.fleet) is not None:
+        usd = f"${fleet.usd_per_hour:.4g} an hour"
+        source = (
+            f"your own price of {usd}"
+            if presented.prices is None
+            else f"{usd} ({fleet.label}, {presented.prices})"
+        )
         yield (
-            f"$ a month at ${price:g} an hour",
-            lambda figures: _ranged(monthly(figures.instance_hours, price), _dollars),
+            f"$ a month at {source}",
+            lambda figures: _ranged(monthly(figures.instance_hours, fleet), _dollars),
         )
     yield "most instances", lambda figures: number(figures.peak_instances)
 
 
-def monthly(hours_a_day: Range, price: float) -> Range:
+def monthly(hours_a_day: Range, fleet: FleetPrice) -> Range:
     """Dollars a month."""
-    factor = DAYS_PER_MONTH * price
+    factor = HOURS_A_MONTH / HOURS_A_DAY * fleet.usd_per_hour
     return Range(mean=hours_a_day.mean * factor, min=hours_a_day.min * factor, max=hours_a_day.max * factor)
 
 

@@ -221,7 +221,8 @@ ARROWS: Mapping[str, str] = {
     "sluice_operator.aws": """sluice.aws sluice.core sluice.errors sluice.ports sluice_operator.core
         sluice_worker.aws""",
     "sluice_operator.doctor": """sluice.aws sluice.core sluice.errors sluice.ports sluice.usecases
-        sluice.wiring sluice_operator.account sluice_operator.aws sluice_operator.core sluice_operator.status""",
+        sluice.wiring sluice_operator.account sluice_operator.aws sluice_operator.core
+        sluice_operator.status""",
     "sluice_report.chart": "sluice_report.quantities",
     "sluice_report.demo": """sluice_report.chart sluice_report.quantities sluice_sim.embedded
         sluice_sim.promise""",

@@ -14,7 +14,6 @@ from sluice_sim.study.reproduction import Minutes, minutes_of
 from sluice_sim.workloads.traces import DAY_S
 
 HOUR_S = 3600.0
-DAYS_PER_MONTH = 365.25 / 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
