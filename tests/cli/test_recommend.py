@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,11 +14,13 @@ from moto.cloudwatch.models import cloudwatch_backends
 
 from sluice_cli import recommend as command
 from sluice_cli import workloads
+from sluice_operator.price_files import shipped
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded import account_with_a_past as past_accounts
 from sluice_sim.embedded import recorded_days
 from sluice_sim.embedded.account_with_a_past import account_with_a_past
-from sluice_sim.study import candidates, recommendation
+from sluice_sim.study import advice, candidates, recommendation
+from sluice_sim.study.sweep import parallel_runs
 from sluice_sim.template import deployment
 from tests.cli.test_status import DOCS, not_authorized
 
@@ -39,6 +41,34 @@ def _few_settings(monkeypatch):
     monkeypatch.setattr(recommendation, "FINALISTS", 1)
 
 
+@pytest.fixture(autouse=True)
+def _no_prices_of_ones_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture(scope="module")
+def advised():
+    """Advice by the settings and the past that it is for; one pool of processes gives all of it."""
+    found = {}
+    with parallel_runs() as runs, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(advice, "parallel_runs", lambda: nullcontext(runs))
+
+        def once(past, *arguments):
+            happened = None if past.happened is None else past.happened.share
+            minutes = () if past.happened is None else past.happened.minutes.desired.tobytes()
+            key = (*past.experiment.parameters.items(), past.trace.arrivals.tobytes(), happened, minutes)
+            if key not in found:
+                found[key] = advice.advise(past, *arguments)
+            return found[key]
+
+        yield once
+
+
+@pytest.fixture(autouse=True)
+def _advised_once(advised, monkeypatch):
+    monkeypatch.setattr(command, "advise", advised)
+
+
 @pytest.fixture(scope="module")
 def recorded():
     return recorded_days.read()
@@ -57,7 +87,7 @@ def recommend(sluice, account, monkeypatch):
         yield account
 
     monkeypatch.setattr(past_accounts, "account_with_a_past", as_it_stands)
-    return lambda *arguments: sluice("recommend", NAME, "--embedded", *arguments)
+    return lambda *arguments: sluice("recommend", NAME, "--embedded", "--days", 3, *arguments)
 
 
 @pytest.fixture
@@ -183,6 +213,57 @@ class TestPermissions:
         assert "docs/policies/recommend.json is the policy that allows all" in answer.stderr
 
 
+class TestPrices:
+    def test_the_table_prices_the_fleet_and_its_date_stands_beside_the_sum(self, recommend):
+        shown = " ".join(recommend("--fleet", "ec2:c7g.large").stdout.split())
+        assert "an hour (c7g.large" in shown
+        assert f"list prices of {shipped().region}, {shipped().as_of}" in shown
+        found = json.loads(recommend("--fleet", "ec2:c7g.large", "--json").stdout)
+        jsonschema.validate(found, SCHEMA)
+        an_hour = shipped().ec2_hour["c7g.large"]
+        assert found["price"] == {
+            "of": "c7g.large",
+            "usd_per_hour": an_hour,
+            "list_prices": {"region": shipped().region, "as_of": shipped().as_of.isoformat()},
+        }
+        for judged in ("present", "recommended"):
+            figures = found["recommendation"][judged]
+            hours_a_month = figures["instance_hours_a_day"]["mean"] * 365 / 12
+            assert figures["dollars_a_month"]["mean"] == pytest.approx(hours_a_month * an_hour)
+
+    def test_a_price_of_ones_own_comes_before_the_table(self, recommend):
+        found = json.loads(recommend("--fleet", "ec2:c7g.large", "--price", 0.5, "--json").stdout)
+        jsonschema.validate(found, SCHEMA)
+        assert found["price"] == {"of": "c7g.large", "usd_per_hour": 0.5, "list_prices": None}
+        shown = " ".join(recommend("--price", 0.5).stdout.split())
+        assert "$ a month at your own price of $0.5 an hour" in shown
+        assert "list prices" not in shown
+
+    def test_without_either_no_sum_is_guessed(self, recommend):
+        found = json.loads(recommend("--json").stdout)
+        assert found["price"] is found["recommendation"]["present"]["dollars_a_month"] is None
+        shown = recommend().stdout
+        assert "$" not in shown
+        assert "--fleet or --price adds the dollars a month" in shown
+
+
+class TestTheExitStatus:
+    def test_it_is_1_from_the_saving_that_is_asked_for(self, recommend):
+        percent = 100 * json.loads(recommend("--json").stdout)["recommendation"]["saving"]
+        assert recommend("--fail-above-saving", percent - 0.1).exit_code == 1
+        assert recommend("--fail-above-saving", percent + 0.1).exit_code == 0
+
+    def test_it_is_1_for_a_promise_that_the_present_settings_break(self, recommend, advised, monkeypatch):
+        def breaking(*arguments):
+            found = advised(*arguments)
+            return replace(found, keep_share=found.recommendation.present.attainment + 1e-6)
+
+        monkeypatch.setattr(command, "advise", breaking)
+        answer = recommend("--fail-above-saving", 100)
+        assert answer.exit_code == 1
+        assert "The present settings break the promise" in answer.stdout
+
+
 class TestATrace:
     TRACE = ("--trace", "diurnal:days=2:per-day=2000", "--duration-s", 20)
 
@@ -204,7 +285,12 @@ class TestATrace:
         )
         assert max(map(len, answer.stdout.splitlines())) <= 80
         shown = " ".join(answer.stdout.split())
-        for said in ("settings were tried", "instance-hours a day", "$ a month at $0.5", "started within"):
+        for said in (
+            "settings were tried",
+            "instance-hours a day",
+            "$ a month at your own",
+            "started within",
+        ):
             assert said in shown
         assert "\x1b" not in answer.stdout
         written = {path.name for path in (tmp_path / "report").iterdir()}
@@ -215,8 +301,10 @@ class TestATrace:
         [
             (("--trace", "diurnal:days=1"), "it lasts 1.0 days, and a recommendation takes two at least"),
             (("--days", "1"), "1 is not in the range 2<=x<=15"),
-            (("--price", "nan", "--embedded"), "nan is not a finite number"),
-            (("--price", "0", "--embedded"), "0.0 is not in the range x>0"),
+            (("--price", "nan", "--embedded"), "--price nan: give a number above 0"),
+            (("--price", "0", "--embedded"), "--price 0: give a number above 0"),
+            (("--fleet", "c7g.large", "--embedded"), "--fleet c7g.large: write it as ec2:c7g.large"),
+            (("--fleet", "ec2:z9.huge", *TRACE), "have no such type: give --price, its dollars an hour"),
             (("--fail-above-saving", "-1"), "-1.0 is not in the range 0<=x<=100"),
             (("--duration-s", "3", "--embedded"), "--duration-s describes the load of --trace"),
             (("--trace", "diurnal:days=2", "--embedded"), "--trace reads no account"),
