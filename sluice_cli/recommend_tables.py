@@ -64,8 +64,7 @@ def shown(presented: Presented) -> Group:
         parts.append(_changes(presented, found))
     parts.append(_figures(presented, found))
     parts += [Text(sentence, style=style) for sentence, style in _verdict(presented, found)]
-    if presented.fleet is None:
-        parts.append(Text("--fleet or --price adds the dollars a month.", style="dim"))
+    parts.append(Text(_priced(presented), style="dim"))
     return Group(*parts)
 
 
@@ -123,17 +122,19 @@ def _rows(presented: Presented) -> Iterator[tuple[str, Callable[[Figures], str]]
     yield f"started within {promised}", lambda figures: _ranged(figures.share, share)
     yield "instance-hours a day", lambda figures: _ranged(figures.instance_hours, number)
     if (fleet := presented.fleet) is not None:
-        usd = f"${fleet.usd_per_hour:.4g} an hour"
-        source = (
-            f"your own price of {usd}"
-            if presented.prices is None
-            else f"{usd} ({fleet.label}, {presented.prices})"
-        )
+        source = "your own price" if presented.prices is None else f"prices of {presented.prices.as_of}"
         yield (
-            f"$ a month at {source}",
+            f"$ a month, {source}",
             lambda figures: _ranged(monthly(figures.instance_hours, fleet), _dollars),
         )
     yield "most instances", lambda figures: number(figures.peak_instances)
+
+
+def _priced(presented: Presented) -> str:
+    if (fleet := presented.fleet) is None:
+        return "--fleet or --price adds the dollars a month."
+    source = "your own price" if presented.prices is None else f"{fleet.label}, {presented.prices}"
+    return f"An instance at ${fleet.usd_per_hour:.4g} an hour: {source}."
 
 
 def monthly(hours_a_day: Range, fleet: FleetPrice) -> Range:

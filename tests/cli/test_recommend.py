@@ -216,8 +216,8 @@ class TestPermissions:
 class TestPrices:
     def test_the_table_prices_the_fleet_and_its_date_stands_beside_the_sum(self, recommend):
         shown = " ".join(recommend("--fleet", "ec2:c7g.large").stdout.split())
-        assert "an hour (c7g.large" in shown
-        assert f"list prices of {shipped().region}, {shipped().as_of}" in shown
+        assert f"$ a month, prices of {shipped().as_of} $" in shown
+        assert f"an hour: c7g.large, {shipped()}." in shown
         found = json.loads(recommend("--fleet", "ec2:c7g.large", "--json").stdout)
         jsonschema.validate(found, SCHEMA)
         an_hour = shipped().ec2_hour["c7g.large"]
@@ -236,7 +236,8 @@ class TestPrices:
         jsonschema.validate(found, SCHEMA)
         assert found["price"] == {"of": "c7g.large", "usd_per_hour": 0.5, "list_prices": None}
         shown = " ".join(recommend("--price", 0.5).stdout.split())
-        assert "$ a month at your own price of $0.5 an hour" in shown
+        assert "$ a month, your own price $" in shown
+        assert "An instance at $0.5 an hour: your own price." in shown
         assert "list prices" not in shown
 
     def test_without_either_no_sum_is_guessed(self, recommend):
@@ -288,7 +289,7 @@ class TestATrace:
         for said in (
             "settings were tried",
             "instance-hours a day",
-            "$ a month at your own",
+            "$ a month, your own price",
             "started within",
         ):
             assert said in shown
