@@ -14,7 +14,10 @@ from moto.cloudwatch.models import cloudwatch_backends
 
 from sluice_cli import recommend as command
 from sluice_cli import workloads
+from sluice_cli.recommend_past import past_of_queue
+from sluice_operator.account import open_account
 from sluice_operator.price_files import shipped
+from sluice_operator.session import AwsSession
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded import account_with_a_past as past_accounts
 from sluice_sim.embedded import recorded_days
@@ -38,6 +41,7 @@ def _few_settings(monkeypatch):
     monkeypatch.setattr(candidates, "IDLE_MINUTES", (2,))
     monkeypatch.setattr(candidates, "MAXIMUM_FACTORS", (1.5,))
     monkeypatch.setattr(candidates, "DEADLINE_TICKS_S", (30,))
+    monkeypatch.setattr(candidates, "TICKS_S", (30,))
     monkeypatch.setattr(recommendation, "FINALISTS", 1)
 
 
@@ -213,6 +217,20 @@ class TestPermissions:
         assert "docs/policies/recommend.json is the policy that allows all" in answer.stderr
 
 
+@pytest.fixture(scope="module")
+def past(account, tmp_path_factory):
+    del account
+    opened = open_account(AwsSession(), "sluice")
+    return past_of_queue(opened, NAME, 3, tmp_path_factory.mktemp("past"), lambda _: None)
+
+
+@pytest.fixture
+def known_past(past, monkeypatch):
+    """The past is not read again."""
+    monkeypatch.setattr(command, "past_of_queue", lambda *_: past)
+
+
+@pytest.mark.usefixtures("known_past")
 class TestPrices:
     def test_the_table_prices_the_fleet_and_its_date_stands_beside_the_sum(self, recommend):
         shown = " ".join(recommend("--fleet", "ec2:c7g.large").stdout.split())
@@ -248,6 +266,7 @@ class TestPrices:
         assert "--fleet or --price adds the dollars a month" in shown
 
 
+@pytest.mark.usefixtures("known_past")
 class TestTheExitStatus:
     def test_it_is_1_from_the_saving_that_is_asked_for(self, recommend):
         percent = 100 * json.loads(recommend("--json").stdout)["recommendation"]["saving"]
@@ -266,10 +285,10 @@ class TestTheExitStatus:
 
 
 class TestATrace:
-    TRACE = ("--trace", "diurnal:days=2:per-day=2000", "--duration-s", 20)
+    TRACE = ("--trace", "diurnal:days=2:per-day=500", "--duration-s", 20)
 
     def test_what_happened_is_said_to_be_unknown(self, sluice):
-        answer = sluice("recommend", "photo-import", *self.TRACE, "--json")
+        answer = sluice("recommend", "transcription", *self.TRACE, "--json")
         found = json.loads(answer.stdout)
         jsonschema.validate(found, SCHEMA)
         assert found["reproduction"] is None
@@ -282,7 +301,7 @@ class TestATrace:
     ):
         monkeypatch.setattr(command, "WIDTH", 80)
         answer = sluice(
-            "recommend", "photo-import", *self.TRACE, "--price", 0.5, "--report", tmp_path / "report"
+            "recommend", "transcription", *self.TRACE, "--price", 0.5, "--report", tmp_path / "report"
         )
         assert max(map(len, answer.stdout.splitlines())) <= 80
         shown = " ".join(answer.stdout.split())
