@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -44,6 +45,10 @@ class OpenedAccount:
 
     account: Account
     wait: Callable[[float], None]
+
+
+Embedded = Callable[[Path], AbstractContextManager[object]]
+"""Makes an embedded account from the folder of the templates; within its context boto3 reaches it alone."""
 
 
 def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,14 +115,23 @@ COMPLETE = completion.names(_registered)
 
 
 @contextmanager
-def opened(options: AccountOptions, command: str, bar: ProgressBar) -> Iterator[OpenedAccount]:
-    """The chosen account; failures of AWS within the context become usage errors with a way out."""
+def opened(
+    options: AccountOptions, command: str, bar: ProgressBar, *, embedded: Embedded | None = None
+) -> Iterator[OpenedAccount]:
+    """The chosen account; failures of AWS within the context become usage errors with a way out.
+
+    `embedded` makes the embedded account, for a command to which one in the middle of a burst says nothing.
+    """
     try:
         if not options.embedded:
             session = AwsSession(
                 profile=options.profile, region=options.region, endpoint_url=options.endpoint_url
             )
             yield OpenedAccount(account=open_account(session, options.stack), wait=time.sleep)
+            return
+        if embedded is not None:
+            with embedded(CHECKOUT):
+                yield OpenedAccount(account=open_account(AwsSession(), options.stack), wait=time.sleep)
             return
         from sluice_sim.embedded.busy_account import busy_account  # it takes a second or two to import
 

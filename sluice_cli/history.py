@@ -6,7 +6,7 @@ finest period that covers all days is used. Reads with the caller's credentials,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,14 +15,22 @@ import click
 import numpy as np
 
 from sluice.aws.cloudwatch import CloudWatchMetrics
-from sluice.core.model import Metric, Unknown
-from sluice.ports import Series, SeriesQuery
+from sluice.core.model import Metric
+from sluice.ports import Series
 from sluice_cli.outputs import require_writable_file
 from sluice_cli.usage_errors import (
     UsageError,
     as_usage_errors,
 )
 from sluice_cli.workloads import COMPLETE, config_file, registered
+from sluice_operator.history import (
+    CONCURRENT_CALLS,
+    INGESTION_DELAY,
+    PERIOD_S_BY_RETENTION_DAYS,
+    read_processing_times,
+    read_series,
+    start_of_period,
+)
 from sluice_operator.session import AwsSession
 from sluice_sim.workloads import traces
 from sluice_sim.workloads.service_times import (
@@ -30,17 +38,6 @@ from sluice_sim.workloads.service_times import (
     WEIGHT_COLUMN,
 )
 from sluice_sim.workloads.traces import Trace
-
-PERIOD_S_BY_RETENTION_DAYS = {15: 60, 63: 300, 455: 3600}
-"""Days that CloudWatch keeps values -> the period of these values, in seconds."""
-CONCURRENT_CALLS = 4
-READ_LIMIT_S = 600.0
-"""With boto3's own limits a call that fails in every attempt takes some minutes."""
-HOUR_S = 3600
-INGESTION_DELAY = timedelta(minutes=5)
-"""SQS may not have published the newest minutes in full yet."""
-PERCENTILES = [f"p{2.5 + 5 * step:g}" for step in range(20)]
-"""The middles of twenty equal parts of the messages."""
 
 
 @click.command()
@@ -82,7 +79,7 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
         client = AwsSession(region=region).client("cloudwatch")
         metrics = CloudWatchMetrics(lambda: client, ThreadPoolExecutor(CONCURRENT_CALLS))
         sent = described.queue_metric("NumberOfMessagesSent")
-        counts = series(metrics, sent, ["Sum"], period_s, since, until)["Sum"]
+        counts = read_series(metrics, {"sent": (sent, "Sum")}, period_s, since, until)["sent"]
         if not any(counts.values()):
             raise UsageError(
                 f"CloudWatch has no message sent to queue {described.queue_name} in the last {days} days: "
@@ -98,30 +95,6 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
             click.echo(f"{durations_out}: {len(rows):,} durations")
 
 
-def series(
-    metrics: CloudWatchMetrics,
-    metric: Metric,
-    statistics: Sequence[str],
-    period_s: int,
-    since: datetime,
-    until: datetime,
-) -> Mapping[str, Series]:
-    """These statistics of one metric; raises UsageError with CloudWatch's reason where there is none."""
-    queries = {
-        statistic: SeriesQuery(metric=metric, statistic=statistic, period_s=period_s)
-        for statistic in statistics
-    }
-    found = {}
-    for statistic, series in metrics.read(queries, since, until, lambda: READ_LIMIT_S).items():
-        if isinstance(series, Unknown):
-            raise UsageError(
-                f"{series.reason}; check the network, the region, and that your credentials (AWS_PROFILE) "
-                "allow cloudwatch:GetMetricData"
-            )
-        found[statistic] = series
-    return found
-
-
 def _trace(counts: Series, period_s: int, since: datetime, until: datetime) -> Trace:
     """The trace; a period without data is one in which nothing was sent."""
     sent = np.zeros(int((until - since).total_seconds()) // period_s, np.int64)
@@ -133,27 +106,13 @@ def _trace(counts: Series, period_s: int, since: datetime, until: datetime) -> T
 
 
 def _durations(metrics: CloudWatchMetrics, metric: Metric, since: datetime, until: datetime) -> list[str]:
-    """Each hour's percentiles as rows, each of which stands for a twentieth of the hour's messages."""
-    since, until = start_of_period(since, HOUR_S), start_of_period(until, HOUR_S) + timedelta(hours=1)
-    found = series(metrics, metric, ["SampleCount", "Average", *PERCENTILES], HOUR_S, since, until)
-    rows = []
-    for at, samples in sorted(found["SampleCount"].items()):
-        parts = [found[percentile][at] for percentile in PERCENTILES if at in found[percentile]]
-        if not parts and at in found["Average"]:
-            parts = [found["Average"][at]]
-        weight = samples / len(parts) if parts else 0.0
-        rows += [f"{part:.6g},{weight:.6g}" for part in parts if part > 0 and weight > 0]
-    if not rows:
+    times = read_processing_times(metrics, metric, since, until)
+    if not times:
         raise UsageError(
             f"CloudWatch has no {metric.name} with {dict(metric.dimensions)} in {metric.namespace}: "
             "do the workers publish it? Otherwise leave --durations-out out, and simulate with --duration-s"
         )
-    return rows
-
-
-def start_of_period(moment: datetime, period_s: int) -> datetime:
-    """The beginning of the period that contains the moment."""
-    return datetime.fromtimestamp(moment.timestamp() // period_s * period_s, UTC)
+    return [f"{each.seconds:.6g},{each.messages:.6g}" for each in times]
 
 
 def _write(path: Path, write: Callable[[], object]) -> None:

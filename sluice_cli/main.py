@@ -27,6 +27,7 @@ COMMANDS = {
     "events": "Print a sample event for a function, filled for a workload.",
     "simulate": "Simulate a trace of arrivals against a workload and a way of scaling.",
     "trace": "Write a generated trace of arrivals.",
+    "recommend": "Recommend the cheapest settings that keep the promise, from a queue's history.",
     "history": "Write the arrivals of the last days as a trace, from CloudWatch.",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import click
 from sluice.errors import SluiceError
 from sluice_cli import plan_environment, samconfig
 from sluice_cli.plan_demand import DEFAULT_NAME, Given, arrivals_of, demand_of, require_something
-from sluice_cli.plan_inputs import FleetKind
+from sluice_cli.plan_inputs import FleetKind, fleet_price
 from sluice_cli.plan_options import plan_options
 from sluice_cli.plan_report import Report, as_json, asked, sentences, shown
 from sluice_cli.progress import ProgressBar
@@ -25,7 +25,7 @@ from sluice_cli.usage_errors import UsageError, as_usage_errors
 from sluice_cli.workloads import SAMCONFIG_KEY, parameters, registered
 from sluice_operator.aws.price_list import endpoint_region, read_prices
 from sluice_operator.core.engine_choice import Scaling
-from sluice_operator.core.monthly_cost import FleetPrice, drain_cost, on_lambda, per_month
+from sluice_operator.core.monthly_cost import drain_cost, on_lambda, per_month
 from sluice_operator.core.planning import plan as made_plan
 from sluice_operator.core.prices import Prices
 from sluice_operator.core.ways_out import with_way_out
@@ -121,7 +121,7 @@ def _planned(given: Given, prices: Prices, path: Path | None) -> Report:
         raise UsageError(str(error)) from error
     base = _base(given, path)
     made = plan_environment.parameters(planned, demand, base)
-    price = _fleet_price(options, prices)
+    price = fleet_price(options["fleet"], options["price"], prices)
     stacks = plan_environment.stacks(made)
     return Report(
         demand=demand,
@@ -152,11 +152,3 @@ def _base(given: Given, path: Path | None) -> dict[str, str]:
     if given.options["queue_name"] is not None:
         base["QueueName"] = given.options["queue_name"]
     return base
-
-
-def _fleet_price(options: Mapping[str, Any], prices: Prices) -> FleetPrice | None:
-    fleet: FleetKind | None = options["fleet"]
-    if options["price"] is not None:
-        label = fleet.label if fleet is not None else "instances at your own price"
-        return FleetPrice(label=label, usd_per_hour=options["price"])
-    return fleet.price(prices) if fleet is not None else None

@@ -16,16 +16,16 @@ from datetime import UTC, datetime, timedelta
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import Metric, Workload
 from sluice.ports import Series
-from sluice_cli.history import (
+from sluice_cli.usage_errors import UsageError
+from sluice_operator.core.demand import Arrivals
+from sluice_operator.history import (
     CONCURRENT_CALLS,
     HOUR_S,
     INGESTION_DELAY,
     PERIOD_S_BY_RETENTION_DAYS,
-    series,
+    read_series,
     start_of_period,
 )
-from sluice_cli.usage_errors import UsageError
-from sluice_operator.core.demand import Arrivals
 from sluice_operator.session import AwsSession
 from sluice_report.quantities import duration
 
@@ -116,9 +116,10 @@ class HistoryReader:
     def processing_times(self, workload: Workload) -> ProcessingTimes:
         """What its workers measured, hour by hour; UsageError if they publish nothing."""
         metric = workload.duration_metric
-        wanted = ("SampleCount", "Average", "Maximum", MEDIAN, UPPER)
+        statistics = ("SampleCount", "Average", "Maximum", MEDIAN, UPPER)
+        wanted = {statistic: (metric, statistic) for statistic in statistics}
         since, until = start_of_period(self._since, HOUR_S), self._until
-        read = series(self._metrics, metric, wanted, HOUR_S, since, until)
+        read = read_series(self._metrics, wanted, HOUR_S, since, until)
         samples, averages = read["SampleCount"], read["Average"]
         messages = sum(samples[at] for at in averages if at in samples)
         if not messages:
@@ -141,7 +142,8 @@ class HistoryReader:
 
     def _read(self, queue: str, name: str) -> Series:
         metric = Metric(namespace="AWS/SQS", name=name, dimensions={"QueueName": queue})
-        return series(self._metrics, metric, ["Sum"], self._period_s, self._since, self._until)["Sum"]
+        wanted = {name: (metric, "Sum")}
+        return read_series(self._metrics, wanted, self._period_s, self._since, self._until)[name]
 
 
 def require_plausible(

@@ -1,4 +1,4 @@
-"""The options of `sluice plan` that have a unit, and their types: a number alone is refused."""
+"""Types of options that have a unit, where a number alone is refused, and of the fleet and its price."""
 
 from __future__ import annotations
 
@@ -105,6 +105,14 @@ class FleetKind:
                 f"--fleet ec2:{self.instance_type}`; there are {', '.join(sorted(prices.ec2_hour))}"
             )
         return FleetPrice(label=self.label, usd_per_hour=usd_per_hour)
+
+
+def fleet_price(fleet: FleetKind | None, usd_per_hour: float | None, prices: Prices) -> FleetPrice | None:
+    """What an instance costs: the user's own price before that of the table; None if neither is given."""
+    if usd_per_hour is not None:
+        label = fleet.label if fleet is not None else "instances at your own price"
+        return FleetPrice(label=label, usd_per_hour=usd_per_hour)
+    return fleet.price(prices) if fleet is not None else None
 
 
 FARGATE = {

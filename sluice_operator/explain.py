@@ -11,13 +11,11 @@ from functools import partial
 from sluice.aws.concurrent_reads import fan_out
 from sluice.aws.errors import aws_errors
 from sluice.core.model import Unknown, Workload
-from sluice.errors import ConfigError
 from sluice.ports import RemainingS
 from sluice_operator.account import Account
 from sluice_operator.aws import timeline_events
-from sluice_operator.core.conditions import refused
 from sluice_operator.core.timeline import LOGGED, Entry, merged, silences, without_quoted
-from sluice_operator.status import chosen_names
+from sluice_operator.status import registered_workload
 
 DECISIONS = "decisions"
 PER_QUERY = timedelta(days=2)
@@ -61,11 +59,7 @@ def explain(
 ) -> Explanation:
     """The timeline from start to end; raises ConfigError for a name that is not registered or is refused."""
     on_step("reading the registry")
-    registered = account.ports.registry.all(remaining_s, fresh=True)
-    chosen_names(registered, [name])
-    if name in registered.refused:
-        raise ConfigError("; ".join(each.message for each in refused(registered.refused[name]) if each.wrong))
-    [workload] = [each for each in registered.workloads if each.name == name]
+    workload = registered_workload(account.ports.registry, name, remaining_s)
     reads = dict(_reads(account, workload, start, end, remaining_s))
     on_step(f"reading {len(reads)} sources")
 

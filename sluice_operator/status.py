@@ -21,7 +21,7 @@ from sluice.core.model import (
 )
 from sluice.core.pause import Pause
 from sluice.errors import ConfigError, SluiceError
-from sluice.ports import Ports, Registered, RemainingS, Series, SeriesQuery, StoredState
+from sluice.ports import Ports, Registered, Registry, RemainingS, Series, SeriesQuery, StoredState
 from sluice.usecases.learn import SAMPLES, in_time
 from sluice.usecases.observe import observe
 from sluice.usecases.published_backlog import published_metric
@@ -199,6 +199,16 @@ def chosen_names(registered: Registered, names: Sequence[str]) -> list[str]:
             meant = f"did you mean {' or '.join(near)}?" if near else "`sluice status` lists all that are"
             raise ConfigError(f"{name}: no such workload is registered: {meant}")
     return list(dict.fromkeys(names)) or known
+
+
+def registered_workload(registry: Registry, name: str, remaining_s: RemainingS) -> Workload:
+    """The registered workload of this name; raises ConfigError for one that is absent or refused."""
+    registered = registry.all(remaining_s, fresh=True)
+    chosen_names(registered, [name])
+    if name in registered.refused:
+        raise ConfigError("; ".join(each.message for each in refused(registered.refused[name]) if each.wrong))
+    [workload] = [each for each in registered.workloads if each.name == name]
+    return workload
 
 
 def _states(

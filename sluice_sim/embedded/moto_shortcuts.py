@@ -16,7 +16,7 @@ from time import time
 from types import SimpleNamespace
 from typing import Any
 
-from moto.cloudwatch.models import CloudWatchBackend, Statistics
+from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase, Statistics
 from moto.core import responses, utils
 from moto.moto_api._internal import mock_random
 from moto.sqs import models
@@ -26,6 +26,7 @@ from sluice_sim.aws_rules import metric_math
 from sluice_sim.aws_rules.percentiles import needs_single_values, of_single_values
 
 _RECEIPT_HANDLE_LENGTH = 185
+MANY_PERIODS = 100
 
 _snake_case = cache(utils.camelcase_to_underscores)
 _original_attributes = SQSBackend.get_queue_attributes
@@ -104,11 +105,41 @@ def _stored(
         own = [query for query in queries if query["MetricStat"]["Metric"]["Namespace"] == namespace]
         names = {query["MetricStat"]["Metric"]["MetricName"] for query in own}
         named = [datum for datum in every if datum.name in names and datum.namespace == namespace]
-        # The only method of the backend that moto calls here.
-        holder: Any = SimpleNamespace(get_all_metrics=partial(list, named))
-        returned = [{**query, "ReturnData": True} for query in own]
-        found |= {each["id"]: each for each in _original_metric_data(holder, returned, start_time, end_time)}
+        for query in own:
+            period_s = int(query["MetricStat"]["Period"])
+            long = (end_time - start_time).total_seconds() > MANY_PERIODS * period_s
+            read = _period_by_period if long else _from
+            found[query["Id"]] = read(named, {**query, "ReturnData": True}, start_time, end_time)
     return found
+
+
+def _from(
+    data: Sequence[MetricDatumBase], query: dict[str, Any], start_time: datetime, end_time: datetime
+) -> dict[str, Any]:
+    # The only method of the backend that moto calls here.
+    holder: Any = SimpleNamespace(get_all_metrics=partial(list, data))
+    [answer] = _original_metric_data(holder, [query], start_time, end_time)
+    return answer
+
+
+def _period_by_period(
+    data: Sequence[MetricDatumBase], query: dict[str, Any], start_time: datetime, end_time: datetime
+) -> dict[str, Any]:
+    """As moto answers, which looks through all values for each of the periods."""
+    start_time = start_time.replace(microsecond=0)
+    period = timedelta(seconds=int(query["MetricStat"]["Period"]))
+    name = query["MetricStat"]["Metric"]["MetricName"]
+    periods: dict[int, list[MetricDatumBase]] = {}
+    for datum in data:
+        if datum.name == name and start_time <= datum.timestamp < end_time:
+            periods.setdefault((datum.timestamp - start_time) // period, []).append(datum)
+    answer = _from((), query, start_time, end_time)
+    for place, values in sorted(periods.items()):
+        first = start_time + place * period
+        part = _from(values, query, first, min(first + period, end_time))
+        answer["timestamps"] += part["timestamps"]
+        answer["values"] += part["values"]
+    return answer
 
 
 def _computed(

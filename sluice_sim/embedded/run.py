@@ -39,9 +39,6 @@ from sluice_sim.promise import waits
 
 MINUTE_S = 60
 HOUR_S = 3600
-MAX_BATCH = 10
-"""Messages per SendMessageBatch call (SQS limit)."""
-
 OnMinute = Callable[[str, Minute], None]
 """Called with the workload's name and the row of the minute that has just ended."""
 
@@ -104,13 +101,8 @@ class WorkloadRun:
 
     def begin_minute(self, minute: int) -> None:
         """Schedule the minute's arrivals."""
-        arriving = self._scenario.arriving(minute)
-        calls = -(-arriving // MAX_BATCH)
-        for call in range(calls):
-            count = min(MAX_BATCH, arriving - call * MAX_BATCH)
-            # A burst arrives at once, a steady flow is spread evenly over the minute.
-            pause_s = 0 if minute in self._scenario.bursts else MINUTE_S / calls
-            self._aws.clock.at(self._aws.clock.now + call * pause_s, partial(self._send, count))
+        for after_s, count in self._scenario.sends(minute):
+            self._aws.clock.at(self._aws.clock.now + after_s, partial(self._send, count))
         if text := self._scenario.arrival_sentence(minute):
             self._events.append(Event(kind=EventKind.ARRIVAL, text=text))
 

@@ -6,13 +6,17 @@ Shared by the embedded AWS, the command and the report. Cheap to import: it does
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
 from itertools import pairwise
 
 from sluice_sim.promise import Waits
+
+MINUTE_S = 60
+MAX_BATCH = 10
+"""Messages per SendMessageBatch call (SQS limit)."""
 
 
 class Component(StrEnum):
@@ -71,6 +75,17 @@ class Scenario:
         steady = self.steady
         flowing = steady.per_minute if steady and steady.first <= minute <= steady.last else 0
         return self.bursts.get(minute, 0) + flowing
+
+    def sends(self, minute: int) -> Iterator[tuple[float, int]]:
+        """The calls that send this minute's messages: seconds after its beginning, and messages.
+
+        A burst arrives at once, a steady flow is spread evenly over the minute.
+        """
+        arriving = self.arriving(minute)
+        calls = -(-arriving // MAX_BATCH)
+        pause_s = 0.0 if minute in self.bursts else MINUTE_S / max(calls, 1)
+        for call in range(calls):
+            yield call * pause_s, min(MAX_BATCH, arriving - call * MAX_BATCH)
 
     def arrival_sentence(self, minute: int) -> str | None:
         """A sentence about this minute's arrivals; None if nothing changed."""

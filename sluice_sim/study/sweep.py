@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_complet
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -45,6 +45,7 @@ from sluice_sim.study.result import (
     supply,
 )
 
+T = TypeVar("T")
 OnStep = Callable[[str, float], None]
 """Called with the current step and the share of it that is done, 0 to 1."""
 OnDone = Callable[[int, int], None]
@@ -121,7 +122,7 @@ def run_all(
     with tempfile.TemporaryDirectory(prefix="sluice-sweep-") as folder, _workers(len(experiments)) as pool:
         stored = _stored(loads, Path(folder), pool)
         keys = [_bound_key(experiment, stored) for experiment in experiments]
-        runs = [pool.submit(_run, one, stored[one.load_settings]) for one in experiments]
+        runs = [pool.submit(_run, one, stored[one.load_settings], _measured) for one in experiments]
         plans = {
             key: pool.submit(_bound, key[1], stored[key[0]]) for key in dict.fromkeys(keys) if with_bound
         }
@@ -132,6 +133,42 @@ def run_all(
         numbers = with_findings(result(*future.result(), bound), experiment)
         outcomes.append(Outcome(result=numbers, promise_s=key[1].promise_s, bound=bound, run=None))
     return outcomes
+
+
+class ParallelRuns:
+    """Runs experiments in several rounds on one pool of processes, with each load created once."""
+
+    def __init__(self, folder: Path, pool: Executor) -> None:
+        self._folder, self._pool = folder, pool
+        self._loads: dict[LoadSettings, _Stored] = {}
+
+    def each(
+        self,
+        experiments: Sequence[Experiment],
+        extract: Callable[[Run], T],
+        on_done: OnDone = lambda _, __: None,
+    ) -> list[T]:
+        """What `extract`, a function of a module, makes of each run, in the order of the experiments."""
+        for settings in dict.fromkeys(experiment.load_settings for experiment in experiments):
+            if settings not in self._loads:
+                folder = self._folder / str(len(self._loads))
+                self._loads[settings] = self._pool.submit(_store, settings, folder).result()
+        runs = [
+            self._pool.submit(_run, experiment, self._loads[experiment.load_settings], extract)
+            for experiment in experiments
+        ]
+        _wait(runs, on_done)
+        return [run.result() for run in runs]
+
+
+@contextlib.contextmanager
+def parallel_runs() -> Iterator[ParallelRuns]:
+    """A pool with one process per core for several rounds of experiments."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sluice-runs-") as folder,
+        _workers(os.cpu_count() or 1) as pool,
+    ):
+        yield ParallelRuns(Path(folder), pool)
 
 
 def frontier(results: Iterable[Result]) -> list[bool]:
@@ -173,8 +210,11 @@ def _bound_key(
     return settings, bound_settings(experiment, stored[settings].mean_service_s)
 
 
-def _run(experiment: Experiment, stored: _Stored) -> tuple[Measured, Steps]:
-    run = run_experiment(experiment, stored.load(), stored.start_s)
+def _run(experiment: Experiment, stored: _Stored, extract: Callable[[Run], T]) -> T:
+    return extract(run_experiment(experiment, stored.load(), stored.start_s))
+
+
+def _measured(run: Run) -> tuple[Measured, Steps]:
     return measure(run), supply(run)
 
 

@@ -170,7 +170,11 @@ def _overrides(place: str, written: object) -> dict[str, str]:
 
 def document_parameters(text: str, *, what: str) -> dict[str, str]:
     """Convert a workload document to parameters of `workload.yaml`."""
-    workload = parsing.parse(text, what=what)
+    return workload_parameters(parsing.parse(text, what=what))
+
+
+def workload_parameters(workload: Workload) -> dict[str, str]:
+    """The parameters of `workload.yaml` that register this workload."""
     fleet, target, tracking = workload.fleet, workload.target, workload.tracking
     if isinstance(fleet, AutoScalingGroup):
         named = {"FleetType": "asg", "AutoScalingGroupName": fleet.name}

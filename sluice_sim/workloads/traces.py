@@ -127,6 +127,13 @@ def write(trace: Trace, path: Path) -> None:
             file.write(f"{stamp},{count}\n")
 
 
+def part(trace: Trace, first_s: float, last_s: float) -> Trace:
+    """The intervals that begin in this time, in seconds since the beginning of the trace."""
+    first, last = (math.ceil(at_s / trace.interval_s) for at_s in (first_s, last_s))
+    start_s = None if trace.start_s is None else trace.start_s + first * trace.interval_s
+    return Trace(interval_s=trace.interval_s, arrivals=trace.arrivals[first:last], start_s=start_s)
+
+
 def moments(trace: Trace, random: np.random.Generator) -> Floats:
     """Sorted arrival times in seconds of the run, uniform within each interval."""
     begins = trace.lead_s + trace.interval_s * np.arange(trace.arrivals.size)

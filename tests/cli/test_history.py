@@ -9,6 +9,8 @@ import pytest
 from moto import mock_aws
 
 from sluice_cli import history
+from sluice_operator import history as queue_reads
+from sluice_operator.core import queue_history
 from sluice_sim.workloads import (
     service_times,
     traces,
@@ -113,7 +115,8 @@ def test_every_page_is_read(sluice, monkeypatch, tmp_path):
 
 
 def test_durations_are_weighted_by_their_hours_messages(sluice, cloudwatch, tmp_path, monkeypatch):
-    monkeypatch.setattr(history, "PERCENTILES", [])  # moto has none
+    monkeypatch.setattr(queue_reads, "PERCENTILES", [])
+    monkeypatch.setattr(queue_history, "PERCENTILES", [])  # moto has none
     send(cloudwatch, 10, 5)
     process(cloudwatch, 200, 2.0, 2.0, 2.0)
     process(cloudwatch, 100, 8.0)

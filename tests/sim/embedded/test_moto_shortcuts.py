@@ -148,3 +148,29 @@ def test_metric_math_is_evaluated_over_metrics_that_are_not_returned_themselves(
     expected = [4 * 12 / 41, 9 * 12 / 46, 14 * 12 / 51]
     assert _answers(share, *both, ScanBy="TimestampAscending") == {"share": pytest.approx(expected)}
     assert _answers(share, *both) == {"share": pytest.approx(expected[::-1])}
+
+
+def test_a_long_series_is_the_same_read_period_by_period() -> None:
+    with account.account() as made:
+        del made
+        backend = cloudwatch_backends[ACCOUNT_ID][REGION]
+        start = datetime(2026, 1, 15, 12)  # noqa: DTZ001 - as moto keeps it
+        for place in range(0, 300, 7):
+            backend.put_metric_data(
+                "Own",
+                [
+                    {
+                        "MetricName": name,
+                        "Dimensions": [{"Name": "A", "Value": "b"}],
+                        "Timestamp": start + timedelta(seconds=30 * place),
+                        "Value": float(place),
+                    }
+                    for name in ("m", "other")
+                ],
+            )
+        metric = {"Namespace": "Own", "MetricName": "m", "Dimensions": [{"Name": "A", "Value": "b"}]}
+        query = {"Id": "q", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Average"}}
+        end = start + timedelta(minutes=140, seconds=30)
+        whole = moto_shortcuts._from(backend.metric_data, query, start, end)
+        assert len(whole["values"]) > 30
+        assert moto_shortcuts._period_by_period(backend.metric_data, query, start, end) == whole

@@ -1,0 +1,97 @@
+"""From a workload's past to advice: reproduce what happened, refuse where that fails, then search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sluice_sim.promise import KEPT_SHARE
+from sluice_sim.study import reproduction
+from sluice_sim.study.candidates import applied
+from sluice_sim.study.experiment import Experiment
+from sluice_sim.study.judging import Figures, figures_of
+from sluice_sim.study.recommendation import Recommendation, recommend
+from sluice_sim.study.reproduction import Minutes, Reproduction
+from sluice_sim.study.sweep import OnStep, parallel_runs
+from sluice_sim.workloads.traces import Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """What really happened: the fleet minute by minute, and the share of messages that started in time."""
+
+    minutes: Minutes
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A workload's settings, and what arrived in whole days."""
+
+    experiment: Experiment
+    """The present settings on `trace`, whose file the experiment names."""
+    trace: Trace
+    happened: Happened | None
+    """None where only arrivals are known."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, filled or left out, as sentences."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """The reproduction of the past, and the recommendation, or why there is none."""
+
+    present: Experiment
+    whole: Figures
+    """The present settings over the whole trace."""
+    keep_share: float
+    """Share of the messages for which the promise is to be kept."""
+    reproduction: Reproduction | None
+    recommendation: Recommendation | None
+    refused: str | None
+
+
+def advise(past: Past, folder: Path, on_step: OnStep = lambda _, __: None) -> Advice:
+    """Simulate the present settings, and search others unless the simulation is wrong.
+
+    Parts of the trace are written to `folder`.
+    """
+    present = applied(past.experiment, {})
+    deadline = present.deployed().workload.deadline
+    keep_share = KEPT_SHARE if deadline is None else deadline.promise_percent / 100
+    with parallel_runs() as runs:
+        on_step("the present settings", 0.0)
+        [whole] = runs.each([present], figures_of)
+        compared = None
+        if past.happened is not None:
+            happened = past.happened
+            compared = reproduction.compare(happened.minutes, happened.share, whole.minutes, whole.attainment)
+            if problems := list(compared.problems()):
+                return Advice(
+                    present=present,
+                    whole=whole,
+                    keep_share=keep_share,
+                    reproduction=compared,
+                    recommendation=None,
+                    refused=_refusal(problems),
+                )
+        found = recommend(
+            present, past.trace, folder, runs, keep_share=keep_share, whole=whole, on_step=on_step
+        )
+    return Advice(
+        present=replace(present, promise_s=whole.promise_s),
+        whole=whole,
+        keep_share=keep_share,
+        reproduction=compared,
+        recommendation=found,
+        refused=None,
+    )
+
+
+def _refusal(problems: list[str]) -> str:
+    return (
+        f"nothing is recommended, because the simulation of the present settings is not what happened: "
+        f"{' and '.join(problems)}. Were the settings or the workers changed within these days? Then give "
+        "--days so that it begins after the change. Otherwise compare what the simulation assumes: the boot "
+        "time, the messages that a worker takes at a time, and paused or failed instances"
+    )

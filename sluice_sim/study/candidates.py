@@ -1,0 +1,138 @@
+"""The settings that a recommendation may change: for each present setting, other values to try.
+
+A setting is a parameter of `workload.yaml`, or WarmPool, the size of the group's warm pool. The promise stays
+what it is: a dynamic target's AcceptableLatencySeconds is tried as a target, and judged by the present one.
+Floors and ceilings by time of day would be another axis here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from sluice.core.model import AutoScalingGroup, StaticTarget
+from sluice_sim.study.experiment import Experiment
+from sluice_sim.template.deployment import parameter_text
+
+Changes = Mapping[str, str]
+"""Setting -> its other value."""
+
+WARM_POOL = "WarmPool"
+TARGET_FACTORS = (0.5, 0.7, 0.85, 1.2, 1.5, 2.0)
+IDLE_MINUTES = (1, 2, 5, 10, 20)
+TICKS_S = (5, 10, 20, 30, 60)
+MAXIMUM_FACTORS = (0.75, 1.5, 2.0)
+WARM_POOLS = (1, 2, 4)
+DEADLINE_TICKS_S = (10, 30)
+"""Ticks with which the deadline engine is tried where target tracking scales now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One setting and its other values, each as the changes that it takes."""
+
+    name: str
+    options: tuple[Changes, ...]
+
+
+def is_deadline(experiment: Experiment) -> bool:
+    """Whether the deadline engine scales the workload."""
+    return experiment.deployed().workload.deadline is not None
+
+
+def applied(present: Experiment, changes: Changes) -> Experiment:
+    """The present experiment with these changes."""
+    parameters = {**present.parameters, **{name: text for name, text in changes.items() if name != WARM_POOL}}
+    warm_pool = int(changes.get(WARM_POOL, present.warm_pool))
+    changed = replace(present, parameters=parameters, warm_pool=warm_pool, tick_s=None, policy="sluice")
+    deadline = changed.deployed().workload.deadline
+    if deadline is not None:
+        changed = replace(changed, policy="deadline", tick_s=float(deadline.tick_s))
+    return changed
+
+
+def present_value(present: Experiment, name: str) -> str:
+    """The value of a setting now, by the workload's parameters or the template's defaults."""
+    if name == WARM_POOL:
+        return str(present.warm_pool)
+    return present.parameters.get(name) or present.deployed().defaults.get(name, "")
+
+
+def axes(present: Experiment, *, promise_s: float, processing_s: float) -> list[Axis]:
+    """Every setting with the values to try instead of the present one."""
+    bounds, scaled_by_deadline = present.deployed().workload.bounds, is_deadline(present)
+    engine = (
+        [_tracking(present, promise_s, processing_s)]
+        if scaled_by_deadline
+        else [_deadline(present, promise_s, processing_s, tick_s) for tick_s in DEADLINE_TICKS_S]
+    )
+    minimums = {0, 1, bounds.min // 2, bounds.min - 1, bounds.min + 1} - {bounds.min}
+    maximums = {math.ceil(bounds.max * factor) for factor in MAXIMUM_FACTORS} - {bounds.max}
+    found = [
+        Axis(name="engine", options=tuple(engine)),
+        _numbers("MinCapacity", sorted(each for each in minimums if 0 <= each <= bounds.max)),
+        _numbers("MaxCapacity", sorted(each for each in maximums if each >= max(bounds.min, 1))),
+    ]
+    if scaled_by_deadline:
+        found.append(_numbers("TickSeconds", _others(present, "TickSeconds", TICKS_S)))
+    else:
+        found.append(Axis(name="target", options=tuple(_targets(present))))
+        found.append(_numbers("IdleMinutes", _others(present, "IdleMinutes", IDLE_MINUTES)))
+    if isinstance(present.deployed().workload.fleet, AutoScalingGroup):
+        found.append(_numbers(WARM_POOL, [size for size in WARM_POOLS if size != present.warm_pool]))
+    return [axis for axis in found if axis.options]
+
+
+def merged(*changes: Changes) -> dict[str, str]:
+    """All changes; without those of target tracking where the deadline engine replaces it."""
+    together = {name: text for one in changes for name, text in one.items()}
+    if together.get("Scaling") == "deadline":
+        for name in ("MessagesPerInstance", "IdleMinutes"):
+            together.pop(name, None)
+        together["AcceptableLatencySeconds"] = next(
+            one["AcceptableLatencySeconds"] for one in changes if one.get("Scaling") == "deadline"
+        )
+    return together
+
+
+def _numbers(name: str, values: list[int]) -> Axis:
+    return Axis(name=name, options=tuple({name: str(value)} for value in values))
+
+
+def _others(present: Experiment, name: str, values: tuple[int, ...]) -> list[int]:
+    return [value for value in values if str(value) != present_value(present, name)]
+
+
+def _targets(present: Experiment) -> Iterator[Changes]:
+    target = present.deployed().workload.target
+    for factor in TARGET_FACTORS:
+        if isinstance(target, StaticTarget):
+            yield {"MessagesPerInstance": _rounded(target.messages_per_instance * factor)}
+        else:
+            yield {"AcceptableLatencySeconds": _rounded(target.acceptable_latency_s * factor)}
+
+
+def _deadline(present: Experiment, promise_s: float, processing_s: float, tick_s: int) -> Changes:
+    return {
+        "Scaling": "deadline",
+        "AcceptableLatencySeconds": _rounded(promise_s),
+        "ProcessingSeconds": _rounded(processing_s),
+        "BootSeconds": str(max(1, round(present.boot.mean_s))),
+        "TickSeconds": str(tick_s),
+    }
+
+
+def _tracking(present: Experiment, promise_s: float, processing_s: float) -> Changes:
+    per_instance = promise_s * present.slots_per_instance / processing_s
+    return {
+        "Scaling": "target_tracking",
+        "TargetType": "static",
+        "MessagesPerInstance": _rounded(per_instance),
+    }
+
+
+def _rounded(value: float) -> str:
+    """Three significant digits."""
+    digits = max(0, 2 - math.floor(math.log10(value)))
+    return parameter_text(round(value, min(digits, 6)))

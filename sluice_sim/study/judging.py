@@ -1,0 +1,111 @@
+"""The figures of a run day by day, and their mean and range: what a recommendation is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from sluice_sim.simulator import queue_kernel
+from sluice_sim.simulator.run import Run
+from sluice_sim.study.reproduction import Minutes, minutes_of
+from sluice_sim.workloads.traces import DAY_S
+
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayFigures:
+    """One day of a run; a message belongs to the day of its arrival."""
+
+    instance_hours: float
+    """Billed, with what the warm pool costs."""
+    messages: int
+    in_time: int
+    """Messages that started within the promise."""
+
+    @property
+    def share(self) -> float | None:
+        """The share that started in time, 0 to 1; None without messages."""
+        return self.in_time / self.messages if self.messages else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """A mean, and the smallest and largest value of the days."""
+
+    mean: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """A run, day by day."""
+
+    days: tuple[DayFigures, ...]
+    minutes: Minutes
+    mean_service_s: float
+    promise_s: float
+    wall_s: float
+    peak_instances: int
+
+    @property
+    def instance_hours(self) -> Range:
+        """Per day."""
+        return _range([day.instance_hours for day in self.days])
+
+    @property
+    def share(self) -> Range | None:
+        """Of the messages that started in time: over all messages, and over the days; None without any."""
+        shares = [day.share for day in self.days if day.share is not None]
+        if not shares:
+            return None
+        together = sum(day.in_time for day in self.days) / sum(day.messages for day in self.days)
+        return Range(mean=together, min=min(shares), max=max(shares))
+
+    @property
+    def attainment(self) -> float:
+        """The share over all messages; 1 without messages, of which none is late."""
+        return 1.0 if self.share is None else self.share.mean
+
+
+def figures_of(run: Run) -> Figures:
+    """The figures of a run; what happens after the trace counts to its last day."""
+    days = max(1, round(run.load.horizon_s / DAY_S))
+    edges = np.append(np.arange(days) * DAY_S, max(run.end_s, days * DAY_S))
+    ended_s = np.where(np.isnan(run.terminated_s), run.end_s, run.terminated_s)
+    launched_s = np.array([one.launched_s for one in run.instances])
+    messages = run.messages
+    in_time = (messages.state == queue_kernel.PROCESSED) & (
+        messages.started_s - messages.arrival_s <= run.promise_s
+    )
+    day_of = np.clip(messages.arrival_s // DAY_S, 0, days - 1).astype(np.int64)
+    counts = np.bincount(day_of, minlength=days)
+    in_time_counts = np.bincount(day_of, weights=in_time, minlength=days)
+    minutes = minutes_of(run)
+    return Figures(
+        days=tuple(
+            DayFigures(
+                instance_hours=float(
+                    np.clip(np.minimum(ended_s, end) - np.maximum(launched_s, begin), 0, None).sum()
+                    + run.warm_pool_cost_s / days
+                )
+                / HOUR_S,
+                messages=int(counts[day]),
+                in_time=int(in_time_counts[day]),
+            )
+            for day, (begin, end) in enumerate(pairwise(edges))
+        ),
+        minutes=minutes,
+        mean_service_s=run.load.mean_service_s,
+        promise_s=run.promise_s,
+        wall_s=run.wall_s,
+        peak_instances=int(minutes.running.max(initial=0)),
+    )
+
+
+def _range(values: Sequence[float]) -> Range:
+    return Range(mean=sum(values) / len(values), min=min(values), max=max(values))

@@ -1,0 +1,207 @@
+"""Searches for the cheapest settings that keep the promise: tuned on half of the days, judged on the others.
+
+The search follows coordinates and halves twice. First each setting is changed alone, on the busiest days of
+the first half, as many as the time allows. The best values are combined on the same days. The best few of all
+run on the whole first half, and the cheapest that keeps the promise there is the recommendation. The second
+half is not looked at until then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sluice_sim.study.candidates import Axis, Changes, applied, axes, merged, present_value
+from sluice_sim.study.experiment import Experiment
+from sluice_sim.study.judging import Figures, figures_of
+from sluice_sim.study.sweep import OnStep, ParallelRuns
+from sluice_sim.workloads import traces
+from sluice_sim.workloads.traces import DAY_S, Trace
+
+SEARCH_S = 120.0
+"""Seconds that the first two rounds may take; the rest of five minutes is for whole halves."""
+RUNS_OF_A_SEARCH = 36
+FINALISTS = 3
+MIN_GAIN = 0.005
+"""A cost that is lower by less than this ratio is the same cost."""
+MAX_COMBINED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """Changes of the present settings, and what they came to."""
+
+    changes: Changes
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The changes, and both settings judged on the days that they were not tuned on."""
+
+    changes: Changes
+    """Empty if nothing better than the present settings was found."""
+    present: Figures
+    recommended: Figures
+    tuned_days: int
+    judged_days: int
+    probe_days: int
+    """Days of the first half on which every setting was tried."""
+    tried: int
+    """Settings, the present ones among them."""
+
+    @property
+    def saving(self) -> float:
+        """Of the instance-hours, as a ratio; below 0 if the recommendation costs more."""
+        before, after = self.present.instance_hours.mean, self.recommended.instance_hours.mean
+        return 1 - after / before if before else 0.0
+
+
+def recommend(
+    present: Experiment,
+    trace: Trace,
+    folder: Path,
+    runs: ParallelRuns,
+    *,
+    keep_share: float,
+    whole: Figures,
+    on_step: OnStep = lambda _, __: None,
+) -> Recommendation:
+    """Recommend settings for a trace of whole days, at least two.
+
+    `keep_share` of the messages must start within the present promise; `whole` are the figures of the present
+    settings over the trace. Parts of the trace are written to `folder`.
+    """
+    days = round(trace.arrivals.size * trace.interval_s / DAY_S)
+    tuned_days = days // 2
+    present = replace(present, promise_s=whole.promise_s)
+    probe_days = _probe_days(whole.wall_s / days, tuned_days)
+    first = _busiest(whole, tuned_days, probe_days)
+    probe = _part(trace, first, first + probe_days, folder / "probe.csv")
+    search = _Search(present=present, runs=runs, keep_share=keep_share, on_step=on_step)
+
+    found = axes(present, promise_s=whole.promise_s, processing_s=whole.mean_service_s)
+    alone = search.run(
+        "one setting at a time", probe, [{}, *(each for axis in found for each in axis.options)]
+    )
+    combined = search.run("settings together", probe, search.combinations(found, alone))
+    finalists = search.best([*alone, *combined])
+    if probe_days < tuned_days:
+        tuned = _part(trace, 0, tuned_days, folder / "tuned.csv")
+        finalists = search.run("the best settings", tuned, [each.changes for each in finalists])
+    chosen = search.chosen(finalists)
+
+    judged = _part(trace, tuned_days, days, folder / "judged.csv")
+    now, *changed = search.run("the days held out", judged, [{}, *([chosen] if chosen else [])])
+    return Recommendation(
+        changes={name: text for name, text in chosen.items() if text != present_value(present, name)},
+        present=now.figures,
+        recommended=changed[0].figures if changed else now.figures,
+        tuned_days=tuned_days,
+        judged_days=days - tuned_days,
+        probe_days=probe_days,
+        tried=len(alone) + len(combined),
+    )
+
+
+def day_of(trace: Trace, day: int, path: Path) -> Path:
+    """Write one day of a trace."""
+    return _part(trace, day, day + 1, path)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Search:
+    present: Experiment
+    runs: ParallelRuns
+    keep_share: float
+    on_step: OnStep
+
+    def run(self, what: str, part: Path, changes: Sequence[Changes]) -> list[Tried]:
+        """Simulate these changes on a part of the trace."""
+        self.on_step(what, 0.0)
+        experiments = [replace(applied(self.present, each), trace=part) for each in changes]
+        found = self.runs.each(experiments, figures_of, lambda done, of: self.on_step(what, done / of))
+        return [Tried(changes=each, figures=figures) for each, figures in zip(changes, found, strict=True)]
+
+    def keeps(self, figures: Figures) -> bool:
+        return figures.attainment >= self.keep_share
+
+    def rank(self, tried: Tried) -> tuple[bool, float, float]:
+        """The cheapest that keeps the promise comes first; those that break it follow by what is late."""
+        figures = tried.figures
+        hours = figures.instance_hours.mean
+        return (False, hours, 0.0) if self.keeps(figures) else (True, 1 - figures.attainment, hours)
+
+    def improves(self, tried: Tried, present: Tried) -> bool:
+        """Whether it is cheaper and keeps the promise, or keeps more of a promise that is broken now."""
+        broken, value, _ = self.rank(tried)
+        broken_now, now, _ = self.rank(present)
+        return broken < broken_now or (broken == broken_now and value < now * (1 - MIN_GAIN))
+
+    def combinations(self, found: Sequence[Axis], alone: Sequence[Tried]) -> list[Changes]:
+        """The best values of different settings together: pairs, and the best few of all."""
+        present, rest = alone[0], list(alone[1:])
+        best_of_axes: list[list[Tried]] = []
+        for axis in found:
+            own, rest = rest[: len(axis.options)], rest[len(axis.options) :]
+            better = sorted((each for each in own if self.improves(each, present)), key=self.rank)
+            if better:
+                best_of_axes.append(better)
+        best_of_axes.sort(key=lambda better: self.rank(better[0]))
+        best_of_axes = best_of_axes[:MAX_COMBINED]
+        made: list[Changes] = [
+            merged(one.changes, other.changes)
+            for index, better in enumerate(best_of_axes)
+            for later in best_of_axes[index + 1 :]
+            for one in better[:2]
+            for other in later[:2]
+        ]
+        if len(best_of_axes) > 2:
+            made.append(merged(*(better[0].changes for better in best_of_axes)))
+        known = [each.changes for each in alone]
+        return [each for index, each in enumerate(made) if each not in known and each not in made[:index]]
+
+    def best(self, tried: Sequence[Tried]) -> list[Tried]:
+        """The first few, and the present settings."""
+        ranked = sorted(tried, key=self.rank)[:FINALISTS]
+        present = next(each for each in tried if not each.changes)
+        return ranked if present in ranked else [*ranked, present]
+
+    def chosen(self, finalists: Sequence[Tried]) -> Changes:
+        """The changes of the best; of equally cheap ones those that change least, and none for no gain."""
+        present = next(each for each in finalists if not each.changes)
+        better = [each for each in finalists if self.improves(each, present)]
+        if not better:
+            return {}
+        first = min(better, key=self.rank)
+        broken, value, _ = self.rank(first)
+        alike = [
+            each
+            for each in better
+            if self.rank(each)[0] == broken and self.rank(each)[1] <= value * (1 + MIN_GAIN)
+        ]
+        return min(alike, key=lambda each: (len(each.changes), self.rank(each))).changes
+
+
+def _probe_days(wall_s_per_day: float, tuned_days: int) -> int:
+    """How many days every setting can be tried on in the time that there is."""
+    cores = os.cpu_count() or 1
+    affordable = SEARCH_S * cores / RUNS_OF_A_SEARCH / max(wall_s_per_day, 1e-6)
+    return max(1, min(tuned_days, int(affordable)))
+
+
+def _busiest(whole: Figures, tuned_days: int, probe_days: int) -> int:
+    """The first of the consecutive days of the first half with the most messages."""
+    messages = [day.messages for day in whole.days[:tuned_days]]
+    totals = [sum(messages[first:][:probe_days]) for first in range(tuned_days - probe_days + 1)]
+    return int(np.argmax(totals))
+
+
+def _part(trace: Trace, first: int, last: int, path: Path) -> Path:
+    """Write the days from `first` up to `last` of a trace."""
+    traces.write(traces.part(trace, first * DAY_S, last * DAY_S), path)
+    return path

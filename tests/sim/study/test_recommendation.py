@@ -1,0 +1,238 @@
+"""The search: what is tried, how the best is chosen, and that the days held out stay out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sluice_sim.study import advice, candidates, recommendation
+from sluice_sim.study.advice import Happened, Past, advise
+from sluice_sim.study.candidates import applied, axes, merged, present_value
+from sluice_sim.study.experiment import Experiment
+from sluice_sim.study.judging import DayFigures, Figures, figures_of
+from sluice_sim.study.recommendation import Tried, _Search, recommend
+from sluice_sim.study.reproduction import Minutes
+from sluice_sim.study.sweep import run_in_turn
+from sluice_sim.template import deployment
+from sluice_sim.workloads import traces
+from sluice_sim.workloads.traces import DAY_S, Trace
+
+ROOT = Path(__file__).resolve().parents[3]
+ENVIRONMENTS = deployment.environments(ROOT)
+NO_MINUTES = Minutes(desired=np.zeros(0), running=np.zeros(0))
+
+
+def experiment(name: str = "queue-proc", trace: Path = Path("none.csv"), **parameters: str) -> Experiment:
+    made = Experiment(
+        root=ROOT, parameters={**ENVIRONMENTS[name], **parameters}, policy="sluice", trace=trace
+    )
+    return applied(made, {})
+
+
+def figures(hours: float, share: float = 1.0, *, messages: int = 1000, days: int = 1) -> Figures:
+    day = DayFigures(instance_hours=hours, messages=messages, in_time=round(share * messages))
+    return Figures(
+        days=(day,) * days,
+        minutes=NO_MINUTES,
+        mean_service_s=5.0,
+        promise_s=60.0,
+        wall_s=1.0,
+        peak_instances=3,
+    )
+
+
+def search(keep_share: float = 0.99) -> _Search:
+    return _Search(
+        present=experiment(),
+        runs=FakeRuns(lambda _: figures(1)),
+        keep_share=keep_share,
+        on_step=lambda *_: None,
+    )
+
+
+class FakeRuns:
+    """In place of the pool: the figures that a function gives for each experiment, which it records."""
+
+    def __init__(self, of):
+        self.of, self.ran = of, []
+
+    def each(self, experiments, extract, on_done=lambda *_: None):
+        assert extract is figures_of
+        self.ran += experiments
+        for done, _ in enumerate(experiments, start=1):
+            on_done(done, len(experiments))
+        return [self.of(each) for each in experiments]
+
+
+class TestWhatIsTried:
+    def test_every_option_differs_from_the_present_and_can_be_deployed(self):
+        for name in ENVIRONMENTS:
+            present = experiment(name)
+            for axis in axes(present, promise_s=300, processing_s=5):
+                for option in axis.options:
+                    changed = applied(present, option)
+                    assert changed != present, (name, option)
+                    assert changed.deployed().workload.bounds.max >= changed.deployed().workload.bounds.min
+
+    def test_target_tracking_tries_target_idle_minutes_bounds_and_the_deadline_engine(self):
+        found = {axis.name: axis.options for axis in axes(experiment(), promise_s=60, processing_s=5)}
+        assert found.keys() == {"engine", "target", "IdleMinutes", "MinCapacity", "MaxCapacity"}
+        assert {"AcceptableLatencySeconds": "42"} in found["target"]
+        assert {"IdleMinutes": "5"} not in found["IdleMinutes"], "it is the default"
+        assert [option["TickSeconds"] for option in found["engine"]] == ["10", "30"]
+
+    def test_the_deadline_engine_tries_ticks_and_target_tracking_and_a_group_a_warm_pool(self):
+        present = experiment("photo-import")
+        assert (present.policy, present.tick_s) == ("deadline", 10)
+        found = {axis.name: axis.options for axis in axes(present, promise_s=300, processing_s=5)}
+        assert found.keys() == {"engine", "TickSeconds", "MinCapacity", "MaxCapacity", "WarmPool"}
+        assert applied(present, found["engine"][0]).policy == "sluice"
+        assert applied(present, found["TickSeconds"][0]).tick_s == 5
+        assert applied(present, found["WarmPool"][0]).warm_pool == 1
+
+    def test_a_service_has_no_warm_pool(self):
+        assert "WarmPool" not in {axis.name for axis in axes(experiment(), promise_s=60, processing_s=5)}
+
+    def test_settings_of_target_tracking_are_dropped_beside_the_deadline_engine(self):
+        deadline = {"Scaling": "deadline", "AcceptableLatencySeconds": "60"}
+        target = {"AcceptableLatencySeconds": "42"}
+        assert merged(target, {"IdleMinutes": "2", "MinCapacity": "1"}, deadline) == {
+            "MinCapacity": "1",
+            "Scaling": "deadline",
+            "AcceptableLatencySeconds": "60",
+        }
+        assert merged(target, {"IdleMinutes": "2"}) == {"AcceptableLatencySeconds": "42", "IdleMinutes": "2"}
+
+    def test_the_present_value_is_the_given_one_or_the_default(self):
+        present = experiment()
+        names = ("MaxCapacity", "IdleMinutes", "WarmPool", "ProcessingSeconds")
+        assert [present_value(present, name) for name in names] == ["10", "5", "0", ""]
+
+
+class TestTheChoice:
+    def test_the_cheapest_that_keeps_the_promise_wins(self):
+        tried = [
+            Tried(changes={}, figures=figures(100)),
+            Tried(changes={"A": "1"}, figures=figures(50, 0.98)),
+            Tried(changes={"B": "1"}, figures=figures(80)),
+            Tried(changes={"C": "1"}, figures=figures(70)),
+        ]
+        assert search().chosen(tried) == {"C": "1"}
+        assert search(0.97).chosen(tried) == {"A": "1"}
+
+    def test_a_broken_promise_is_mended_even_at_a_cost(self):
+        tried = [
+            Tried(changes={}, figures=figures(100, 0.9)),
+            Tried(changes={"A": "1"}, figures=figures(50, 0.95)),
+            Tried(changes={"B": "1"}, figures=figures(150, 0.995)),
+        ]
+        assert search().chosen(tried) == {"B": "1"}
+        assert search().chosen(tried[:2]) == {"A": "1"}, "less is late, although it is not kept"
+
+    def test_of_equally_cheap_settings_those_that_change_least_win_and_none_without_a_gain(self):
+        tried = [
+            Tried(changes={}, figures=figures(100)),
+            Tried(changes={"A": "1", "B": "1"}, figures=figures(80)),
+            Tried(changes={"B": "1"}, figures=figures(80.3)),
+        ]
+        assert search().chosen(tried) == {"B": "1"}
+        assert search().chosen([tried[0], Tried(changes={"A": "1"}, figures=figures(99.8))]) == {}
+
+    def test_the_best_of_different_settings_are_combined(self):
+        found = [
+            candidates.Axis(name=name, options=tuple({name: value} for value in "123"))
+            for name in ("A", "B", "C", "D")
+        ]
+        hours = {"A1": 90, "A2": 80, "A3": 120, "B1": 85, "C2": 95, "D3": 100}
+        alone = [Tried(changes={}, figures=figures(100))] + [
+            Tried(changes=option, figures=figures(hours.get(axis.name + option[axis.name], 130)))
+            for axis in found
+            for option in axis.options
+        ]
+        made = search().combinations(found, alone)
+        assert {"A": "2", "B": "1", "C": "2"} in made
+        assert {"A": "1", "B": "1"} in made
+        assert not any("D" in each or each.get("A") == "3" for each in made)
+
+
+class TestTheHalves:
+    @pytest.fixture
+    def trace(self) -> Trace:
+        """Four days of an hour's intervals, with 24, 48, 72 and 96 messages."""
+        return Trace(interval_s=3600.0, arrivals=np.repeat(np.arange(1, 5), 24), start_s=0.0)
+
+    def judged(self, tmp_path, trace, *, wall_s: float = 1.0, better: str = "20"):
+        def of(experiment):
+            hours = 50 if experiment.parameters.get("IdleMinutes") == better else 100
+            return figures(hours)
+
+        runs = FakeRuns(of)
+        whole = figures(100, days=4)
+        whole = Figures(
+            days=tuple(figures(100, messages=24 * day).days[0] for day in range(1, 5)),
+            minutes=NO_MINUTES,
+            mean_service_s=5.0,
+            promise_s=60.0,
+            wall_s=wall_s,
+            peak_instances=3,
+        )
+        return recommend(experiment(), trace, tmp_path, runs, keep_share=0.99, whole=whole), runs
+
+    def test_the_days_held_out_are_run_once_with_the_present_and_the_chosen_settings(self, tmp_path, trace):
+        found, runs = self.judged(tmp_path, trace)
+        assert found.changes == {"IdleMinutes": "20"}
+        assert (found.tuned_days, found.judged_days, found.saving) == (2, 2, 0.5)
+        ran = [each.trace.name for each in runs.ran]
+        assert ran[-2:] == ["judged.csv"] * 2
+        assert "judged.csv" not in ran[:-2]
+        assert traces.read(tmp_path / "judged.csv").total == 72 + 96
+        assert found.tried == sum(name == "probe.csv" for name in ran)
+
+    def test_a_slow_simulation_tries_on_the_busiest_days_and_ends_on_the_whole_half(self, tmp_path, trace):
+        found, runs = self.judged(tmp_path, trace, wall_s=1e6)
+        assert found.probe_days == 1
+        assert traces.read(tmp_path / "probe.csv").total == 48
+        assert traces.read(tmp_path / "tuned.csv").total == 72
+        assert sum(each.trace.name == "tuned.csv" for each in runs.ran) <= recommendation.FINALISTS + 1
+
+    def test_nothing_better_is_nothing_changed(self, tmp_path, trace):
+        found, runs = self.judged(tmp_path, trace, better="none")
+        assert (found.changes, found.saving) == ({}, 0.0)
+        assert [each.trace.name for each in runs.ran].count("judged.csv") == 1
+
+    def test_every_run_is_judged_by_the_present_promise(self, tmp_path, trace):
+        _, runs = self.judged(tmp_path, trace)
+        assert {each.promise_s for each in runs.ran} == {60.0}
+
+
+def test_figures_of_days_add_up_to_the_run(tmp_path: Path) -> None:
+    trace = Trace(interval_s=3600.0, arrivals=np.array([60] * 24 + [0] * 12 + [1200] * 12), start_s=0.0)
+    traces.write(trace, tmp_path / "trace.csv")
+    present = experiment(trace=tmp_path / "trace.csv", MinCapacity="1")
+    [outcome] = run_in_turn([present], with_bound=False)
+    found = figures_of(outcome.run)
+    assert [day.messages for day in found.days] == [1440, 14_400]
+    assert sum(day.instance_hours for day in found.days) == pytest.approx(outcome.result["instance_hours"])
+    assert found.attainment == pytest.approx(outcome.result["attainment"])
+    assert found.instance_hours.min < found.instance_hours.mean < found.instance_hours.max
+    assert found.minutes.desired.size == 2 * DAY_S / 60
+
+
+def test_a_simulation_that_is_wrong_recommends_nothing(tmp_path: Path, monkeypatch) -> None:
+    class Pool:
+        def __enter__(self):
+            return FakeRuns(lambda _: figures(10))
+
+        def __exit__(self, *_):
+            return None
+
+    monkeypatch.setattr(advice, "parallel_runs", Pool)
+    minutes = Minutes(desired=np.array([1.0]), running=np.array([1.0]))
+    trace = Trace(interval_s=3600.0, arrivals=np.ones(48, np.int64), start_s=0.0)
+    past = Past(experiment=experiment(), trace=trace, happened=Happened(minutes=minutes, share=0.9), notes=())
+    found = advise(past, tmp_path)
+    assert found.recommendation is None
+    assert "its share of messages in time is off by +10.0 points" in found.refused
+    assert found.reproduction.happened_share == 0.9
