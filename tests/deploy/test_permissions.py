@@ -193,7 +193,7 @@ def surges_and_their_ends(account: Account) -> Iterable[Mapping[str, Any]]:
 
 
 def holds_beside_a_pause_and_their_ends(account: Account) -> Iterator[Mapping[str, Any]]:
-    """A hold, one more beside a new pause, and the ends of both."""
+    """A hold, another beside a new pause, the same again as its end is scheduled, and the ends of both."""
     manual: Mapping[str, Any] = {}
     now = datetime.now(UTC)
     group = {ALARM_NOTIFICATION: False, ENABLED: True, DISABLE_SCALE_IN: False}
@@ -202,8 +202,9 @@ def holds_beside_a_pause_and_their_ends(account: Account) -> Iterator[Mapping[st
     before = group | {OUT_SUSPENDED: False, IN_SUSPENDED: False}
     hold = Guard(at=over, until=over, why="it failed", seen_at=now, is_held_by_aws=True, before=before)
     yield manual
-    account.remember(pause=encoded_pause(pause))
-    yield manual
+    for _ in range(2):
+        account.remember(pause=encoded_pause(pause))
+        yield manual
     account.remember(pause=encoded_pause(replace(pause, until=over)), guard=encoded_guard(hold))
     yield manual
 
