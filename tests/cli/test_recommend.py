@@ -42,6 +42,7 @@ def _few_settings(monkeypatch):
     monkeypatch.setattr(candidates, "MAXIMUM_FACTORS", (1.5,))
     monkeypatch.setattr(candidates, "DEADLINE_TICKS_S", (30,))
     monkeypatch.setattr(candidates, "TICKS_S", (30,))
+    monkeypatch.setattr(candidates, "WARM_POOLS", (1,))
     monkeypatch.setattr(recommendation, "FINALISTS", 1)
 
 
