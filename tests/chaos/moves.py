@@ -167,8 +167,10 @@ CRITICAL_ALARMS: list[Move] = [
     )
     for index in range(3)
 ]
-NOT_HANDED_BACK: list[Move] = [
-    (Step("set fleet bounds", index, 8), Step("surge", index, 5)) for index in range(3)
+REFUSED_SURGES: list[Move] = [
+    (Step("repair", index), Step(why, index, 8), Step("surge", index, 5))
+    for index in range(3)
+    for why in ("set fleet bounds", "weights are given", "weights are given")
 ]
 
 
@@ -289,7 +291,7 @@ MOVES: Mapping[str, list[Move]] = {
         for minutes in (3, 4, 6)
     ],
     "surges": alone(each(["surge", "surge", "end surge", "critical alarm", "actions are late"])),
-    "a_surge": [*ENDED_BY_AWS, *ENDED_BY_HAND, *NOT_HANDED_BACK, *CRITICAL_ALARMS],
+    "a_surge": [*ENDED_BY_AWS, *ENDED_BY_HAND, *REFUSED_SURGES, *CRITICAL_ALARMS],
     "surges_at_once": [*SURGES_AT_ONCE, *FAILING_SURGES],
     "a_stack_change": [
         (Step("measure", index, measured), Step("update stack", index, mode), Step("deliver", index, -1))

@@ -633,9 +633,6 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     ],
     "the end of a surge leaves its minimum": [(sluice.usecases.surge, "ended", lambda *_: None)],
     "a surge that is ended meanwhile goes on": [(sluice.usecases.surge, "_leave_to_others", lambda *_: None)],
-    "an end does not see what is raised meanwhile": [
-        (sluice.usecases.surge, "_end_what_was_raised_meanwhile", lambda *_: None)
-    ],
     "a surge lowers what is there": [(surge_plan, "_sized", sized_as_asked)],
     "a surge is put although scale-out is held": [(surge_plan, "blocked_by", lambda *_: "")],
     "a surge acts in any mode": [(sluice.usecases.surge_requests, "surge", surged_in_any_mode)],

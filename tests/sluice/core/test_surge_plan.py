@@ -125,6 +125,13 @@ class TestSize:
         assert "--to 101 is above the maximum of transcription, 100" in refusal.why
         assert "give --to 100" in refusal.why
 
+    def test_a_number_below_the_minimum_is_refused_though_fewer_are_asked_for(self):
+        below = replace(FLEET, desired=0, bounds=Bounds(min=5, max=100))
+        refusal = refused(replace(TO_20, to=3), fleet=below)
+        assert refusal.reason is Reason.OUT_OF_RANGE
+        assert "--to 3 is below the minimum of transcription, 5" in refusal.why
+        assert "give at least --to 5" in refusal.why
+
     def test_a_number_below_what_is_asked_for_now_is_refused(self):
         refusal = refused(replace(TO_20, to=3))
         assert refusal.reason is Reason.OUT_OF_RANGE
