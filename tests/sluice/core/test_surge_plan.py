@@ -159,6 +159,11 @@ class TestASecondSurge:
         made = plan(replace(TO_20, to=9), fleet=lowered, surges=[HELD])
         assert (made.surge.instances, made.surge.minimum_before) == (10, 2)
 
+    def test_one_whose_minimum_was_put_back_meanwhile_is_raised_again(self):
+        put_back = replace(RAISED, bounds=Bounds(min=0, max=100))
+        made = plan(fleet=put_back, surges=[HELD])
+        assert (made.changes_nothing, made.surge.instances) == (False, 20)
+
     def test_a_minimum_that_a_stack_has_put_back_meanwhile_is_the_one_to_put_back(self):
         put_back = replace(RAISED, bounds=Bounds(min=3, max=100))
         assert plan(replace(TO_20, to=30), fleet=put_back, surges=[HELD]).surge.minimum_before == 3

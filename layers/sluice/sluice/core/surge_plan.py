@@ -44,11 +44,14 @@ class Plan:
     @property
     def changes_nothing(self) -> bool:
         """Whether the surge in force already holds as many instances for as long."""
-        before = self.replaces
-        return before is not None and (before.instances, before.until) == (
-            self.surge.instances,
-            self.surge.until,
+        return self.replaces is not None and _stands(
+            self.replaces, self.minimum, self.surge.instances, self.surge.until
         )
+
+
+def _stands(current: Surge, minimum: int, instances: int, until: datetime) -> bool:
+    """Whether this surge is what is wanted, and its minimum is really held: a stack may have put it back."""
+    return minimum >= instances and (current.instances, current.until) == (instances, until)
 
 
 def why_not_surged(
@@ -143,7 +146,7 @@ def planned(
         instances, until = max(instances, current.instances), max(until, current.until)
         instances, more = clamp(instances, bounds)
         clamps = clamps or more
-    stands = current is not None and (instances, until) == (current.instances, current.until)
+    stands = current is not None and _stands(current, minimum, instances, until)
     cut = (until, "") if stands else _cut(actions, now, until)
     if isinstance(cut, Refusal):
         return cut

@@ -200,7 +200,12 @@ def _give_way(workload: Workload, plan: Plan, surges: Surges) -> None:
 
 def _leave_to_others(workload: Workload, surge: Surge, other: Surge | None, surges: Surges) -> NoReturn:
     """Raise ConfigError: somebody has replaced or ended the surge before it had set its minimum."""
-    surges.set_minimum(workload.fleet, surge.minimum_before if other is None else other.instances)
+    if other is None:  # a raised minimum has its end until it is back
+        surges.schedule_end(workload.fleet, surge)
+        surges.set_minimum(workload.fleet, surge.minimum_before)
+        surges.cancel(workload.fleet, surge)
+    else:
+        surges.set_minimum(workload.fleet, other.instances)
     done = "ended this surge" if other is None else f"put another one, {other},"
     raise ConfigError(
         f"somebody else has {done} of {workload.name} at the same time: look at it, and give the command "
