@@ -185,7 +185,9 @@ class _Workload:
         return scheduled and pause is not None and pause.until is not None
 
     def _in_force(self, guard: Guard | None) -> Guard | None:
-        return guard if guard is not None and guard.in_force(self.account.ports.now()) else None
+        if guard is None or self.workload.guard is None:
+            return None
+        return guard if guard.in_force(self.account.ports.now()) else None
 
 
 def _end(guard: Guard | None) -> datetime | None:

@@ -17,7 +17,7 @@ from tests.chaos.steps import Step
 
 pytestmark = pytest.mark.slow
 
-DEFAULT_SHARE = range(1000)
+DEFAULT_SHARE = range(1500)
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from tests.support.builders import (
     backlog,
     capacity,
     guard,
+    guard_settings,
     minutes_ago,
     observation,
     workload,
@@ -135,7 +136,9 @@ class TestBootstrap:
     def test_one_instance_starts_under_a_guard_or_an_unknown_one(
         self, held: Guard | Unknown, why: str
     ) -> None:
-        decision = bootstrap(workload(bootstrap="backlog"), observation(visible=40), guard=held)
+        decision = bootstrap(
+            workload(bootstrap="backlog", guard=guard_settings()), observation(visible=40), guard=held
+        )
         assert (decision.desired, decision.reason) == (1, Reason.WORK_WAITS)
         assert decision.limits == (Limit.GUARD,)
         assert decision.detail.endswith(why)
@@ -145,12 +148,19 @@ class TestBootstrap:
         assert (decision.desired, decision.limits, decision.detail) == (1, (), "")
 
     def test_the_minimum_starts_under_a_guard(self) -> None:
-        served = replace(workload(bootstrap=4), bounds=Bounds(min=2, max=5))
+        served = replace(workload(bootstrap=4, guard=guard_settings()), bounds=Bounds(min=2, max=5))
         decision = bootstrap(served, observation(visible=40), guard=guard())
         assert (decision.desired, decision.limits) == (
             2,
             (Limit.BOUNDS_DIFFER, Limit.GUARD, Limit.MIN_INSTANCES),
         )
+
+    def test_a_guard_that_the_document_has_no_longer_limits_nothing(self) -> None:
+        suspended = capacity(scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
+        own = guard(before={OUT_SUSPENDED: False, IN_SUSPENDED: False})
+        observed = observation(visible=40, fleet=suspended)
+        decision = bootstrap(workload(bootstrap=4), observed, guard=own)
+        assert (decision.desired, decision.limits) == (4, ())
 
     def test_what_the_guard_suspends_does_not_hold_the_one_instance(self) -> None:
         suspended = capacity(scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.held_fields import Holds, before_all, end_of, is_held, wanted
+from sluice.core.held_fields import Holds, before_all, end_of, is_held, not_put_back, wanted
 from sluice.core.pause import BOTH, IN, OUT, Pause
 from tests.support.builders import NOW, guard
 
@@ -95,3 +95,15 @@ def test_what_no_hold_holds_stays_as_it_is():
     holding = Holds(pause=pause(ORIGINAL, IN))
     changed = {**ORIGINAL, "DisableScaleIn": True, "AlarmNotificationSuspended": True}
     assert wanted(changed, holding, Holds()) == {**ORIGINAL, "AlarmNotificationSuspended": True}
+
+
+def test_an_ended_pause_counts_while_aws_may_still_retry_its_release_and_not_later():
+    ended = pause(ORIGINAL, BOTH)
+    held = {**ORIGINAL, "AlarmNotificationSuspended": True}
+    assert not_put_back(ended, held, NOW) is ended
+    assert not_put_back(ended, held, NOW + 3 * HOUR) is ended
+    assert not_put_back(ended, ORIGINAL, NOW + 3 * HOUR) is None
+    # Days later it is another's hold, such as a deployment's.
+    assert not_put_back(ended, held, NOW + 27 * HOUR) is None
+    endless = pause(ORIGINAL, BOTH, for_=None)
+    assert not_put_back(endless, held, NOW + 27 * HOUR) is endless

@@ -290,10 +290,17 @@ class TestRefusals:
 
 class TestAnEndByHand:
     def test_the_minimum_before_is_put_back(self):
-        assert ended(ScheduledActions(surges=(HELD,)), RAISED) == 1
+        assert ended(SERVED, ScheduledActions(surges=(HELD,)), RAISED, NOW) == 1
 
     def test_a_minimum_that_something_else_has_set_stays(self):
-        assert ended(ScheduledActions(surges=(HELD,)), FLEET) is None
+        assert ended(SERVED, ScheduledActions(surges=(HELD,)), FLEET, NOW) is None
 
     def test_without_a_scalable_target_there_is_none(self):
-        assert ended(ScheduledActions(surges=(HELD,)), replace(FLEET, bounds=None)) is None
+        assert ended(SERVED, ScheduledActions(surges=(HELD,)), replace(FLEET, bounds=None), NOW) is None
+
+    def test_an_executed_action_of_a_number_that_is_the_stacks_minimum_now_holds_nothing(self):
+        own = replace(SERVED, bounds=Bounds(min=20, max=100))
+        later = UNTIL + timedelta(days=9)
+        assert ended(own, ScheduledActions(surges=(HELD,)), RAISED, later) is None
+        made = plan(replace(TO_20, to=30), served=own, fleet=RAISED, surges=[HELD], now=later)
+        assert made.surge.minimum_before == 20

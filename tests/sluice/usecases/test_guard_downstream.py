@@ -142,6 +142,14 @@ class TestEngaging:
         assert counted(account, Counter.GUARD_ENGAGED) == []
         assert stored(account, served) is None
 
+    def test_what_is_held_is_released_though_the_mode_became_observe(self, account, served):
+        minute(account, served, 150)
+        assert fields(account, served) == HELD
+        observed = account.add_workload(replace(served, mode=Mode.OBSERVE))
+        recover(account, observed)
+        assert fields(account, served) == GROUP_FIELDS
+        assert account.held_policies.ends[served.name] == []
+
     def test_what_another_invocation_has_stored_meanwhile_is_left_to_it(self, account, served):
         put = account.states.put_guard
 

@@ -257,6 +257,27 @@ class TestNothingHalfDone:
         assert (left.by, left.minimum_before) == (BOB, 1)
         assert fleet_of(account, served) == (30, 30)
 
+    def test_the_same_request_delivered_twice_keeps_its_end_though_one_of_the_two_fails(
+        self, account, served
+    ):
+        read = account.surges.read
+        put = account.surges.schedule_end
+
+        def twin_is_faster(fleet, surge):
+            account.surges.schedule_end = put
+            ask(account)
+            account.surges.read = refused_once
+
+        def refused_once(fleet):
+            account.surges.read = read
+            raise REFUSED
+
+        account.surges.schedule_end = twin_is_faster
+        with pytest.raises(SluiceError):
+            ask(account)
+        assert [each.minimum_before for each in stored(account, served)] == [1]
+        assert fleet_of(account, served) == (20, 20)
+
 
 class TestSurgesAtOnce:
     """What another command does between two calls of a surge or an end."""

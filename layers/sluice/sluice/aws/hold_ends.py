@@ -14,9 +14,7 @@ from botocore.exceptions import ClientError
 
 from sluice.aws.errors import aws_errors
 from sluice.aws.own_scaling import Call
-
-RETRIED_FOR_S = 86_400
-"""The longest that Scheduler retries (documented)."""
+from sluice.core.held_fields import RELEASE_RETRIED_FOR
 
 
 def put(client: Any, name: str, group: str, role_arn: str, at: datetime, call: Call) -> None:
@@ -34,7 +32,10 @@ def put(client: Any, name: str, group: str, role_arn: str, at: datetime, call: C
             "Arn": f"arn:{partition}:scheduler:::aws-sdk:{call.target}",
             "RoleArn": role_arn,
             "Input": json.dumps(call.parameters),
-            "RetryPolicy": {"MaximumEventAgeInSeconds": RETRIED_FOR_S, "MaximumRetryAttempts": 185},
+            "RetryPolicy": {
+                "MaximumEventAgeInSeconds": int(RELEASE_RETRIED_FOR.total_seconds()),
+                "MaximumRetryAttempts": 185,
+            },
         },
     }
     with aws_errors(f"CreateSchedule of {group}/{name}"):

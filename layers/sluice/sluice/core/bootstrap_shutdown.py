@@ -75,7 +75,8 @@ def decide_bootstrap(
     # The deadline engine launches what starts the messages in time, whatever has started it.
     size = workload.bootstrap_instances if workload.deadline is None else None
     wanted = instances_for(backlog.total, target_per_instance) if size is None else size
-    most = wanted if guard is None else min(wanted, 1)
+    # A guard that is no longer in the document holds nothing, though AWS may still name its suspension.
+    most = wanted if guard is None or workload.guard is None else min(wanted, 1)
     guarded = (Limit.GUARD,) if most < wanted else ()
     desired, clamps = clamp(most, bounds)
     if desired == 0:

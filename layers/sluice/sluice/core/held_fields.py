@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sluice.core.guard import Guard
 from sluice.core.pause import Pause
@@ -19,6 +19,8 @@ PROCESS = "AlarmNotification"
 """The process of a group that runs its scaling policies; a pause of both directions suspends it."""
 Hold = Pause | Guard
 ENDLESS = datetime.max.replace(tzinfo=UTC)
+RELEASE_RETRIED_FOR = timedelta(days=1)
+"""The longest that EventBridge Scheduler retries a release (documented)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +82,14 @@ def is_held(hold: Hold, now: Fields) -> bool:
 
 
 def not_put_back(pause: Pause | None, fields: Fields, now: datetime) -> Pause | None:
-    """The pause if AWS may hold its policy for it: one that has just ended is released within a minute."""
-    return pause if pause is not None and (pause.in_force(now) or is_held(pause, fields)) else None
+    """The pause if AWS may hold its policy for it: one that has ended is released within a minute.
+
+    AWS retries a release for a day. What is held after that is somebody else's hold.
+    """
+    if pause is None or pause.in_force(now):
+        return pause
+    is_late = pause.until is not None and now < pause.until + RELEASE_RETRIED_FOR
+    return pause if is_late and is_held(pause, fields) else None
 
 
 def _end(hold: Hold) -> datetime:

@@ -85,7 +85,7 @@ def why_not_surged(
             "first. To surge all the same, update the workload's stack without a guard"
         )
         return Refusal(reason=Reason.GUARDED, why=why)
-    if blocked := blocked_by(workload, capacity.scale_out_blocked_by):
+    if blocked := blocked_by(workload, capacity.scale_out_blocked_by, holding.guard):
         why = f"scale-out of {name} is held: {blocked}; `sluice doctor {name}` says what to do about it"
         return Refusal(reason=Reason.HELD, why=why)
     if refusal := _why_not_held(workload, capacity):
@@ -133,7 +133,7 @@ def planned(
     assert capacity.bounds is not None
     minimum = capacity.bounds.min
     current = actions.in_force(now)
-    holding = actions.holding(minimum)
+    holding = _holding(workload, actions, minimum, now)
     if holding is not None and holding.until <= now < holding.until + EXECUTED_WITHIN:
         why = f"{holding} is just ending, and AWS puts the minimum back within two minutes: try again then"
         return Refusal(reason=Reason.HELD, why=why, passes=True)
@@ -269,9 +269,21 @@ def _free(actions: ScheduledActions, moment: datetime, step: timedelta) -> datet
     return moment
 
 
-def ended(actions: ScheduledActions, capacity: Capacity) -> int | None:
+def _holding(workload: Workload, actions: ScheduledActions, minimum: int, now: datetime) -> Surge | None:
+    """The surge that holds this minimum.
+
+    An action of a service stays listed once AWS has executed it: if the stack then sets the same number as
+    its own minimum, no surge holds it.
+    """
+    holding = actions.holding(minimum)
+    if holding is None or now < holding.until + EXECUTED_WITHIN or workload.bounds.min < minimum:
+        return holding
+    return None
+
+
+def ended(workload: Workload, actions: ScheduledActions, capacity: Capacity, now: datetime) -> int | None:
     """The minimum to put back when a surge is ended by hand; None if something else has set it meanwhile."""
     if capacity.bounds is None:
         return None
-    holding = actions.holding(capacity.bounds.min)
+    holding = _holding(workload, actions, capacity.bounds.min, now)
     return None if holding is None else holding.minimum_before

@@ -255,7 +255,7 @@ def _scaling(
         stored.state if stored else None,
         tick,
         pause=stored.in_force(now) if stored else None,
-        guard=stored.guard_in_force(now) if stored and workload.guard else None,
+        guard=stored.guard_in_force(now) if stored else None,
     )
 
 

@@ -148,7 +148,8 @@ def _act(minute: _Minute, name: str, hold: _Hold) -> None:
     workload = minute.ports.registry.one(name, minute.remaining_s)
     if hold.decision.engages is False:
         with report_if_refused(hold.decision, workload.fleet, minute.report):
-            if workload.mode is Mode.ACTIVE:
+            # Also what was held before the mode became observe: its schedule would make a lost policy anew.
+            if workload.mode is Mode.ACTIVE or hold.guard.before:
                 _bring_about(minute, workload, hold.guard, hold.stored, is_over=True)
         is_well = hold.decision.reason is Reason.DOWNSTREAM_RECOVERED
         minute.states.put_guard(name, hold.guard, None if is_well else replace(hold.guard, is_put_back=True))

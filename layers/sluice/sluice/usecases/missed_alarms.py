@@ -100,7 +100,7 @@ def _missed_bootstraps(served: Workloads, tick: TickContext) -> list[str]:
             Trigger.TICK,
             target_per_instance=initial_target(workload),
             pause=holds.pause if holds else None,
-            guard=holds.guard if holds and workload.guard else None,
+            guard=holds.guard if holds else None,
         )
         if decision.reason is Reason.HELD and workload.name not in held:
             held[workload.name] = workload

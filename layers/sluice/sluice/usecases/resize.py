@@ -109,7 +109,7 @@ def _bootstrap_unless_held(
         trigger,
         target_per_instance=target,
         pause=pause,
-        guard=guard if workload.guard else None,
+        guard=guard,
     )
 
 

@@ -95,7 +95,7 @@ def end_surge(
         report.decided(decision, Outcome.HELD, workload.fleet)
         return Surged(decision=decision, outcome=Outcome.HELD)
     current = actions.in_force(ports.now()) or actions.surges[-1]
-    minimum = ended(actions, capacity)
+    minimum = ended(workload, actions, capacity, ports.now())
     detail = (
         f"the minimum is {minimum} again"
         if minimum is not None
@@ -230,11 +230,15 @@ def _undo(
     before = [each for each in plan.actions.surges if each.until > ports.now()]
     try:
         # Of a call that AWS did not answer, nobody knows whether it has raised the minimum.
-        if touched and _minimum(fleet, ports, remaining_s) != plan.minimum:
+        present = _minimum(fleet, ports, remaining_s)
+        if touched and present != plan.minimum:
             surges.set_minimum(fleet, plan.minimum)
+            present = plan.minimum
         for each in before:
             surges.schedule_end(fleet, each)
-        if surge.name not in {each.name for each in before}:
+        # The same request may have come twice and its other invocation raised the minimum, whose end this is.
+        is_free = present is not None and present != surge.instances
+        if surge.name not in {each.name for each in before} and is_free:
             surges.cancel(fleet, surge)
     except SluiceError as second:
         stands = f"AWS puts a minimum of {surge.minimum_before} back at {surge.until:%Y-%m-%d %H:%M} UTC"

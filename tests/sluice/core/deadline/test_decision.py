@@ -43,6 +43,7 @@ from tests.support.builders import (
     deadline_workload,
     engine_state,
     guard,
+    guard_settings,
     observation,
     queue_url,
     workload,
@@ -82,7 +83,8 @@ def scale(
     held: Guard | None = None,
 ) -> Scaling:
     tick = Tick(scheduled_s=now_s, now_s=now_s, processing=Processing(mean_s=processing_s))
-    return decide_scale(served, observed, state, tick, guard=held)
+    guarded = replace(served, guard=guard_settings()) if held else served
+    return decide_scale(guarded, observed, state, tick, guard=held)
 
 
 def after(ago_s: float = 10, **changes: Any) -> EngineState:
@@ -291,6 +293,14 @@ def test_a_service_whose_scale_out_the_guard_suspends_starts_one_instance() -> N
     own = guard(before={OUT_SUSPENDED: False, IN_SUSPENDED: False})
     assert scale(observe(2000, of=suspended), held=own).decision.desired == 1
     assert scale(observe(2000, of=suspended)).decision.reason is Reason.HELD
+
+
+def test_a_guard_that_the_document_has_no_longer_holds_nothing() -> None:
+    tick = Tick(scheduled_s=NOW_S, now_s=NOW_S, processing=Processing(mean_s=5))
+    suspended = fleet(scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
+    own = guard(before={OUT_SUSPENDED: False, IN_SUSPENDED: False})
+    free = decide_scale(WORKLOAD, observe(2000, of=suspended), None, tick, guard=own).decision
+    assert free.desired == scale(observe(2000)).decision.desired
 
 
 def test_a_paused_workload_is_left_alone_and_its_memory_stays() -> None:

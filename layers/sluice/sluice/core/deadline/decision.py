@@ -386,7 +386,7 @@ def _allowed(
     if blocked := blocked_by(plan.workload, blocks, guard):
         return None, Reason.HELD, f"{blocked}; {detail}", ()
     most = max(current, plan.bounds.min, 1)
-    if guard is None or desired <= most:
+    if guard is None or plan.workload.guard is None or desired <= most:
         return desired, reason, detail, limits
     if most == current:
         return None, Reason.GUARDED, f"{guard}; {detail}", ()
