@@ -94,7 +94,8 @@ def stacks(made: Mapping[str, str]) -> Stacks:
     return Stacks(
         workload_alarms=[one.properties for one in resources if one.type == ALARM],
         policies=[one.properties for one in resources if one.type.endswith("::ScalingPolicy")],
-        plane_alarms=[one["Properties"] for one in plane if one["Type"] == ALARM],
+        # Those with a condition come with a parameter that is off by default.
+        plane_alarms=[one["Properties"] for one in plane if one["Type"] == ALARM and "Condition" not in one],
         is_fifo=made["QueueName"].endswith(".fifo"),
     )
 

@@ -33,10 +33,15 @@ def unmapped_errors(what: str) -> Iterator[None]:
 def sample() -> list[Cell]:
     """Some cells of calls without an answer, evenly from the whole share.
 
-    Messages to a queue of the control plane are sent again, whichever error refused them.
+    Messages to a queue of the control plane are sent again, and the guard's minute does again what it could
+    not do, whichever error it was; an operator is told of any.
     """
     unanswered = [cell for cell in share() if cell.kind in UNANSWERED]
-    cells = [cell for cell in unanswered if cell.call.operation != "SendMessageBatch"]
+    cells = [
+        cell
+        for cell in unanswered
+        if cell.call.operation != "SendMessageBatch" and not (cell.case.by_operator or cell.case.guards)
+    ]
     return cells[:: len(cells) // OFTEN_ENOUGH]
 
 

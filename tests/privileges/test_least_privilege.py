@@ -241,7 +241,7 @@ def test_only_the_registry_is_read_of_the_parameter_store(recorded: Recorded) ->
 
 def test_a_function_writes_only_its_own_log(recorded: Recorded) -> None:
     logged = [each for each in recorded.on_behalf if each.request.action == "logs:PutLogEvents"]
-    assert len(logged) == 7
+    assert len(logged) == 8
     for each in logged:
         assert allowed(recorded, [each.request]) == [str(Use(role=each.role, request=each.request))]
 

@@ -138,6 +138,12 @@ class TestSize:
         assert "give at least --to 4" in refusal.why
         assert isinstance(plan(replace(TO_20, to=4)), Plan)
 
+    def test_a_fleet_above_its_maximum_is_not_surged(self):
+        refusal = refused(DRAIN, served=workload(max_instances=1))
+        assert refusal.reason is Reason.OUT_OF_RANGE
+        assert "may have 1 instances" in refusal.why
+        assert "is asked for 4 already: raise MaxCapacity first" in refusal.why
+
 
 class TestASecondSurge:
     def test_it_takes_the_minimum_from_the_first_and_not_the_raised_one(self):

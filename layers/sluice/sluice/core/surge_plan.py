@@ -146,6 +146,12 @@ def planned(
         instances, until = max(instances, current.instances), max(until, current.until)
         instances, more = clamp(instances, bounds)
         clamps = clamps or more
+    if instances < capacity.desired:
+        why = (
+            f"{workload.name} may have {bounds.max} instances ({both_bounds(workload, capacity)}), and is "
+            f"asked for {capacity.desired} already: raise MaxCapacity first"
+        )
+        return Refusal(reason=Reason.OUT_OF_RANGE, why=why)
     stands = current is not None and _stands(current, minimum, instances, until)
     cut = (until, "") if stands else _cut(actions, now, until)
     if isinstance(cut, Refusal):
