@@ -11,15 +11,21 @@ from sluice.aws import (
     ecs,
     engine_states,
     event_bus,
+    hold_ends,
     launch_failures,
+    own_scaling,
     policies,
     registry,
     sqs,
+    surges,
 )
 from tests.faults.account import Account
 from tests.faults.matrix import Cell, run_cell, share
 
-ADAPTERS = (asg, cloudwatch, ecs, engine_states, event_bus, launch_failures, policies, registry, sqs)
+ADAPTERS = (
+    *(asg, cloudwatch, ecs, engine_states, event_bus, hold_ends, launch_failures),
+    *(own_scaling, policies, registry, sqs, surges),
+)
 UNANSWERED = ("access denied", "timed out", "not found", "bad gateway")
 OFTEN_ENOUGH = 20
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from sluice.core.model import Bounds, Decision, Kind, Mode, Reason, SurgeOnAlarms, Trigger
+from sluice.core.model import Bounds, Decision, Kind, Mode, Reason, SurgeOnAlarms, Trigger, Unknown
 from sluice.core.pause import OUT, Pause
 from sluice.core.surge import Asked
 from sluice.errors import ConfigError, SluiceError, TransientError
@@ -359,6 +359,12 @@ class TestAnAlarm:
         with pytest.raises(TransientError, match="surge of transcription is held: arrivals: no NumberOf"):
             ring(account)
         assert logged(account) == (Reason.UNKNOWN_READING, Outcome.HELD)
+
+    def test_a_defect_of_sluice_itself_is_raised_as_what_it_is(self, account, served):
+        broken = Unknown(reason="unexpected KeyError", defect=KeyError("pause"))
+        account.states.read = lambda names, remaining_s: dict.fromkeys(names, broken)
+        with pytest.raises(KeyError):
+            ring(account)
 
     def test_a_refusal_that_stays_is_logged_and_not_retried(self, account, served):
         account.states.pause(served.name, Pause(directions=OUT, by=BOB, at=account.clock()))

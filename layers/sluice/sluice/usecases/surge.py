@@ -136,6 +136,8 @@ def _plan(
 ) -> Plan | Refusal:
     """The surge to put, or the first reason against it."""
     holding = holds_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
+    if isinstance(holding, Unknown) and holding.defect:
+        raise holding.defect
     if refusal := why_not_surged(workload, observation, holding, asked):
         return refusal
     assert isinstance(observation.capacity, Capacity)
