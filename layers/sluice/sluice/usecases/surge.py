@@ -177,11 +177,12 @@ def _hold(workload: Workload, plan: Plan, ports: Ports, remaining_s: RemainingS)
     try:
         surges.schedule_end(fleet, surge)
         _give_way(workload, plan, surges)
+        touched = True
+        surges.set_minimum(fleet, surge.instances)
+        # Only now: whoever reads in between finds the action that belongs to the minimum.
         for other in plan.actions.surges:
             if other.name != surge.name:
                 surges.cancel(fleet, other)
-        touched = True
-        surges.set_minimum(fleet, surge.instances)
         present = surges.read(fleet)
     except SluiceError as failure:
         _undo(workload, plan, ports, remaining_s, failure, touched=touched)
