@@ -227,6 +227,46 @@ def test_the_written_environment_is_one_that_validate_and_sam_accept(
     assert checked.stdout.startswith("thumbs: OK: ")
 
 
+@pytest.mark.parametrize("engine", ["target_tracking", "deadline"])
+@pytest.mark.parametrize(
+    ("fleet", "names"),
+    [
+        ("ec2:c7g.large", {"AutoScalingGroupName"}),
+        ("fargate:0.25vcpu,0.5gb", {"ClusterName", "ServiceName"}),
+    ],
+    ids=["asg", "ecs"],
+)
+def test_sam_deploys_the_planned_parameters_from_the_written_file(
+    sluice: Sluice,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    fleet: str,
+    names: set[str],
+) -> None:
+    path = tmp_path / "samconfig.toml"
+    options = (*GUIDE, "--scaling", engine, "--fleet", fleet, "--name", "thumbs")
+    found = planned(sluice, *options, "--write", path)["parameters"]
+    monkeypatch.chdir(workloads.CHECKOUT)
+    read = sam_deploy("--config-file", path, "--config-env", "thumbs")
+    assert read["parameter_overrides"] == found
+    assert read["stack_name"] == "sluice-thumbs"
+    assert Path(read["template_file"]).name == "workload.yaml"
+    assert read["confirm_changeset"]
+    assert read["resolve_s3"]
+    assert names == found.keys() & {"AutoScalingGroupName", "ClusterName", "ServiceName"}
+    stack = deployment.resolved(workloads.CHECKOUT, read["parameter_overrides"])
+    assert json.loads(deployment.registration(stack))["scaling"]["type"] == engine
+
+
+def sam_deploy(*arguments: object) -> dict[str, Any]:
+    """What `sam deploy` would do with these arguments, by its own parser."""
+    from samcli.commands.deploy.command import cli  # it takes a second to import
+
+    read: dict[str, Any] = cli.make_context("deploy", [*map(str, arguments)]).params
+    return read
+
+
 def test_the_written_settings_are_the_planned_ones(sluice: Sluice, tmp_path: Path) -> None:
     found = planned(sluice, *BACKLOG, "--name", "thumbs", "--write", tmp_path / "samconfig.toml")
     assert deployment.environments_of(tmp_path / "samconfig.toml")["thumbs"] == found["parameters"]
