@@ -13,7 +13,9 @@ from typing import Any
 
 import click
 
+from sluice.core.model import Workload
 from sluice.errors import SluiceError
+from sluice.ports import Registry
 from sluice_cli import plan_environment, samconfig
 from sluice_cli.plan_demand import DEFAULT_NAME, Given, arrivals_of, demand_of, require_something
 from sluice_cli.plan_inputs import FleetKind, fleet_price
@@ -22,7 +24,8 @@ from sluice_cli.plan_report import Report, as_json, asked, sentences, shown
 from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError, as_usage_errors
-from sluice_cli.workloads import SAMCONFIG_KEY, parameters, registered
+from sluice_cli.workloads import CHECKOUT, SAMCONFIG_KEY, parameters, registered
+from sluice_operator.account import open_account
 from sluice_operator.aws.price_list import endpoint_region, read_prices
 from sluice_operator.core.engine_choice import Scaling
 from sluice_operator.core.monthly_cost import drain_cost, on_lambda, per_month
@@ -31,10 +34,13 @@ from sluice_operator.core.prices import Prices
 from sluice_operator.core.ways_out import with_way_out
 from sluice_operator.price_files import in_use, keep, user_file
 from sluice_operator.session import AwsSession
+from sluice_operator.status import registered_workload
 from sluice_sim.template import deployment
+from sluice_sim.template.deployment import workload_parameters
 
 WIDTH = 110
 """Characters per line where the output is not a terminal."""
+EMBEDDED_READ_S = 60.0
 
 
 @click.command()
@@ -47,12 +53,13 @@ def plan(workload: str | None, **options: Any) -> None:
     as well. Only these two read AWS, and --refresh-prices does. Exits with 1 if the promise cannot be kept.
     """
     given = Given(workload=workload, options=options)
+    given.require_what_is_embedded()
     prices = _prices(given)
     if prices is None:
         return
     path = _written_file(options["write"])
-    with as_usage_errors():
-        report = _planned(given, prices, path)
+    with as_usage_errors(), _embedded_registry(given) as registry:
+        report = _planned(given, prices, path, registry)
     if options["as_json_"]:
         click.echo(json.dumps(as_json(report), indent=2, allow_nan=False))
     else:
@@ -108,10 +115,22 @@ def _as_usage_errors_of_prices() -> Iterator[None]:
         raise UsageError(with_way_out(str(failure), "plan")) from failure
 
 
-def _planned(given: Given, prices: Prices, path: Path | None) -> Report:
+@contextmanager
+def _embedded_registry(given: Given) -> Iterator[Registry | None]:
+    """With --embedded the registry of an account with a past, which alone is read within the context."""
+    if not given.options["embedded"]:
+        yield None
+        return
+    from sluice_sim.embedded.account_with_a_past import account_with_a_past  # it takes a second to import
+
+    with account_with_a_past(CHECKOUT):
+        yield open_account(AwsSession(), deployment.PLANE).ports.registry
+
+
+def _planned(given: Given, prices: Prices, path: Path | None, embedded: Registry | None) -> Report:
     given.require_one_source()
     options = given.options
-    described = registered(given.workload) if given.workload is not None else None
+    described = _described(given.workload, embedded) if given.workload is not None else None
     arrivals, measured, notes = arrivals_of(given, described)
     demand = demand_of(options, described, arrivals, measured)
     require_something(demand)
@@ -119,7 +138,7 @@ def _planned(given: Given, prices: Prices, path: Path | None) -> Report:
         planned = made_plan(demand, Scaling(options["scaling"]) if options["scaling"] else None)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    base = _base(given, path)
+    base = _base(given, path, described if embedded is not None else None)
     made = plan_environment.parameters(planned, demand, base)
     price = fleet_price(options["fleet"], options["price"], prices)
     stacks = plan_environment.stacks(made)
@@ -139,10 +158,18 @@ def _planned(given: Given, prices: Prices, path: Path | None) -> Report:
     )
 
 
-def _base(given: Given, path: Path | None) -> dict[str, str]:
+def _described(name: str, embedded: Registry | None) -> Workload:
+    """The workload, as its environment or its document describes it, or as the embedded account has it."""
+    if embedded is None:
+        return registered(name)
+    return registered_workload(embedded, name, lambda: EMBEDDED_READ_S)
+
+
+def _base(given: Given, path: Path | None, embedded: Workload | None) -> dict[str, str]:
     """The parameters that the planned ones are laid over: of the workload, or of what is to be replaced."""
     if given.workload is not None:
-        return parameters(given.workload) | ({"Name": given.name} if given.options["name"] else {})
+        present = parameters(given.workload) if embedded is None else workload_parameters(embedded)
+        return present | ({"Name": given.name} if given.options["name"] else {})
     if path is not None and given.options["replace"] and path.exists():
         existing = deployment.environments_of(path)
         if given.name in existing:

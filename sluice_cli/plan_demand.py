@@ -49,6 +49,19 @@ class Given:
                 "WORKLOAD"
             )
 
+    def require_what_is_embedded(self) -> None:
+        """UsageError for an option beside --embedded that the embedded account has no use for."""
+        options = self.options
+        if not options["embedded"]:
+            return
+        if options["profile"] or options["region"]:
+            raise UsageError("--embedded reads no account of yours: leave --profile and --region out")
+        if options["refresh_prices"]:
+            raise UsageError("the embedded AWS has no price list: leave --embedded or --refresh-prices out")
+        for name in ("--arrivals", "--trace"):
+            if self._sources()[name]:
+                raise UsageError(f"{name} reads no account: leave --embedded out")
+
     def _sources(self) -> dict[str, bool]:
         options = self.options
         return {

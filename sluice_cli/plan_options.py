@@ -123,6 +123,11 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         is_flag=True,
         help="Read AWS's list prices of --region now, and keep them for later plans.",
     ),
+    click.option(
+        "--embedded",
+        is_flag=True,
+        help="Read two days of queue-proc that the embedded AWS has played instead: no account is needed.",
+    ),
     click.option("--profile", help="Of your AWS configuration. [default: AWS_PROFILE]"),
     click.option("--region", help="Of the queue and the prices. [default: that of your AWS configuration]"),
 ]

@@ -1,4 +1,4 @@
-"""Days of a workload that the embedded AWS has played, as a file: a past for `sluice recommend --embedded`.
+"""Days of a workload that the embedded AWS has played, as a file: a past for `recommend` and `plan`.
 
 Two days take the embedded AWS many minutes, so they are played once and what CloudWatch had of them is kept
 in `recorded-days.csv`; `python -m sluice_sim.embedded.recorded_days` plays them again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from sluice_cli import plan as command
 from sluice_cli import plan_history, workloads
 from sluice_operator.aws.price_list import PRODUCTS
 from sluice_operator.price_files import user_file
+from sluice_sim.embedded import recorded_days
+from sluice_sim.template import deployment
 from tests.cli.conftest import Answer
 from tests.operator.aws.test_price_list import product
 
@@ -229,6 +232,59 @@ def test_without_the_permission_the_sentence_says_which(
     said = refusal(sluice("plan", "--refresh-prices"))
     assert "AWS answered AccessDenied" in said
     assert "docs/policies/plan.json is the policy that allows all" in said
+
+
+# ---- The embedded AWS
+
+
+def test_a_plan_of_the_embedded_accounts_past_is_of_what_was_played_there(
+    sluice: Sluice, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = tmp_path / "samconfig.toml"
+    answer = sluice("plan", "queue-proc", "--embedded", "--json", "--name", "planned", "--write", path)
+    assert answer.exit_code == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    played = recorded_days.read()
+    known = played[: found["demand"]["intervals"]]
+    assert len(played) - len(known) == 5, "the newest minutes may not be published in full"
+    sent = sum(minute.sent or 0 for minute in known)
+    assert found["demand"]["arrivals_per_day"] == pytest.approx(sent / len(known) * 1440, rel=1e-3)
+    took = Counter[float]()
+    for minute in played:
+        took += minute.durations
+    assert found["demand"]["processing_s"] == pytest.approx(sum(took.elements()) / took.total(), rel=0.01)
+    assert found["demand"]["longest_s"] == max(took)
+    assert (found["demand"]["promise_s"], found["settings"]["scaling"]) == (300, "deadline")
+    assert found["instances"]["load"] == pytest.approx(
+        sent * found["demand"]["processing_s"] / len(known) / 60
+    )
+    assert any(note.startswith("The history begins on 2026-01-13 11:20 UTC") for note in found["notes"])
+    assert deployment.environments_of(path)["planned"] == found["parameters"]
+    assert found["parameters"]["QueueName"] == "queue-proc"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("queue-proc", "--region", "us-east-1"), "reads no account of yours: leave --profile and"),
+        (("queue-proc", "--refresh-prices"), "has no price list: leave --embedded or --refresh-prices out"),
+        (("--arrivals", "5/s"), "--arrivals reads no account: leave --embedded out"),
+        (("--trace", "steady"), "--trace reads no account: leave --embedded out"),
+        ((), "nothing says what arrives"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_the_embedded_account_has_no_use_for_is_refused(
+    sluice: Sluice, options: tuple[str, ...], sentence: str
+) -> None:
+    assert sentence in refusal(sluice("plan", *options, "--embedded"))
+
+
+def test_a_workload_that_the_embedded_account_lacks_is_named(sluice: Sluice) -> None:
+    assert "transcription: no such workload is registered" in refusal(
+        sluice("plan", "transcription", "--embedded")
+    )
 
 
 # ---- Prices
