@@ -57,7 +57,7 @@ def plan(workload: str | None, **options: Any) -> None:
     prices = _prices(given)
     if prices is None:
         return
-    path = _written_file(options["write"])
+    path = _written_file(given)
     with as_usage_errors(), _embedded_registry(given) as registry:
         report = _planned(given, prices, path, registry)
     if options["as_json_"]:
@@ -73,12 +73,17 @@ def plan(workload: str | None, **options: Any) -> None:
         click.echo(f"{path}: wrote environment {given.name}", err=options["as_json_"])
 
 
-def _written_file(write: str | None) -> Path | None:
-    """The file to write to; None if nothing is to be written."""
+def _written_file(given: Given) -> Path | None:
+    """The file to write to, where there is room for the environment; None if nothing is to be written."""
+    write, replace = given.options["write"], given.options["replace"]
     if write is None:
+        if replace:
+            raise UsageError("--replace says how an environment is written: give --write, too")
         return None
     chosen = click.get_current_context().meta.get(SAMCONFIG_KEY, Path("samconfig.toml"))
-    return Path(write) if write else chosen
+    path = Path(write) if write else chosen
+    samconfig.require_room(path, given.name, replace=replace)
+    return path
 
 
 def _print(report: Report) -> None:

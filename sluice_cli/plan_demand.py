@@ -18,6 +18,8 @@ from sluice_sim.study.experiment import Generated
 from sluice_sim.workloads import generators, traces
 
 DEFAULT_NAME = "workload"
+MAX_NAME_LENGTH = 64
+"""workload.yaml's Name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class Given:
     @property
     def name(self) -> str:
         """Of the environment."""
-        chosen: str = self.options["name"] or self.workload or self.options["queue_name"] or DEFAULT_NAME
+        chosen: str = self.options["name"] or self.workload or _as_name(self.options["queue_name"])
         return chosen
 
     @property
@@ -71,6 +73,12 @@ class Given:
             "WORKLOAD": self.workload is not None
             and all(options[each] is None for each in ("arrivals_per_s", "trace", "queue_name")),
         }
+
+
+def _as_name(queue: str | None) -> str:
+    """A workload's name for a queue's, which may have underscores and `.fifo`, and begin with a digit."""
+    name = (queue or "").removesuffix(".fifo").replace("_", "-").lstrip("-0123456789")[:MAX_NAME_LENGTH]
+    return name or DEFAULT_NAME
 
 
 def arrivals_of(given: Given, described: Workload | None) -> tuple[Arrivals, Mapping[str, float], list[str]]:

@@ -165,6 +165,27 @@ def _require_fargate_size(given: str, vcpu: float, memory_gb: float) -> None:
         raise UsageError(f"{given}: with {vcpu:g} vCPU a task has {least:g} to {most:g} GB")
 
 
+class QueueName(click.ParamType):
+    """The name of a queue."""
+
+    name = "NAME"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ARG002 - click's signature
+    ) -> str:
+        """The name; raises UsageError."""
+        name = str(value)
+        if not re.fullmatch(r"[a-zA-Z0-9_-]{1,80}|[a-zA-Z0-9_-]{1,75}[.]fifo", name, re.ASCII):
+            raise UsageError(
+                f"{_option(param)} {name!r}: give the queue's name, not its URL or ARN: 1 to 80 letters, "
+                "digits, hyphens or underscores, with .fifo at the end if it is a FIFO queue"
+            )
+        return name
+
+
 class Positive(click.ParamType):
     """A finite number above 0, up to a limit."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sluice_cli.plan_inputs import Duration, Fleet, Positive, Rate
+from sluice_cli.plan_inputs import Duration, Fleet, Positive, QueueName, Rate
 from sluice_cli.settings import Seconds, TraceSource
 from sluice_cli.workloads import COMPLETE, config_file
 from sluice_operator.core.engine_choice import Scaling
@@ -19,6 +19,7 @@ MAX_PROCESSING_S = 43_200.0
 """SQS keeps a message hidden for twelve hours at most."""
 RETENTION_S = 14 * 86_400.0
 """SQS keeps a message for two weeks at most."""
+MAX_BACKLOG = 10**12
 OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
     click.argument("workload", required=False, shell_complete=COMPLETE),
     config_file,
@@ -33,11 +34,13 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         type=TraceSource(),
         help="Arrivals by interval instead: a file, or a shape, as of `simulate`.",
     ),
-    click.option("--queue", "queue_name", metavar="NAME", help="The history of this queue instead."),
+    click.option("--queue", "queue_name", type=QueueName(), help="The history of this queue instead."),
     click.option(
         "--days", type=click.IntRange(2, 455), default=14, show_default=True, help="Of history to read."
     ),
-    click.option("--backlog", type=click.IntRange(min=0), default=0, help="Messages that wait already."),
+    click.option(
+        "--backlog", type=click.IntRange(0, MAX_BACKLOG), default=0, help="Messages that wait already."
+    ),
     click.option(
         "--drain-in",
         "drain_within_s",

@@ -14,6 +14,8 @@ from sluice_cli.usage_errors import UsageError
 
 VERSION = {"version": 0.1}
 """What sam wants a file to begin with."""
+OF_TESTS = "e2e-"
+"""What `sluice` takes for no workload; see `sluice_sim.template.deployment.environments_of`."""
 
 
 def write_environment(path: Path, name: str, parameters: Mapping[str, str], *, replace: bool) -> None:
@@ -25,6 +27,17 @@ def write_environment(path: Path, name: str, parameters: Mapping[str, str], *, r
         path.write_bytes(written.encode())
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def require_room(path: Path, name: str, *, replace: bool) -> None:
+    """UsageError if the environment could not be written, whatever its parameters."""
+    require_writable_file(path)
+    if not re.fullmatch(r"[a-zA-Z0-9_-]+", name, re.ASCII) or name.startswith(OF_TESTS) or name in VERSION:
+        raise UsageError(
+            f"{path}: an environment cannot be named {name!r}: give a --name of letters, digits, hyphens and "
+            f"underscores, not {OF_TESTS}... and not {', '.join(VERSION)}"
+        )
+    with_environment(read(path), name, {}, replace=replace, what=str(path))
 
 
 def read(path: Path) -> str:

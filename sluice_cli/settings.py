@@ -83,9 +83,11 @@ class TraceSource(click.ParamType):
         shape, *given_settings = value.split(":")
         if shape in generators.SHAPES:
             return Generated(shape=shape, **dict(map(_generator_setting, given_settings)))
+        if os.path.isdir(value):  # noqa: PTH112 - Path raises for a name that is too long
+            raise UsageError(f"{value}: it is a folder; name a file")
         if not os.path.isfile(value):  # noqa: PTH113 - Path raises for a name that is too long
             raise UsageError(
-                f"{value}: there is no such file; a trace can also be generated: "
+                f"{value or repr(value)}: there is no such file; a trace can also be generated: "
                 f"{', '.join(generators.SHAPES)}"
             )
         return Path(value)

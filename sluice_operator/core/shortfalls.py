@@ -77,14 +77,14 @@ def _bursts_within_a_start(demand: Demand, scaling: Scaling) -> Iterator[Shortfa
     shortest_s = max(
         shortest_promise_s(replace(demand, promise_s=RETENTION_S).deadline, demand.boot_s), start_s
     )
-    longest_s = max(longest_boot_s(demand.deadline), 0.0)
+    longest_s = math.floor(longest_boot_s(demand.deadline))
     yield Shortfall(
         problem=f"Bursts of {times:.3g} times the mean load rise within the {start_s:g} s that a start "
         f"takes, longer than the promise of {demand.promise_s:g} s, and are above what a floor pays for",
         ways_out=[
             f"a promise of {math.ceil(shortest_s)} s",
             f"a minimum of {demand.instances(peak_per_s * demand.processing_s)}, held all the time",
-            f"a start within {longest_s:.0f} s, by a shorter boot or a warm pool",
+            *([f"a start within {longest_s} s, by a shorter boot or a warm pool"] if longest_s > 0 else ()),
         ],
     )
 

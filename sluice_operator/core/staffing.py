@@ -53,7 +53,10 @@ def fewest_slots(
     One pass: the recursion of Erlang B goes on until the share is small enough. ValueError above MAX_SLOTS.
     """
     if not 0 <= load <= MAX_SLOTS:
-        raise ValueError(f"a load of {load:g} busy slots is not between 0 and {MAX_SLOTS:,}")
+        raise ValueError(
+            f"a load of {load:g} busy slots is not between 0 and {MAX_SLOTS:,}: check the units of the "
+            "arrivals and of the processing time"
+        )
     blocked, slots = 1.0, 0
     while True:
         slots += 1

@@ -331,6 +331,37 @@ def test_a_promise_that_cannot_be_kept_exits_with_1_and_writes_nothing(
     assert found["shortfalls"][0]["ways_out"][0] == "a maximum of 14"
 
 
+def test_what_cannot_be_written_is_refused_before_anything_is_planned(sluice: Sluice, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    assert sluice("plan", *GUIDE, "--name", "thumbs", "--write", mine).exit_code == 0
+    assert "environment thumbs is there already: add --replace" in refusal(
+        sluice, *GUIDE, "--name", "thumbs", "--write", mine
+    )
+
+
+def test_a_document_needs_a_name_for_its_environment_and_keeps_its_own(
+    sluice: Sluice, tmp_path: Path
+) -> None:
+    path = tmp_path / "document.json"
+    environment = deployment.environments(workloads.CHECKOUT)["queue-proc"]
+    stack = deployment.resolved(workloads.CHECKOUT, environment)
+    path.write_text(deployment.registration(stack), encoding="utf-8")
+    mine = tmp_path / "mine.toml"
+    assert f"cannot be named '{path}': give a --name" in refusal(sluice, path, *GUIDE, "--write", mine)
+    assert planned(sluice, path, *GUIDE)["parameters"]["Name"] == "queue-proc"
+    found = planned(sluice, path, *GUIDE, "--write", mine, "--name", "thumbs")["parameters"]
+    assert found["Name"] == "thumbs"
+    assert deployment.environments_of(mine)["thumbs"] == found
+
+
+def test_a_way_out_that_no_fleet_can_take_is_not_offered(sluice: Sluice) -> None:
+    burst = ("--trace", "spiky:per-day=200000", "--processing", "10s")
+    assert "a start within" in sluice("plan", *burst, "--promise", "1m").stdout
+    hopeless = sluice("plan", *burst, "--promise", "1s").stdout
+    assert "are above what a floor pays for. What would make it possible: a promise of" in hopeless
+    assert "a start within" not in hopeless
+
+
 def test_a_target_below_one_message_and_a_boot_longer_than_the_promise_are_said(sluice: Sluice) -> None:
     jobs = ("--arrivals", "100/day", "--processing", "10m", "--promise", "10m")
     answer = sluice("plan", *jobs, "--scaling", "target_tracking")
@@ -376,6 +407,20 @@ def test_a_target_below_one_message_and_a_boot_longer_than_the_promise_are_said(
         ((*GUIDE, "--fleet", "ec2:z9.huge"), "have no such type: give --price, its dollars an hour"),
         ((*GUIDE, "--fleet", "fargate:3vcpu,8gb"), "Fargate has no such number of vCPUs"),
         ((*GUIDE, "--fleet", "fargate:1vcpu,99gb"), "with 1 vCPU a task has 2 to 8 GB"),
+        ((*GUIDE, "--arrivals", "9999999/s"), "check the units of the arrivals and of the processing time"),
+        ((*GUIDE, "--trace", ""), "'': there is no such file; a trace can also be generated: steady"),
+        ((*GUIDE, "--trace", "/"), "/: it is a folder; name a file"),
+        ((*GUIDE, "--queue", ""), "--queue '': give the queue's name, not its URL or ARN"),
+        ((*GUIDE, "--queue", "https://sqs.eu-west-1.amazonaws.com/123456789012/x"), "not its URL or ARN"),
+        ((*GUIDE, "--replace"), "--replace says how an environment is written: give --write, too"),
+        ((*GUIDE, "--write", "/nowhere/x.toml"), "/nowhere/x.toml: cannot be written: there is no folder"),
+        (
+            (*GUIDE, "--write", "--name", "a.b"),
+            "an environment cannot be named 'a.b': give a --name of letters",
+        ),
+        ((*GUIDE, "--write", "--name", 'a"b'), """cannot be named 'a"b'"""),
+        ((*GUIDE, "--write", "--name", "version"), "cannot be named 'version'"),
+        ((*GUIDE, "--write", "--name", "e2e-mine"), "cannot be named 'e2e-mine'"),
         ((*GUIDE, "--price", "nan"), "--price nan: give a number above 0"),
         ((*GUIDE, "--price", "0"), "--price 0: give a number above 0"),
         ((*GUIDE, "--price", "much"), "--price much: give a number above 0"),
@@ -393,6 +438,7 @@ def test_a_bad_input_is_refused_with_its_value_and_a_way_out(
     "options",
     [
         ("--percent", "100"), ("--percent", "nan"), ("--percent", "0"), ("--backlog", "-1"), ("--max", "0"),
+        ("--backlog", "9" * 13),
         ("--concurrency", "0"), ("--processing-spread", "nan"), ("--processing-spread", "-1"),
         ("--days", "1"), ("--scaling", "magic"),
     ],

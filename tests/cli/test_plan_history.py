@@ -110,6 +110,15 @@ def test_the_arrivals_of_a_queue_are_planned_minute_by_minute(sluice: Sluice, cl
     assert not any("CloudWatch" in note or "history begins" in note for note in found["notes"])
 
 
+def test_a_queue_whose_name_a_workload_may_not_have_gives_it_one_that_it_may(
+    sluice: Sluice, cloudwatch: CloudWatch
+) -> None:
+    options = ("--days", DAYS, "--processing", "2s", "--promise", "10m", "--json")
+    for queue, name in (("1_new_orders.fifo", "new-orders"), ("42", "workload")):
+        found = json.loads(sluice("plan", "--queue", queue, *options).stdout)["parameters"]
+        assert (found["Name"], found["QueueName"]) == (name, queue)
+
+
 def test_a_workload_brings_its_processing_times_their_spread_and_its_names(
     sluice: Sluice, cloudwatch: CloudWatch
 ) -> None:
