@@ -79,7 +79,7 @@ def pause(
     fields = at.policies.fields(at.workload)
     asked = Pause(
         directions=directions,
-        by=_caller(account),
+        by=caller.arn(account.clients("sts")),
         at=now,
         until=None if for_ is None else now + for_,
         reason=reason,
@@ -233,7 +233,3 @@ def _said(stands: str) -> Iterator[None]:
         yield
     except SluiceError as failure:
         raise type(failure)(f"{failure}; {stands}") from failure
-
-
-def _caller(account: Account) -> str:
-    return caller.arn(account.clients("sts"))

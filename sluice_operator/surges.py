@@ -67,7 +67,7 @@ def _invoke(
     workload = registered(account, name, remaining_s)
     if account.plane.surge_function_arn is None:
         raise ConfigError(OLDER_PLANE)
-    by = _caller(account)
+    by = caller.arn(account.clients("sts"))
     on_step("invoking the control plane")
     answer = functions.invoke(
         account.clients("lambda"),
@@ -77,7 +77,3 @@ def _invoke(
     if answer.get("refusal"):
         raise ConfigError(f"{answer['refusal']}; nothing was changed")
     return answer
-
-
-def _caller(account: Account) -> str:
-    return caller.arn(account.clients("sts"))

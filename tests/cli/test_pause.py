@@ -18,6 +18,7 @@ from sluice.core.pause import BOTH
 from sluice_cli import workloads
 from sluice_operator import pauses
 from sluice_operator.account import open_account
+from sluice_operator.aws import caller
 from sluice_operator.aws.pause_store import PauseStore
 from sluice_operator.session import AwsSession
 from sluice_sim.embedded.busy_account import busy_account
@@ -59,7 +60,7 @@ def sluice_as(on_embedded, account, monkeypatch):
 
     def operator(who):
         def call(command, *arguments):
-            monkeypatch.setattr(pauses, "_caller", lambda _: who)
+            monkeypatch.setattr(caller, "arn", lambda _: who)
             return on_embedded(account, command)(*arguments)
 
         return call

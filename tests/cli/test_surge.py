@@ -15,6 +15,7 @@ from sluice.aws.ecs import DIMENSION
 from sluice_cli import workloads
 from sluice_operator import surges
 from sluice_operator.account import open_account
+from sluice_operator.aws import caller
 from sluice_operator.session import AwsSession
 from sluice_sim.embedded.busy_account import busy_account
 
@@ -52,7 +53,7 @@ def surge_as(on_embedded, account, monkeypatch):
 
     def operator(who):
         def call(*arguments, command="surge"):
-            monkeypatch.setattr(surges, "_caller", lambda _: who)
+            monkeypatch.setattr(caller, "arn", lambda _: who)
             return on_embedded(account, command)(*arguments)
 
         return call
