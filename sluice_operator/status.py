@@ -90,9 +90,8 @@ class StatusReader:
     ) -> list[WorkloadStatus]:
         """These workloads, or all without names; raises ConfigError for a name that is not registered."""
         on_step("reading the registry")
-        registered = self._ports.registry.all(remaining_s, fresh=True)
-        chosen = chosen_names(registered, names)
-        served = {workload.name: workload for workload in registered.workloads if workload.name in chosen}
+        chosen = chosen_workloads(self._ports.registry, names, remaining_s)
+        served = chosen.served
         on_step(f"reading the queues, fleets and metrics of {len(served)} workloads")
         pool = ThreadPoolExecutor(KINDS_OF_READS)
         try:
@@ -103,9 +102,9 @@ class StatusReader:
             pool.shutdown(wait=False, cancel_futures=True)
         now = self._ports.now()
         found = []
-        for name in chosen:
+        for name in chosen.names:
             if name not in served:
-                reason = refused(registered.refused[name])
+                reason = refused(chosen.refused[name])
                 found.append(WorkloadStatus(name=name, readings=None, conditions=reason))
                 continue
             read = self._with_pause(_readings(served[name], observed[name], metrics, now), metrics)
@@ -188,6 +187,25 @@ class StatusReader:
             decisions=decisions.result(),
         )
         return self._metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenWorkloads:
+    """The workloads that a command is about."""
+
+    names: Sequence[str]
+    served: Mapping[str, Workload]
+    """Those of them that may be served, by name."""
+    refused: Mapping[str, str]
+    """Name of each workload that is not served -> the reason."""
+
+
+def chosen_workloads(registry: Registry, names: Sequence[str], remaining_s: RemainingS) -> ChosenWorkloads:
+    """These workloads, or all without names; raises ConfigError for a name that is not registered."""
+    registered = registry.all(remaining_s, fresh=True)
+    chosen = chosen_names(registered, names)
+    served = {workload.name: workload for workload in registered.workloads if workload.name in chosen}
+    return ChosenWorkloads(names=chosen, served=served, refused=registered.refused)
 
 
 def chosen_names(registered: Registered, names: Sequence[str]) -> list[str]:

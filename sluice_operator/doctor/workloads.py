@@ -11,7 +11,7 @@ from sluice_operator.core.checks import findings
 from sluice_operator.core.checks.finding import Finding, Outcome
 from sluice_operator.core.checks.registration import refused
 from sluice_operator.doctor.facts import read_facts
-from sluice_operator.status import chosen_names
+from sluice_operator.status import chosen_workloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +35,14 @@ def examine(
 ) -> list[WorkloadFindings]:
     """These workloads, or all without names; raises ConfigError for a name that is not registered."""
     on_step("reading the registry")
-    registered = account.ports.registry.all(remaining_s, fresh=True)
-    chosen = chosen_names(registered, names)
-    served = {workload.name: workload for workload in registered.workloads if workload.name in chosen}
+    chosen = chosen_workloads(account.ports.registry, names, remaining_s)
+    served = chosen.served
     on_step(f"reading the queues, policies and metrics of {len(served)} workloads")
     facts = read_facts(account, list(served.values()), remaining_s)
     return [
         WorkloadFindings(
             name=name,
-            findings=tuple(findings(facts[name])) if name in served else (refused(registered.refused[name]),),
+            findings=tuple(findings(facts[name])) if name in served else (refused(chosen.refused[name]),),
         )
-        for name in chosen
+        for name in chosen.names
     ]
