@@ -9,10 +9,11 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import rich.console
 
@@ -22,6 +23,7 @@ ASCII = str.maketrans(
     {"█": "#", "▒": "=", "●": "*", "○": "o", "→": "->", "×": "x", "≤": "<=", "…": "~", "–": "-", "Δ": "d"}
 )
 """One character for one where the text is a table, so that columns stay aligned."""
+PADDING = re.compile(" +$", re.MULTILINE)
 ASCII_FALLBACK = "sluice.ascii"
 
 
@@ -44,7 +46,17 @@ def replace_unencodable_characters() -> None:
 
 
 class Console(rich.console.Console):
-    """rich's console, which leaves a closed pipe to `exit_quietly`."""
+    """rich's console, which leaves a closed pipe to `exit_quietly`, and pads no line that goes into a pipe."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's; a table's lines end at their last character unless the output is a terminal."""
+        if self.is_terminal or self.stderr:
+            super().print(*objects, **options)
+            return
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        self.file.write(PADDING.sub("", captured.get()))
+        self.file.flush()
 
     def on_broken_pipe(self) -> NoReturn:
         """Re-raise the BrokenPipeError that is being handled; rich itself would exit with status 1."""

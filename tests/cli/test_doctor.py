@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -474,6 +475,7 @@ def test_a_refused_document_is_the_only_finding_of_its_workload(doctor):
     ssm.delete_parameter(Name="/sluice/workloads/broken")
     assert answer.exit_code == 1
     assert "fail  registration-valid: the document of workload broken is refused" in answer.stdout
+    assert not re.search(r" $", answer.stdout, re.MULTILINE), "a table's lines end at their last character"
     assert "1 fail" in answer.stdout
 
 

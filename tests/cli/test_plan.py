@@ -127,6 +127,12 @@ def sluice_with_columns(*arguments: object, columns: int) -> str:
     return done.stdout
 
 
+def test_in_a_pipe_no_line_ends_with_spaces(sluice: Sluice) -> None:
+    printed = sluice("plan", *BACKLOG, "--fleet", "ec2:c7g.large").stdout
+    assert re.search(r"^  MinCapacity +0  from zero$", printed, re.MULTILINE)
+    assert not re.search(r" $", printed, re.MULTILINE)
+
+
 def test_in_a_pipe_a_sentence_is_one_line(sluice: Sluice) -> None:
     lines = sluice("plan", *GUIDE).stdout.splitlines()
     assert any(line.startswith("Only the mean of the arrivals") and line.endswith("peaks.") for line in lines)
