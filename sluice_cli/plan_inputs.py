@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,24 +19,28 @@ RATES_S = {"s": 1.0, "min": 60.0, "hour": 3600.0, "day": 86_400.0}
 NUMBER = r"[0-9]{1,15}(?:[.][0-9]{1,9})?"
 
 
-class Duration(click.ParamType):
-    """`2s`, `500ms`, `1m30s` or `7d`, as seconds within a range."""
+class Written(click.ParamType):
+    """An option whose text a function reads, from the option's name and the text; it raises UsageError."""
 
-    name = "DURATION"
-
-    def __init__(self, shortest_s: float, longest_s: float) -> None:
-        self._shortest_s, self._longest_s = shortest_s, longest_s
+    def __init__(self, name: str, read: Callable[[str, str], Any]) -> None:
+        self.name, self._read = name, read
 
     def convert(
         self,
         value: Any,
         param: click.Parameter | None,
         ctx: click.Context | None,  # noqa: ARG002 - click's signature
-    ) -> float:
-        """The seconds; raises UsageError."""
-        if isinstance(value, float):
+    ) -> Any:
+        """What the text says; click also passes on what was converted before."""
+        if not isinstance(value, str):
             return value
-        option, text = _option(param), str(value).strip()
+        return self._read(param.opts[0] if param is not None else "", value.strip())
+
+
+def duration_between(shortest_s: float, longest_s: float) -> Written:
+    """`2s`, `500ms`, `1m30s` or `7d`, as seconds within a range."""
+
+    def read(option: str, text: str) -> float:
         if _is_number(text):
             raise UsageError(
                 f"{option} {text}: give the unit, such as {text}s or {text}ms; there are ms, s, m, h and d"
@@ -44,39 +49,28 @@ class Duration(click.ParamType):
             raise UsageError(f"{option} {text}: not a duration: write it as 500ms, 2s, 1m30s, 3h or 7d")
         parts = re.findall(rf"({NUMBER})(ms|[smhd])", text)
         seconds = sum(float(number) * UNITS_S[unit] for number, unit in parts)
-        if not self._shortest_s <= seconds <= self._longest_s:
-            raise UsageError(
-                f"{option} {text}: give between {_short(self._shortest_s)} and {_short(self._longest_s)}"
-            )
+        if not shortest_s <= seconds <= longest_s:
+            raise UsageError(f"{option} {text}: give between {_short(shortest_s)} and {_short(longest_s)}")
         return seconds
 
+    return Written("DURATION", read)
 
-class Rate(click.ParamType):
-    """`600000/day`, as messages a second."""
 
-    name = "N/UNIT"
+def _rate(option: str, text: str) -> float:
+    text = text.replace("_", "")
+    if _is_number(text):
+        raise UsageError(
+            f"{option} {text}: give the time in which they arrive, such as {text}/day; there are "
+            f"/{', /'.join(RATES_S)}"
+        )
+    number, _, unit = text.partition("/")
+    if not re.fullmatch(NUMBER, number, re.ASCII) or unit not in RATES_S:
+        raise UsageError(f"{option} {text}: not a rate: write it as 7/s, 420/min, 25000/hour or 600000/day")
+    return float(number) / RATES_S[unit]
 
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ARG002 - click's signature
-    ) -> float:
-        """The messages a second; raises UsageError."""
-        if isinstance(value, float):
-            return value
-        option, text = _option(param), str(value).strip().replace("_", "")
-        if _is_number(text):
-            raise UsageError(
-                f"{option} {text}: give the time in which they arrive, such as {text}/day; there are "
-                f"/{', /'.join(RATES_S)}"
-            )
-        number, _, unit = text.partition("/")
-        if not re.fullmatch(NUMBER, number, re.ASCII) or unit not in RATES_S:
-            raise UsageError(
-                f"{option} {text}: not a rate: write it as 7/s, 420/min, 25000/hour or 600000/day"
-            )
-        return float(number) / RATES_S[unit]
+
+RATE = Written("N/UNIT", _rate)
+"""`600000/day`, as messages a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,35 +119,23 @@ FARGATE_MEMORY_GB = {
 """vCPU -> the least and the most memory of a task (AWS Fargate, "Task CPU and memory")."""
 
 
-class Fleet(click.ParamType):
-    """`ec2:c7g.large`, or `fargate:0.25vcpu,0.5gb` with `,x86_64` unless it is arm64."""
-
-    name = "KIND:SIZE"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ARG002 - click's signature
-    ) -> FleetKind:
-        """The kind; raises UsageError."""
-        if isinstance(value, FleetKind):
-            return value
-        option, text = _option(param), str(value).strip()
-        if found := re.fullmatch(r"ec2:([a-z][a-z0-9-]{0,15}[.][a-z0-9-]{1,15})", text, re.ASCII):
-            return FleetKind(label=found[1], fleet_type="asg", instance_type=found[1])
-        sizes = rf"fargate:({NUMBER})vcpu,({NUMBER})gb(?:,(arm64|x86_64))?"
-        if not (found := re.fullmatch(sizes, text, re.ASCII)):
-            raise UsageError(
-                f"{option} {text}: write it as ec2:c7g.large, fargate:0.25vcpu,0.5gb or "
-                "fargate:1vcpu,2gb,x86_64 (without an architecture: arm64)"
-            )
-        vcpu, memory_gb, architecture = float(found[1]), float(found[2]), found[3] or "arm64"
-        _require_fargate_size(f"{option} {text}", vcpu, memory_gb)
-        label = f"Fargate tasks, {vcpu:g} vCPU, {memory_gb:g} GB, {architecture}"
-        return FleetKind(
-            label=label, fleet_type="ecs", vcpu=vcpu, memory_gb=memory_gb, architecture=architecture
+def _fleet(option: str, text: str) -> FleetKind:
+    if found := re.fullmatch(r"ec2:([a-z][a-z0-9-]{0,15}[.][a-z0-9-]{1,15})", text, re.ASCII):
+        return FleetKind(label=found[1], fleet_type="asg", instance_type=found[1])
+    sizes = rf"fargate:({NUMBER})vcpu,({NUMBER})gb(?:,(arm64|x86_64))?"
+    if not (found := re.fullmatch(sizes, text, re.ASCII)):
+        raise UsageError(
+            f"{option} {text}: write it as ec2:c7g.large, fargate:0.25vcpu,0.5gb or "
+            "fargate:1vcpu,2gb,x86_64 (without an architecture: arm64)"
         )
+    vcpu, memory_gb, architecture = float(found[1]), float(found[2]), found[3] or "arm64"
+    _require_fargate_size(f"{option} {text}", vcpu, memory_gb)
+    label = f"Fargate tasks, {vcpu:g} vCPU, {memory_gb:g} GB, {architecture}"
+    return FleetKind(label=label, fleet_type="ecs", vcpu=vcpu, memory_gb=memory_gb, architecture=architecture)
+
+
+FLEET = Written("KIND:SIZE", _fleet)
+"""`ec2:c7g.large`, or `fargate:0.25vcpu,0.5gb` with `,x86_64` unless it is arm64."""
 
 
 def _require_fargate_size(given: str, vcpu: float, memory_gb: float) -> None:
@@ -165,57 +147,36 @@ def _require_fargate_size(given: str, vcpu: float, memory_gb: float) -> None:
         raise UsageError(f"{given}: with {vcpu:g} vCPU a task has {least:g} to {most:g} GB")
 
 
-class QueueName(click.ParamType):
-    """The name of a queue."""
-
-    name = "NAME"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ARG002 - click's signature
-    ) -> str:
-        """The name; raises UsageError."""
-        name = str(value)
-        if not re.fullmatch(r"[a-zA-Z0-9_-]{1,80}|[a-zA-Z0-9_-]{1,75}[.]fifo", name, re.ASCII):
-            raise UsageError(
-                f"{_option(param)} {name!r}: give the queue's name, not its URL or ARN: 1 to 80 letters, "
-                "digits, hyphens or underscores, with .fifo at the end if it is a FIFO queue"
-            )
-        return name
+def _queue_name(option: str, text: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,80}|[a-zA-Z0-9_-]{1,75}[.]fifo", text, re.ASCII):
+        raise UsageError(
+            f"{option} {text!r}: give the queue's name, not its URL or ARN: 1 to 80 letters, digits, hyphens "
+            "or underscores, with .fifo at the end if it is a FIFO queue"
+        )
+    return text
 
 
-class Positive(click.ParamType):
+QUEUE_NAME = Written("NAME", _queue_name)
+"""The name of a queue."""
+
+
+def positive_up_to(largest: float) -> Written:
     """A finite number above 0, up to a limit."""
 
-    name = "NUMBER"
-
-    def __init__(self, largest: float) -> None:
-        self._largest = largest
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ARG002 - click's signature
-    ) -> float:
-        """The number; raises UsageError."""
+    def read(option: str, text: str) -> float:
         try:
-            number = float(value)
+            number = float(text)
         except ValueError:
             number = math.nan
-        if not 0 < number <= self._largest:
-            raise UsageError(f"{_option(param)} {value}: give a number above 0, {self._largest:,g} at most")
+        if not 0 < number <= largest:
+            raise UsageError(f"{option} {text}: give a number above 0, {largest:,g} at most")
         return number
+
+    return Written("NUMBER", read)
 
 
 def _is_number(text: str) -> bool:
     return re.fullmatch(NUMBER, text, re.ASCII) is not None
-
-
-def _option(param: click.Parameter | None) -> str:
-    return param.opts[0] if param is not None else ""
 
 
 def _short(seconds: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sluice_cli.plan_inputs import Duration, Fleet, Positive, QueueName, Rate
+from sluice_cli.plan_inputs import FLEET, QUEUE_NAME, RATE, duration_between, positive_up_to
 from sluice_cli.settings import Seconds, TraceSource
 from sluice_cli.workloads import COMPLETE, config_file
 from sluice_operator.core.engine_choice import Scaling
@@ -26,7 +26,7 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
     click.option(
         "--arrivals",
         "arrivals_per_s",
-        type=Rate(),
+        type=RATE,
         help="Messages that arrive: 7/s, 420/min, 25000/hour or 600000/day.",
     ),
     click.option(
@@ -34,7 +34,7 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
         type=TraceSource(),
         help="Arrivals by interval instead: a file, or a shape, as of `simulate`.",
     ),
-    click.option("--queue", "queue_name", type=QueueName(), help="The history of this queue instead."),
+    click.option("--queue", "queue_name", type=QUEUE_NAME, help="The history of this queue instead."),
     click.option(
         "--days", type=click.IntRange(2, 455), default=14, show_default=True, help="Of history to read."
     ),
@@ -44,13 +44,13 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
     click.option(
         "--drain-in",
         "drain_within_s",
-        type=Duration(1, RETENTION_S),
+        type=duration_between(1, RETENTION_S),
         help="Time in which the backlog shall be gone.",
     ),
     click.option(
         "--processing",
         "processing_s",
-        type=Duration(0.001, MAX_PROCESSING_S),
+        type=duration_between(0.001, MAX_PROCESSING_S),
         help="Time that a message takes on average: 2s, 500ms. [default: as the workload's workers measured]",
     ),
     click.option(
@@ -64,7 +64,7 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
     click.option(
         "--longest",
         "longest_s",
-        type=Duration(0.001, MAX_S),
+        type=duration_between(0.001, MAX_S),
         help="The longest time that a message takes. [default: by mean and spread]",
     ),
     click.option(
@@ -75,7 +75,7 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
     click.option(
         "--promise",
         "promise_s",
-        type=Duration(0.001, RETENTION_S),
+        type=duration_between(0.001, RETENTION_S),
         help="Time from arrival to start that messages may wait: 5m. [default: the workload's]",
     ),
     click.option(
@@ -86,7 +86,7 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
     click.option(
         "--boot",
         "boot_s",
-        type=Duration(0, MAX_BOOT_S),
+        type=duration_between(0, MAX_BOOT_S),
         help="Time from launch to the first message. [default: the workload's, or 3m]",
     ),
     click.option("--max", "maximum", type=click.IntRange(1, 9999), help="The most instances there may be."),
@@ -97,14 +97,14 @@ OPTIONS: list[Callable[[Callable[..., Any]], Callable[..., Any]]] = [
     ),
     click.option(
         "--fleet",
-        type=Fleet(),
+        type=FLEET,
         help="What it is made of, for its price: ec2:c7g.large, or fargate:0.25vcpu,0.5gb.",
     ),
-    click.option("--price", type=Positive(10_000), help="Dollars an hour of an instance, your own."),
+    click.option("--price", type=positive_up_to(10_000), help="Dollars an hour of an instance, your own."),
     click.option(
         "--lambda-memory",
         "lambda_gb",
-        type=Positive(10),
+        type=positive_up_to(10),
         default=1.0,
         show_default=True,
         help="GB of a function in place of the fleet.",

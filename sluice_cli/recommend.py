@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from sluice_cli import recommend_json, recommend_tables
 from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
 from sluice_cli.outputs import require_writable_directory
-from sluice_cli.plan_inputs import Fleet, FleetKind, Positive, fleet_price
+from sluice_cli.plan_inputs import FLEET, FleetKind, fleet_price, positive_up_to
 from sluice_cli.progress import ProgressBar
 from sluice_cli.recommend_past import GivenLoad, past_of_queue, past_of_trace
 from sluice_cli.recommend_report import write_report
@@ -72,10 +72,10 @@ MIN_DAYS, MAX_DAYS = 2, 15
 )
 @click.option(
     "--fleet",
-    type=Fleet(),
+    type=FLEET,
     help="What it is made of, for its price: ec2:c7g.large, or fargate:0.25vcpu,0.5gb.",
 )
-@click.option("--price", type=Positive(10_000), help="Dollars an hour of an instance, your own.")
+@click.option("--price", type=positive_up_to(10_000), help="Dollars an hour of an instance, your own.")
 @click.option(
     "--fail-above-saving",
     "fail_above_percent",

@@ -46,7 +46,7 @@ def replace_unencodable_characters() -> None:
 
 
 class Console(rich.console.Console):
-    """rich's console, which leaves a closed pipe to `exit_quietly`, and pads no line that goes into a pipe."""
+    """rich's console, which leaves a closed pipe to `exit_quietly`, and pads no line of a pipe."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's; a table's lines end at their last character unless the output is a terminal."""
