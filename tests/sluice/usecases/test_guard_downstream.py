@@ -89,6 +89,11 @@ class TestEngaging:
         )
         assert len(made(account)) == 1
 
+    def test_awss_policy_is_read_to_be_remembered_and_once_more_just_before_it_is_put(self, account, served):
+        minute(account, served, 150)
+        assert fields(account, served) == HELD
+        assert account.calls.named("held_policies.fields") == [served.name, served.name]
+
     def test_aws_releases_its_policy_by_itself_at_the_end(self, account, served):
         minute(account, served, 150)
         [end] = account.held_policies.ends[served.name]

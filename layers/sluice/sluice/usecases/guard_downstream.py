@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 
 from sluice.core.guard import Guard, as_stored, decide_guard
-from sluice.core.held_fields import Holds, before_all, is_held, not_put_back
+from sluice.core.held_fields import Fields, Holds, before_all, is_held, not_put_back
 from sluice.core.minutes import minutes_since_epoch
 from sluice.core.model import GuardDecision, Mode, Reason, Unknown, Workload
 from sluice.core.rotation import rotated
@@ -150,7 +150,8 @@ def _act(minute: _Minute, name: str, hold: _Hold) -> None:
         with report_if_refused(hold.decision, workload.fleet, minute.report):
             # Also what was held before the mode became observe: its schedule would make a lost policy anew.
             if workload.mode is Mode.ACTIVE or hold.guard.before:
-                _bring_about(minute, workload, hold.guard, hold.stored, is_over=True)
+                fields = minute.policies.fields(workload)
+                _bring_about(minute, workload, hold.guard, hold.stored, fields, is_over=True)
         is_well = hold.decision.reason is Reason.DOWNSTREAM_RECOVERED
         minute.states.put_guard(name, hold.guard, None if is_well else replace(hold.guard, is_put_back=True))
         _log_release(hold.decision, workload, minute.report)
@@ -174,17 +175,27 @@ def _hold(minute: _Minute, workload: Workload, guard: Guard, stored: StoredState
         if not minute.states.put_guard(workload.name, guard, known):
             return
         guard = known
-    _bring_about(minute, workload, guard, stored)
+    _bring_about(minute, workload, guard, stored, fields)
     if not guard.is_held_by_aws:
         minute.states.put_guard(workload.name, guard, replace(guard, is_held_by_aws=True))
 
 
 def _bring_about(
-    minute: _Minute, workload: Workload, guard: Guard, stored: StoredState, *, is_over: bool = False
+    minute: _Minute,
+    workload: Workload,
+    guard: Guard,
+    stored: StoredState,
+    fields: Fields,
+    *,
+    is_over: bool = False,
 ) -> None:
-    """Hold or release AWS's policy, and heed a pause that began or ended meanwhile."""
+    """Hold or release AWS's policy, and heed a pause that began or ended meanwhile.
+
+    `fields` tell what a pause that is over may have left behind. The adapter reads them anew before it puts
+    the policy, of which it sends all.
+    """
     ports, left = minute.ports, None if is_over else guard
-    pause = not_put_back(stored.pause, minute.policies.fields(workload), ports.now())
+    pause = not_put_back(stored.pause, fields, ports.now())
     for _ in range(2):
         holding = Holds(pause=stored.in_force(ports.now()), guard=left)
         minute.policies.hold(workload, Holds(pause=pause, guard=guard), holding)
