@@ -132,12 +132,15 @@ class Resolver:
     def _list_function(self, name: str, argument: Any, where: str) -> Any:
         first, second = self._arguments(argument, where, name.removeprefix("Fn::"), (2, 2))
         if name == "Fn::Split":
-            return self.text(second, where).split(self.text(first, where))
+            separator = self.text(first, where)
+            if not separator:
+                raise TemplateError(f"{where}: Split takes a separator and a text, not {argument!r}")
+            return self.text(second, where).split(separator)
         values = self.value(second, where)
         if name == "Fn::Join":
             if not isinstance(values, list):
                 raise TemplateError(f"{where}: Join takes a separator and a list, not {argument!r}")
-            return self.text(first, where).join(as_text(each) for each in values)
+            return self.text(first, where).join(self.text(each, where) for each in values)
         if not isinstance(values, list) or first not in range(len(values)):
             raise TemplateError(f"{where}: Select takes an index and a list that has it, not {argument!r}")
         return values[first]
