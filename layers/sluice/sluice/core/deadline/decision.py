@@ -402,8 +402,8 @@ def _allowed(
     return most, reason, f"{guard}; {detail}", (*limits, Limit.GUARD)
 
 
-def _joined(*details: str) -> str:
-    return "; ".join(dict.fromkeys(detail for detail in details if detail))
+def _joined(detail: str, limit: str) -> str:
+    return detail if not limit or limit in detail else f"{detail}; {limit}"
 
 
 def _within_bounds(plan: _Plan, wanted: int) -> tuple[int, tuple[Limit, ...]]:
