@@ -60,7 +60,7 @@ LONGEST_SCHEDULE = (
     ",MON+TUE+WED+THU+FRI+SAT+SUN,23:5",
     ",America/Argentina/ComodRivadavia,9998,9999",
 )
-"""With a digit between its parts, which tells five apart: the longest line, with the longest zone there is."""
+"""With a digit between its parts, which tells five apart: the longest line, with the longest zone of all."""
 
 
 @cache  # a pattern's strategy takes longer to make than a value of it
