@@ -5,7 +5,7 @@ The account begins on a Thursday at 8:20 of Puerto Rico, which keeps its clocks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,14 +14,16 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from sluice.core.schedules import in_force, starts
+from sluice.core.schedules import in_force
 from sluice.document.schedule_lines import parsed
+from sluice_sim.embedded import cloud
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from tests.scenarios.conftest import ROOT
 from tests.scenarios.test_pause import KINDS, Played
 from tests.scenarios.test_surge import bounds
+from tests.sim.embedded.test_fleets import BusyWorker
 from tests.templates import stacks
 
 pytestmark = pytest.mark.slow
@@ -163,52 +165,48 @@ def test_a_group_takes_no_two_schedules_that_start_at_one_moment_by_different_cl
             demo.add_workload(TRANSCRIPTION, {"Schedule1": OFFICE, "Schedule2": "noon,MON-FRI,12:25,UTC,0,5"})
 
 
-FIRST, DAYS = datetime(2026, 3, 26, tzinfo=UTC), 6
+FIRST, DAYS = datetime(2026, 3, 28, 12, tzinfo=UTC), 2
 """Daylight saving begins in Berlin on Sunday, 29 March."""
-WEEK = {
+LINES = {
     "Schedule1": "office-hours,MON-FRI,8:00,Europe/Berlin,3,5",
     "Schedule2": "night,SUN-SAT,18:00,Europe/Berlin,0,5",
     "Schedule3": "batch,SUN-SAT,2:30,Europe/Berlin,1,4",
-    "Schedule4": "break,MON+WED,12:15,America/New_York,2,4",
+    "Schedule4": "break,SUN+MON,12:15,America/New_York,2,4",
 }
 
 
-def fleets(aws: EmbeddedAws) -> Mapping[str, Callable[[], tuple[int, int]]]:
-    """Both kinds of fleet with the week's schedules; how to read the bounds of each."""
-    aws.create_group("transcription", minimum=0, maximum=5, boot_s=30, start=lambda *_: None)
-    aws.create_service("workers", "queue-proc", boot_s=30, start=lambda *_: None)
-
-    def of_target() -> tuple[int, int]:
-        [target] = aws.scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]
-        return target["MinCapacity"], target["MaxCapacity"]
-
-    return {"asg": lambda: aws.groups.bounds("transcription"), "ecs": of_target}
-
-
-@pytest.mark.parametrize("kind", ["asg", "ecs"])
-def test_aws_holds_the_bounds_of_the_schedule_in_force_in_the_week_of_daylight_saving(kind: str) -> None:
-    """At every half hour, some minutes after which an action may be late; core/schedules.py says which."""
-    schedules = [parsed(line) for line in WEEK.values()]
+def test_aws_holds_the_bounds_of_the_schedule_in_force_while_daylight_saving_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a group and of a service, some minutes after each half hour: an action may be two minutes late."""
+    schedules = [parsed(line) for line in LINES.values()]
+    monkeypatch.setattr(cloud, "START", FIRST)
+    held = []
     with embedded_aws(ROOT) as aws:
-        read = fleets(aws)[kind]
-        stack = stacks.workload(kind, **WEEK)
-        found = {
-            name: resource
-            for name, resource in stack.resources.items()
-            if name.startswith("AsgSchedule") or name == "EcsScalableTarget"
-        }
-        aws.clock.run_until((FIRST - timedelta(days=8)).timestamp())
-        for name, resource in found.items():
-            aws.stacks._put("week", name, resource.type, resource.properties)
-        aws.stacks._schedules.deploy("week", found)
-        held = []
-        for half_hour in range(DAYS * 48):
+        aws.create_group("transcription", minimum=0, maximum=5, boot_s=30, start=BusyWorker)
+        aws.create_service("workers", "queue-proc", boot_s=30, start=BusyWorker)
+        for kind in ("asg", "ecs"):
+            resources = stacks.workload(kind, **LINES).resources
+            for name, resource in resources.items():
+                if name == "EcsScalableTarget":
+                    aws.stacks._register_target(name, resource.properties)
+            aws.stacks._schedules.deploy(kind, resources)
+        for half_hour in range(14, DAYS * 48):  # the first schedule starts at 18:00 in Berlin
             now = FIRST + timedelta(minutes=30 * half_hour + 20)
             aws.clock.run_until(now.timestamp())
             due = in_force(schedules, now)
             assert due is not None
-            assert read() == (due.schedule.bounds.min, due.schedule.bounds.max), f"{now}: {due.ends()}"
-            held.append(due.schedule.name)
-    batch = len(list(starts(schedules[2], FIRST, FIRST + timedelta(days=DAYS))))
-    assert batch == DAYS - 1  # skipped once
-    assert set(held) == {each.name for each in schedules}
+            bounds_of_both = {aws.groups.bounds("transcription"), bounds_of_target(aws)}
+            assert bounds_of_both == {(due.schedule.bounds.min, due.schedule.bounds.max)}, now
+            held.append((due.schedule.name, due.since))
+    assert [name for name, _ in dict.fromkeys(held)] == [
+        "night",  # and no batch on Sunday morning
+        "break",
+        "batch",
+        "office-hours",
+    ]
+
+
+def bounds_of_target(aws: EmbeddedAws) -> tuple[int, int]:
+    [target] = aws.scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]
+    return target["MinCapacity"], target["MaxCapacity"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.core.schedules import starts
 from sluice.document.schedule_lines import EXAMPLE, PATTERN, RANGES, parsed
 from sluice_sim.aws_rules.cron import Cron
 from sluice_sim.template import TemplateError
@@ -73,6 +76,31 @@ def test_both_notations_of_cron_name_the_minutes_of_the_line(line: str) -> None:
     for cron in (five, six):
         assert [(each.hour, each.minute) for each in cron.times] == [(schedule.hour, schedule.minute)]
         assert {day - 1 for day in cron.weekdays} == schedule.weekdays
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "office-hours,MON-FRI,8:00,Europe/Berlin,3,5",
+        "batch,SUN-SAT,2:30,Europe/Berlin,3,5",
+        "batch,SUN,2:30,America/New_York,3,5",
+        "batch,SAT+SUN,2:05,Australia/Lord_Howe,3,5",
+        "midnight,SUN-SAT,0:00,America/Scoresbysund,3,5",
+    ],
+)
+def test_what_aws_runs_over_a_year_is_what_sluice_takes_to_be_in_force(line: str) -> None:
+    """With both changes of the clock."""
+    schedule, first = parsed(line), datetime(2026, 1, 1, tzinfo=UTC)
+    last, zone = first + timedelta(days=365), ZoneInfo(schedule.time_zone)
+    expected = list(starts(schedule, first, last))
+    [action] = of_target(Schedule1=line)
+    of_service = Cron.six_fields(str(action["Schedule"])[len("cron(") : -1])
+    for cron in (Cron.five_fields(str(of_group(line)["Recurrence"])), of_service):
+        runs, run = [], cron.next_after(first, zone)
+        while run is not None and run <= last:
+            runs.append(run)
+            run = cron.next_after(run, zone)
+        assert runs == expected
 
 
 def test_every_range_of_weekdays_is_one_that_both_crons_know() -> None:
