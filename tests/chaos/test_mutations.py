@@ -312,14 +312,14 @@ def acts_on_all(decided: Mapping[str, Any], *rest: Any) -> list[str]:
 
 
 def as_if_remembered(
-    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick, *rest: Any
+    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick, **held: Any
 ) -> Scaling:
     if state is None and isinstance(observed.backlog, Backlog) and isinstance(observed.capacity, Capacity):
         earlier_s = tick.now_s - 30
         state = EngineState(
             tick_s=earlier_s, read_s=earlier_s, backlog=EMPTY, desired=0, running=observed.capacity.running
         )
-    return decide_scale(workload, observed, state, tick, *rest)
+    return decide_scale(workload, observed, state, tick, **held)
 
 
 def learned_by(change: Callable[[Workload, StoredState | Unknown | None], Any]) -> Callable[..., None]:
@@ -361,10 +361,10 @@ def left_alone_after_a_silence(served: Mapping[str, Workload], moment: datetime,
 
 
 def keeps_what_another_has_raised(
-    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick, *rest: Any
+    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick, **held: Any
 ) -> Scaling:
     """Until it has asked for more itself."""
-    scaling, capacity = decide_scale(workload, observed, state, tick, *rest), observed.capacity
+    scaling, capacity = decide_scale(workload, observed, state, tick, **held), observed.capacity
     if (
         not state
         or not scaling.state
