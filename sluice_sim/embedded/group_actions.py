@@ -73,10 +73,11 @@ class GroupAction:
         if not (recurrence or starts):
             raise ValidationError("Either StartTime or Recurrence must be specified")
         try:
-            cron = Cron.five_fields(recurrence) if recurrence else None
             ZoneInfo(asked.get("TimeZone") or "UTC")
-        except ZoneInfoNotFoundError as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValidationError(f"Given time zone: {asked['TimeZone']} is invalid") from error
+        try:
+            cron = Cron.five_fields(recurrence) if recurrence else None
         except ValueError as error:
             raise ValidationError(f"Given recurrence string: {recurrence} is invalid: {error}") from error
         return cls(

@@ -90,7 +90,7 @@ class Stacks:
         self._exports: dict[str, str] = {}
         self._schedules = StackSchedules(account.autoscaling, account.scaling)
         self._targets: dict[str, Mapping[str, Any]] = {}
-        """Physical name of each scalable target -> its properties, without its scheduled actions."""
+        """Physical name of each scalable target -> its properties."""
 
     def deploy(self, template_file: str, stack_name: str, parameters: Mapping[str, str]) -> None:
         """Create or update the stack, then send its CREATE_COMPLETE event."""
@@ -165,11 +165,14 @@ class Stacks:
             account.dynamodb.create_table(TableName=name, **kept)
 
     def _register_target(self, name: str, properties: Mapping[str, Any]) -> None:
-        """Register a scalable target, unless an update leaves it unchanged."""
-        own = {key: value for key, value in properties.items() if key != "ScheduledActions"}
-        if self._targets.get(name) == own:
+        """Register a scalable target with the template's bounds, unless an update leaves it unchanged.
+
+        Assumption: a change of its scheduled actions is one of the resource, so that these bounds replace
+        those that an action has set.
+        """
+        if self._targets.get(name) == properties:
             return
-        self._targets[name] = own
+        self._targets[name] = properties
         target = self._account.scaling.register_scalable_target(
             ServiceNamespace="ecs",
             ScalableDimension=DIMENSION,

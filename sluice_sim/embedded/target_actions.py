@@ -66,7 +66,7 @@ class TargetAction:
         _check_capacities(given.get("ScalableTargetAction", {}))
         try:
             zone = ZoneInfo(given.get("Timezone") or "UTC")
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValidationError(f"Invalid timezone: {given['Timezone']}") from error
         try:
             upcoming = _parse_schedule(given["Schedule"], zone, starts or now)

@@ -21,6 +21,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.document import parsing
+from sluice.document.schedule_lines import written
 from sluice_sim import template
 from sluice_sim.account import ACCOUNT_ID, REGION, arn, identity
 from sluice_sim.template import ResolvedStack
@@ -199,7 +200,8 @@ def workload_parameters(workload: Workload) -> dict[str, str]:
     }
     # The engine's promise comes last: it replaces that of a dynamic target.
     promised = _deadline_parameters(workload.deadline) if workload.deadline is not None else {}
-    return parameters | _target_parameters(target) | promised | _surge_parameters(workload.surge)
+    scheduled = {f"Schedule{place}": written(each) for place, each in enumerate(workload.schedules, 1)}
+    return parameters | _target_parameters(target) | promised | _surge_parameters(workload.surge) | scheduled
 
 
 def _target_parameters(target: StaticTarget | DynamicTarget) -> dict[str, str]:

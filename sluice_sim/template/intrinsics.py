@@ -1,8 +1,8 @@
 """Resolves the intrinsic functions of a template.
 
-Ref, Sub, If, GetAtt and ImportValue in values; Equals, And, Or, Not and Condition in conditions. Any other
-one is a TemplateError with its name and place, even in a branch that is not taken. So are references to
-something that does not exist, and circular references.
+Ref, Sub, If, GetAtt, ImportValue, Select, Split and Join in values; Equals, And, Or, Not and Condition in
+conditions. Any other one is a TemplateError with its name and place, even in a branch that is not taken. So
+are references to something that does not exist, and circular references.
 """
 
 import re
@@ -21,8 +21,9 @@ NO_VALUE = object()
 """The value of AWS::NoValue: the property or list item is omitted."""
 
 _CONDITION_FUNCTIONS = ("Fn::Equals", "Fn::And", "Fn::Or", "Fn::Not")
-_VALUE_FUNCTIONS = ("Ref", "Fn::Sub", "Fn::If", "Fn::GetAtt", "Fn::ImportValue", "Fn::Select")
-_KNOWN = "Ref, Sub, If, Equals, And, Or, Not, Condition, GetAtt, ImportValue, Select"
+_LIST_FUNCTIONS = ("Fn::Select", "Fn::Split", "Fn::Join")
+_VALUE_FUNCTIONS = ("Ref", "Fn::Sub", "Fn::If", "Fn::GetAtt", "Fn::ImportValue", *_LIST_FUNCTIONS)
+_KNOWN = "Ref, Sub, If, Equals, And, Or, Not, Condition, GetAtt, ImportValue, Select, Split, Join"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -120,19 +121,29 @@ class Resolver:
             parts = argument.split(".", 1) if isinstance(argument, str) else argument
             logical_id, attribute = self._arguments(parts, where, "GetAtt", (2, 2))
             return self._attribute(str(logical_id), str(attribute), where)
-        if name == "Fn::Select":
-            index, items = self._arguments(argument, where, "Select", (2, 2))
-            values = self.value(items, where)
-            if not isinstance(values, list) or index not in range(len(values)):
-                raise TemplateError(
-                    f"{where}: Select takes an index and a list that has it, not {argument!r}"
-                )
-            return values[index]
+        if name in _LIST_FUNCTIONS:
+            return self._list_function(name, argument, where)
         export = self.text(argument, where)
         if export not in self.imports:
             known = ", ".join(sorted(self.imports)) or "none"
             raise TemplateError(f"{where}: no stack exports {export!r}; the exports are {known}")
         return self.imports[export]
+
+    def _list_function(self, name: str, argument: Any, where: str) -> Any:
+        first, second = self._arguments(argument, where, name.removeprefix("Fn::"), (2, 2))
+        if name == "Fn::Split":
+            separator = self.text(first, where)
+            if not separator:
+                raise TemplateError(f"{where}: Split takes a separator and a text, not {argument!r}")
+            return self.text(second, where).split(separator)
+        values = self.value(second, where)
+        if name == "Fn::Join":
+            if not isinstance(values, list):
+                raise TemplateError(f"{where}: Join takes a separator and a list, not {argument!r}")
+            return self.text(first, where).join(self.text(each, where) for each in values)
+        if not isinstance(values, list) or first not in range(len(values)):
+            raise TemplateError(f"{where}: Select takes an index and a list that has it, not {argument!r}")
+        return values[first]
 
     def _reference(self, name: str, where: str) -> object:
         if name in self.names:

@@ -58,6 +58,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.schedules import InForce
 from sluice.core.surge import Asked, Refusal
 from sluice.core.surge_plan import Plan, planned
 from sluice.core.target import decide_target
@@ -181,11 +182,19 @@ def unread_proof_is_zero(
     *,
     proof_end_minutes: Sequence[datetime],
     pause: Paused,
+    schedule: InForce | None,
 ) -> Decision:
     if isinstance(published, Unknown):
         published = dict.fromkeys(minutes_to_prove(proof_end_minutes[0], workload.idle_minutes), 0.0)
     return decide_shutdown(
-        workload, observed, floor, published, trigger, proof_end_minutes=proof_end_minutes, pause=pause
+        workload,
+        observed,
+        floor,
+        published,
+        trigger,
+        proof_end_minutes=proof_end_minutes,
+        pause=pause,
+        schedule=schedule,
     )
 
 
@@ -303,14 +312,14 @@ def acts_on_all(decided: Mapping[str, Any], *rest: Any) -> list[str]:
 
 
 def as_if_remembered(
-    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick, *rest: Any
+    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick, **held: Any
 ) -> Scaling:
     if state is None and isinstance(observed.backlog, Backlog) and isinstance(observed.capacity, Capacity):
         earlier_s = tick.now_s - 30
         state = EngineState(
             tick_s=earlier_s, read_s=earlier_s, backlog=EMPTY, desired=0, running=observed.capacity.running
         )
-    return decide_scale(workload, observed, state, tick, *rest)
+    return decide_scale(workload, observed, state, tick, **held)
 
 
 def learned_by(change: Callable[[Workload, StoredState | Unknown | None], Any]) -> Callable[..., None]:
@@ -352,10 +361,10 @@ def left_alone_after_a_silence(served: Mapping[str, Workload], moment: datetime,
 
 
 def keeps_what_another_has_raised(
-    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick, *rest: Any
+    workload: Workload, observed: Observation, state: EngineState | None, tick: Tick, **held: Any
 ) -> Scaling:
     """Until it has asked for more itself."""
-    scaling, capacity = decide_scale(workload, observed, state, tick, *rest), observed.capacity
+    scaling, capacity = decide_scale(workload, observed, state, tick, **held), observed.capacity
     if (
         not state
         or not scaling.state
@@ -493,13 +502,13 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (bootstrap_shutdown, "clamp", lambda instances, bounds: clamp(instances, replace(bounds, min=0)))
     ],
     "the document's bounds alone count": [
-        (bootstrap_shutdown, "effective_bounds", lambda workload, _: (workload.bounds, ()))
+        (bootstrap_shutdown, "effective_bounds", lambda workload, *_: (workload.bounds, ()))
     ],
     "the fleet's bounds alone count": [
         (
             bootstrap_shutdown,
             "effective_bounds",
-            lambda workload, observation: (observation.bounds or workload.bounds, ()),
+            lambda workload, observation, *_: (observation.bounds or workload.bounds, ()),
         )
     ],
     "observe acts": [

@@ -43,6 +43,9 @@ LISTINGS: Mapping[str, Listing] = {
     "AWS::AutoScaling::ScalingPolicy": _names(
         "autoscaling", "DescribePolicies", "ScalingPolicies", "PolicyName"
     ),
+    "AWS::AutoScaling::ScheduledAction": _names(
+        "autoscaling", "DescribeScheduledActions", "ScheduledUpdateGroupActions", "ScheduledActionName"
+    ),
     "AWS::AutoScaling::WarmPool": lambda aws: [
         group["AutoScalingGroupName"]
         for group in aws("autoscaling", "DescribeAutoScalingGroups")["AutoScalingGroups"]

@@ -12,6 +12,7 @@ import pytest
 
 from tests.deploy.account import DIMENSIONS
 from tests.deploy.build import ROOT
+from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.cloudformation.stack import ALL_KINDS
 from tests.deploy.deployment import (
     BUCKET,
@@ -42,6 +43,8 @@ class State:
     retention_days: set[int]
     schedule_inputs: set[str]
     code: set[str]
+    scheduled_actions: dict[str, tuple[str, str, int, int]]
+    """Recurrence, time zone, minimum and maximum, by the group or by the name of a target's action."""
 
 
 def state(deployed: SharedDeployment) -> State:
@@ -71,7 +74,22 @@ def state(deployed: SharedDeployment) -> State:
         retention_days={group["retentionInDays"] for group in groups},
         schedule_inputs={aws("scheduler", "GetSchedule", Name=name)["Target"]["Input"] for name in names},
         code={each["CodeSha256"] for each in functions},
+        scheduled_actions=scheduled_actions(aws),
     )
+
+
+def scheduled_actions(aws: Aws) -> dict[str, tuple[str, str, int, int]]:
+    of_groups = aws("autoscaling", "DescribeScheduledActions")["ScheduledUpdateGroupActions"]
+    of_targets = aws("application-autoscaling", "DescribeScheduledActions", ServiceNamespace="ecs")
+    found = {
+        each["AutoScalingGroupName"]: (each["Recurrence"], each["TimeZone"], each["MinSize"], each["MaxSize"])
+        for each in of_groups
+    }
+    for each in of_targets["ScheduledActions"]:
+        sizes = each["ScalableTargetAction"]
+        bounds = sizes["MinCapacity"], sizes["MaxCapacity"]
+        found[each["ScheduledActionName"]] = (each["Schedule"], each["Timezone"], *bounds)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +109,15 @@ def updated(shared_deployment: SharedDeployment, server: Server) -> Update:
     deployment = shared_deployment.deployment
     deployment.deploy_plane(LogLevel="DEBUG", LogRetentionDays="7", TestMessages="12")
     deployment.deploy_workload(
-        "e2e-transcription", MessagesPerInstance="4", IdleMinutes="9", TargetType="dynamic"
+        "e2e-transcription",
+        MessagesPerInstance="4",
+        IdleMinutes="9",
+        TargetType="dynamic",
+        Schedule1="office-hours,MON-FRI,8:05,Europe/Berlin,1,4",
     )
-    deployment.deploy_workload("e2e-queue-proc", MaxCapacity="7")
+    deployment.deploy_workload(
+        "e2e-queue-proc", MaxCapacity="7", Schedule5="weekend,SAT+SUN,18:00,Asia/Tokyo,0,2"
+    )
     return Update(before=before, after=state(shared_deployment))
 
 
@@ -113,6 +137,19 @@ def test_changed_idle_minutes_reach_the_alarm_and_the_document(updated: Update) 
 def test_a_changed_maximum_reaches_the_scalable_target_and_the_document(updated: Update) -> None:
     assert (updated.before.service_bounds, updated.after.service_bounds) == ((0, 5), (0, 7))
     assert updated.after.documents["queue-proc"]["capacity"]["max"] == 7
+
+
+def test_a_schedule_becomes_a_scheduled_action_and_a_line_of_the_document(updated: Update) -> None:
+    assert updated.before.scheduled_actions == {}
+    assert updated.after.scheduled_actions == {
+        "transcription": ("05 8 * * MON-FRI", "Europe/Berlin", 1, 4),
+        "sluice-queue-proc-weekend": ("cron(00 18 ? * SAT,SUN *)", "Asia/Tokyo", 0, 2),
+    }
+    lines = {name: "".join(each["schedules"]) for name, each in updated.after.documents.items()}
+    assert lines == {
+        "transcription": "office-hours,MON-FRI,8:05,Europe/Berlin,1,4",
+        "queue-proc": "weekend,SAT+SUN,18:00,Asia/Tokyo,0,2",
+    }
 
 
 def test_a_parameter_that_is_not_named_keeps_its_value(updated: Update) -> None:
@@ -213,7 +250,8 @@ def test_a_live_workload_tracks_its_backlog_alone_and_then_its_arrivals_again_by
 @pytest.mark.usefixtures("updated")
 def test_mode_observe_removes_the_policy(shared_deployment: SharedDeployment, server: Server) -> None:
     shared_deployment.deployment.deploy_workload("e2e-transcription", Mode="observe")
-    assert inventory(server.aws)["AWS::AutoScaling::ScalingPolicy"] == []
+    left = inventory(server.aws)
+    assert left["AWS::AutoScaling::ScalingPolicy"] == left["AWS::AutoScaling::ScheduledAction"] == []
     parameter = server.aws("ssm", "GetParameter", Name="/sluice/workloads/transcription")["Parameter"]
     assert json.loads(parameter["Value"])["mode"] == "observe"
     assert json.loads(parameter["Value"])["policy_arn"] == ""

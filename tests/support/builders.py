@@ -34,7 +34,8 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.document import parsing
+from sluice.core.schedules import InForce, in_force
+from sluice.document import parsing, schedule_lines
 from sluice.document.versions import (
     RELEASE,
     VERSION,
@@ -171,6 +172,17 @@ def workload(
 
 def ecs_workload(name: str = "queue-proc", **changes: Any) -> Workload:
     return replace(parsed(ecs_document(name)), **changes)
+
+
+def schedule_in_force(minimum: int = 3, maximum: int = 20) -> InForce:
+    """Office hours at noon: until 18:00, when the night begins."""
+    lines = (
+        f"office-hours,MON-FRI,8:00,Europe/Berlin,{minimum},{maximum}",
+        "night,SUN-SAT,18:00,Europe/Berlin,0,5",
+    )
+    found = in_force([schedule_lines.parsed(line) for line in lines], NOW)
+    assert found is not None
+    return found
 
 
 def dynamic_target(**changes: Any) -> DynamicTarget:

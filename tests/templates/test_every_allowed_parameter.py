@@ -45,14 +45,22 @@ RANDOM = "1A2B3C4D5E6F"
 PHASES = (Phase.explicit, Phase.generate)  # shrinking thirty parameters takes minutes
 CONTRADICTORY = ("MinCapacity", "MaxCapacity", "BootstrapCapacity")
 MESSAGES = ("MinMessagesPerInstance", "MessagesPerInstance", "MaxMessagesPerInstance")
+SCHEDULES = tuple(f"Schedule{place}" for place in range(1, 6))
 FREE = sorted(
     PARAMETERS.keys()
-    - {"ControlPlaneStack", "FleetType", *CONTRADICTORY, *MESSAGES}
+    - {"ControlPlaneStack", "FleetType", *CONTRADICTORY, *MESSAGES, *SCHEDULES}
     - {name for names in FLEET_NAMES.values() for name in names}
 )
 """Parameters that no other one limits."""
 
 REGISTERING = "CreateScalableTarget"
+
+LONGEST_SCHEDULE = (
+    "n" * 23,
+    ",MON+TUE+WED+THU+FRI+SAT+SUN,23:5",
+    ",America/Argentina/ComodRivadavia,9998,9999",
+)
+"""With a digit between its parts, which tells five apart: the longest line, with the longest zone of all."""
 
 
 @cache  # a pattern's strategy takes longer to make than a value of it
@@ -70,6 +78,21 @@ def allowed(name: str, *, empty: bool = True) -> st.SearchStrategy[str]:
 
 
 @st.composite
+def schedules(draw: st.DrawFn, minimum: int, maximum: int) -> dict[str, str]:
+    """Schedules with different names and minutes, and bounds within those of the workload."""
+    drawn: dict[str, str] = {}
+    for minute, name in enumerate(SCHEDULES):
+        line = draw(allowed(name), label=name)
+        if line:
+            called, days, time, zone, *_ = line.split(",")
+            low, high = sorted(draw(st.tuples(*[st.integers(minimum, maximum)] * 2)))
+            at = f"{time[:-1]}{minute}"
+            line = f"{called[:-1] or 'a'}{minute},{days},{at},{zone},{low},{max(high, 1)}"
+        drawn[name] = line
+    return drawn
+
+
+@st.composite
 def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
     """One of all the ways to deploy a workload; what contradicts itself across parameters is left out."""
     drawn = {name: draw(allowed(name), label=name) for name in FREE}
@@ -84,10 +107,14 @@ def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
     messages = [draw(allowed(name)) for name in MESSAGES]
     if drawn["TargetType"] == "dynamic":
         messages = sorted(messages, key=float)
+    # Nor may schedules contradict each other, or the bounds.
+    drawn |= draw(schedules(minimum, maximum))
     # What the rules refuse: a service that is not active must say whether it was.
     refused = {"not-yet"} if mode == "active" else {""}
     registering = [each for each in PARAMETERS[REGISTERING]["AllowedValues"] if each not in refused]
     drawn |= {"FleetType": fleet, "Mode": mode, REGISTERING: draw(st.sampled_from(registering))}
+    if fleet == "ecs" and drawn[REGISTERING] == "false":
+        drawn |= dict.fromkeys(SCHEDULES, "")
     # And AWS's own metrics do not tell how long a message takes.
     if (drawn["MetricSource"], drawn["TrackedMetric"], drawn["TargetType"]) == (
         "native",
@@ -190,6 +217,8 @@ def test_names_at_their_limits_stay_within_what_aws_takes(fleet: str, scaling: s
         "TargetType": "dynamic",
         "Scaling": scaling,
         "ProcessingSeconds": "5",
+        "MaxCapacity": "9999",
+        **{name: f"{place}".join(LONGEST_SCHEDULE) for place, name in enumerate(SCHEDULES)},
     }
     stack_name = longest(STACK_NAME, max)
     stack = deployed(values, stack_name=stack_name, namespace="Sluice")

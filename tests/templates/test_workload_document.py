@@ -41,6 +41,9 @@ ALLOWED_INTRINSICS = {
     "Fn::Not",
     "Fn::GetAtt",
     "Fn::ImportValue",
+    "Fn::Join",
+    "Fn::Select",
+    "Fn::Split",
 }
 TEMPLATE = template(WORKLOAD_TEMPLATE)
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from sluice_sim.account import ACCOUNT_ID, REGION
 from tests.deploy.cloudformation.calls import (
     Aws,
@@ -137,6 +139,18 @@ class GroupScalingPolicy:
         aws("autoscaling", "DeletePolicy", AutoScalingGroupName=group, PolicyName=name)
 
 
+class GroupScheduledAction:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
+        aws("autoscaling", "PutScheduledUpdateGroupAction", ScheduledActionName=name, **properties)
+        return CreatedResource(ref=name, attributes={"Group": properties["AutoScalingGroupName"]})
+
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
+        group = made.attributes["Group"]
+        aws("autoscaling", "DeleteScheduledAction", AutoScalingGroupName=group, ScheduledActionName=made.ref)
+
+
 class ScalableTarget:
     """moto forgets a scalable target's tags, which permissions ask for; they are kept here.
 
@@ -155,10 +169,19 @@ class ScalableTarget:
     ) -> CreatedResource:
         if old is None and properties.get("Tags") and registered(aws, properties["ResourceId"]):
             raise ValueError("The scalable target that you tried to tag already exists.")
-        aws("application-autoscaling", "RegisterScalableTarget", **without(properties, "Tags"))
+        own = without(properties, "Tags", "ScheduledActions")
+        aws("application-autoscaling", "RegisterScalableTarget", **own)
         self.tags[properties["ResourceId"]] = tag_map(properties.get("Tags", []))
+        place = {key: properties[key] for key in self.KEY}
+        actions = {each["ScheduledActionName"]: each for each in properties.get("ScheduledActions", [])}
+        for action in actions.values():
+            aws("application-autoscaling", "PutScheduledAction", **place, **action)
+        before = json.loads(old.attributes["ScheduledActions"]) if old else []
+        for gone in sorted(set(before) - set(actions)):
+            aws("application-autoscaling", "DeleteScheduledAction", **place, ScheduledActionName=gone)
         return CreatedResource(
-            ref="|".join(properties[key] for key in ("ResourceId", "ScalableDimension", "ServiceNamespace"))
+            ref="|".join(properties[key] for key in ("ResourceId", "ScalableDimension", "ServiceNamespace")),
+            attributes={"ScheduledActions": json.dumps(sorted(actions))},
         )
 
     def delete(self, aws: Aws, made: CreatedResource) -> None:
@@ -224,6 +247,7 @@ WORKLOAD_KINDS: dict[str, Kind] = {
     "AWS::ApplicationAutoScaling::ScalableTarget": ScalableTarget(),
     "AWS::ApplicationAutoScaling::ScalingPolicy": TargetScalingPolicy(),
     "AWS::AutoScaling::ScalingPolicy": GroupScalingPolicy(),
+    "AWS::AutoScaling::ScheduledAction": GroupScheduledAction(),
     "AWS::CloudWatch::Alarm": Alarm(),
     "AWS::CloudWatch::Dashboard": Dashboard(),
     "AWS::DynamoDB::Table": Table(),

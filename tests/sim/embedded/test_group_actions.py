@@ -279,6 +279,8 @@ def test_actions_are_described_by_group_name_and_time_and_page_by_page(aws: Embe
             {"Recurrence": "0 8 * * *", "TimeZone": "Mars/Base", "MinSize": 1},
             "time zone: Mars/Base is invalid",
         ),
+        ({"Recurrence": "0 8 * * *", "TimeZone": "Europe", "MinSize": 1}, "time zone: Europe is invalid"),
+        ({"Recurrence": "0 8 * * *", "TimeZone": "Europe/", "MinSize": 1}, "time zone: Europe/ is invalid"),
         ({"StartTime": SOON, "MinSize": 1, "group": "none"}, "AutoScalingGroup name not found"),
     ],
 )

@@ -126,6 +126,14 @@ def test_an_update_of_a_targets_own_bounds_ends_a_minimum_in_force(aws: Embedded
     assert minimum_of_target(aws) == 1
 
 
+def test_an_update_of_a_targets_actions_ends_a_minimum_in_force(aws: EmbeddedAws, tmp_path: Path) -> None:
+    deploy(aws, tmp_path, {"Target": target(target_action(2))})
+    run_past(aws, SOON)
+    assert minimum_of_target(aws) == 2
+    deploy(aws, tmp_path, {"Target": target(target_action(2), target_action(0, "night"))})
+    assert minimum_of_target(aws) == 0
+
+
 def test_an_action_is_among_the_stacks_resources_by_its_name(aws: EmbeddedAws, tmp_path: Path) -> None:
     deploy(aws, tmp_path, {"Up": group_action(3)})
     [resource] = boto3.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]

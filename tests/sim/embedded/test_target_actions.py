@@ -248,6 +248,7 @@ def test_actions_are_described_by_target_and_name_and_page_by_page(aws: Embedded
         ("cron(0 8 * * *)", {"MinCapacity": 1}, "has 5 fields, not 6"),
         ("rate(0 minutes)", {"MinCapacity": 1}, r"Invalid schedule: rate\(0 minutes\)"),
         ("rate(1 hour)", {"MinCapacity": 1, "Timezone": "Mars/Base"}, "Invalid timezone: Mars/Base"),
+        ("rate(1 hour)", {"MinCapacity": 1, "Timezone": "Europe"}, "Invalid timezone: Europe"),
         ("rate(1 hour)", {}, "Either minimum capacity or maximum capacity"),
         ("rate(1 hour)", {"MinCapacity": 3, "MaxCapacity": 2}, "cannot be less than minimum capacity"),
         (

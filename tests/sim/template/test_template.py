@@ -75,6 +75,10 @@ def one_property(value: str, head: str = "") -> str:
         ("!If [Never, 1, {k: !Ref Name}]", {"k": "q"}),
         ("!ImportValue plane-Namespace", "Sluice"),
         ("!ImportValue {'Fn::Sub': '${Plane}-Namespace'}", "Sluice"),
+        ("!Join [',', !Split [+, 'MON+WED']]", "MON,WED"),
+        ("!Join ['', [!Ref Name, 1]]", "q1"),
+        ("!Split [',', !Ref Empty]", [""]),
+        ("!Select [1, !Split [':', !Select [2, !Split [',', 'a,MON,8:05']]]]", "05"),
         ("[1, 0.5, true, text]", [1, 0.5, True, "text"]),
         ("{Condition: {StringEquals: {a: b}}}", {"Condition": {"StringEquals": {"a": "b"}}}),
         ("2012-10-17", "2012-10-17"),
@@ -288,11 +292,11 @@ def test_one_item_of_a_list_parameter_is_selected(resolved: Any) -> None:
 
 
 def test_all_problems_are_reported_at_once(resolved: Any) -> None:
-    text = PARAMETERS.replace("!Ref Zones", "!Join ['-', !Ref Zones]")
+    text = PARAMETERS.replace("!Ref Zones", "!Cidr ['-', 1, 8]")
     with pytest.raises(TemplateError) as caught:
         resolved(text, Mode="off", Max=99, Typo=1, Image="ami-1")
     assert len(caught.value.problems) == 5
-    for word in ("Join", "Mode", "Max", "Typo", "Parameters.Name is missing"):
+    for word in ("Cidr", "Mode", "Max", "Typo", "Parameters.Name is missing"):
         assert (
             sum(word in problem.partition("=")[0].partition(";")[0] for problem in caught.value.problems) == 1
         )
@@ -301,8 +305,14 @@ def test_all_problems_are_reported_at_once(resolved: Any) -> None:
 @pytest.mark.parametrize(
     ("written", "named"),
     [
-        ("!Join ['-', [a, b]]", r"Resources\.A\.Properties\.Value: Join is not simulated"),
-        ("!If [IsQ, fine, !Split [',', a]]", r"Resources\.A\.Properties\.Value.*\[2\]: Split is not"),
+        ("!If [IsQ, fine, !Cidr [a, 1, 8]]", r"Resources\.A\.Properties\.Value.*\[2\]: Cidr is not"),
+        ("!Join ['-', !Ref Name]", r"Value: Join takes a separator and a list, not"),
+        ("!Join ['-']", r"Value: Join takes a list of 2"),
+        ("!Join ['-', [[a]]]", r"is no text"),
+        ("!Split [',']", r"Value: Split takes a list of 2"),
+        ("!Split [',', [a]]", r"is no text"),
+        ("!Split ['', a]", r"Value: Split takes a separator"),
+        ("!Select [3, !Split [',', 'a,b']]", r"Value: Select takes an index and a list that has it"),
         ("!Select [2, [a, b]]", r"Value: Select takes an index and a list that has it"),
         ("!Select [0, !Ref Name]", r"Value: Select takes an index and a list that has it"),
         ("{'Fn::FindInMap': [a, b, c]}", "FindInMap"),

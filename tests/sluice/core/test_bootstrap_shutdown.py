@@ -26,6 +26,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.pause import IN_SUSPENDED, OUT_SUSPENDED
+from sluice.core.schedules import InForce
 from sluice.core.target import initial_target
 from tests.support.builders import (
     MINUTE_NOW,
@@ -35,6 +36,7 @@ from tests.support.builders import (
     guard_settings,
     minutes_ago,
     observation,
+    schedule_in_force,
     workload,
     zeros,
 )
@@ -83,9 +85,16 @@ PUBLISHED = st.one_of(
 
 
 def bootstrap(
-    served: Workload, observed: Observation, target: float = 8, *, guard: Guard | Unknown | None = None
+    served: Workload,
+    observed: Observation,
+    target: float = 8,
+    *,
+    guard: Guard | Unknown | None = None,
+    schedule: InForce | None = None,
 ) -> Decision:
-    return decide_bootstrap(served, observed, Trigger.ALARM, target_per_instance=target, guard=guard)
+    return decide_bootstrap(
+        served, observed, Trigger.ALARM, target_per_instance=target, guard=guard, schedule=schedule
+    )
 
 
 def shutdown(
@@ -93,10 +102,14 @@ def shutdown(
     observed: Observation,
     published: Published | None = None,
     floor: int | Unknown = 0,
+    *,
+    schedule: InForce | None = None,
 ) -> Decision:
     published = zeros() if published is None else published
     ends = tick_proof_end_minutes(MINUTE_NOW)
-    return decide_shutdown(served, observed, floor, published, Trigger.TICK, proof_end_minutes=ends)
+    return decide_shutdown(
+        served, observed, floor, published, Trigger.TICK, proof_end_minutes=ends, schedule=schedule
+    )
 
 
 class TestBootstrap:
@@ -211,6 +224,23 @@ class TestBootstrap:
         decision = bootstrap(workload(), observed)
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
 
+    def test_a_bootstrap_keeps_to_the_scheduled_bounds_and_names_the_schedule(self) -> None:
+        served = workload(bootstrap="backlog", max_instances=20)
+        by = schedule_in_force(minimum=2, maximum=4)
+        fleet = capacity(0, bounds=by.schedule.bounds)
+        most = bootstrap(served, observation(visible=400, fleet=fleet), schedule=by)
+        assert (most.desired, most.limits) == (4, (Limit.MAX_INSTANCES,))
+        assert most.detail == "at maximum 4 until 18:00 Europe/Berlin by schedule office-hours"
+        least = bootstrap(served, observation(visible=1, fleet=fleet), schedule=by)
+        assert (least.desired, least.limits) == (2, (Limit.MIN_INSTANCES,))
+        assert least.detail == "at minimum 2 until 18:00 Europe/Berlin by schedule office-hours"
+
+    def test_a_bootstrap_that_no_bound_changes_names_no_schedule(self) -> None:
+        by = schedule_in_force(minimum=0, maximum=4)
+        fleet = capacity(0, bounds=by.schedule.bounds)
+        decision = bootstrap(workload(max_instances=20), observation(visible=1, fleet=fleet), schedule=by)
+        assert (decision.desired, decision.limits, decision.detail) == (1, (), "")
+
     def test_a_group_with_instance_weights_is_held_with_the_way_out(self) -> None:
         weighted = capacity(desired=0, unsupported_units=("WeightedCapacity 2", "WeightedCapacity 4"))
         decision = bootstrap(workload(), observation(visible=9, fleet=weighted))
@@ -283,6 +313,22 @@ class TestShutdown:
     def test_the_fleets_own_higher_minimum_holds_and_the_difference_is_logged(self) -> None:
         decision = shutdown(workload(), observation(fleet=capacity(4, bounds=Bounds(min=2, max=5))))
         assert (decision.desired, decision.limits) == (2, (Limit.BOUNDS_DIFFER,))
+
+    def test_a_shutdown_ends_at_the_scheduled_minimum_and_names_the_schedule(self) -> None:
+        served, by = workload(max_instances=20), schedule_in_force()
+        bounds, named = by.schedule.bounds, "at minimum 3 until 18:00 Europe/Berlin by schedule office-hours"
+        decision = shutdown(served, observation(fleet=capacity(9, bounds=bounds)), schedule=by)
+        assert (decision.desired, decision.limits) == (3, ())
+        assert decision.detail == f"0 for 5 min and now; {named}"
+        held = shutdown(served, observation(fleet=capacity(3, bounds=bounds)), schedule=by)
+        assert (held.desired, held.reason, held.detail) == (None, Reason.AT_MINIMUM, named)
+
+    def test_a_floor_above_the_scheduled_minimum_is_what_a_shutdown_names(self) -> None:
+        by = schedule_in_force()
+        observed = observation(fleet=capacity(9, bounds=by.schedule.bounds))
+        decision = shutdown(workload(max_instances=20), observed, None, 5, schedule=by)
+        assert decision.desired == 5
+        assert "schedule" not in decision.detail
 
     @pytest.mark.parametrize(
         ("observed", "reason", "detail"),

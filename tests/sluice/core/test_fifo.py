@@ -29,6 +29,7 @@ from tests.support.builders import (
     minutes_ago,
     observation,
     queue_url,
+    schedule_in_force,
     workload,
 )
 
@@ -193,6 +194,17 @@ def test_no_cap_is_logged_for_a_fleet_that_is_unknown_or_has_no_common_bounds() 
     apart = capacity(8, bounds=Bounds(min=6, max=9))
     assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=UNREAD)) is None
     assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=apart)) is None
+
+
+def test_bounds_that_a_schedule_has_set_are_no_difference_to_log() -> None:
+    by = schedule_in_force(minimum=1, maximum=5)
+    scheduled = replace(FIFO, bounds=Bounds(min=0, max=9), schedules=(by.schedule, by.next))
+    busy = observation(visible=9, in_flight=2, fleet=capacity(4, bounds=by.schedule.bounds))
+    three = in_a_row((minute(), minute(), minute()))
+    for served, limits in ((scheduled, ()), (replace(scheduled, schedules=()), (Limit.BOUNDS_DIFFER,))):
+        decision = decide_cap(served, busy, three, Trigger.TICK, minute=MINUTE_NOW)
+        assert decision is not None
+        assert (decision.desired, decision.limits) == (2, limits)
 
 
 def test_the_cap_stays_within_the_bounds() -> None:

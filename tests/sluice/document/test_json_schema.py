@@ -25,8 +25,8 @@ from tests.support.builders import (
 )
 
 VALIDATOR = jsonschema.Draft202012Validator(parsing.json_schema())
-BEYOND_A_SCHEMA = ("must be at least ", "must be at most ", "must be below ", "bytes at most")
-"""What compares one setting with another, or counts bytes."""
+BEYOND_A_SCHEMA = ("must be at least ", "must be at most ", "must be below ", "bytes at most", "schedule ")
+"""What compares one setting with another, or counts bytes; schedules are compared with all of them."""
 BASES = (
     document(),
     ecs_document(target=dynamic_section()),
@@ -39,6 +39,7 @@ BASES = (
         tracking=tracking_section("effective", processing_s=4.2),
     ),
     document(tracking=tracking_section("effective", source="native", arrival_margin=0, processing_s=4)),
+    document(schedules=["office-hours,MON-FRI,8:00,Europe/Berlin,3,5", "", "night,SUN-SAT,18:00,UTC,0,5"]),
     deadline_document(),
     deadline_document(mode="paused", scaling={"type": "deadline", "promise_s": 60, "boot_s": 30}),
 )
@@ -119,6 +120,10 @@ def test_what_the_schema_accepts_the_code_accepts_and_the_other_way_round(body: 
         {"scaling": deadline_section(boot_s=0), "tracking": tracking_section(processing_s=5)},
         {"scaling": {"type": "target_tracking", "promise_s": 300}},
         {"scaling": {}},
+        {"schedules": None},
+        {"schedules": [None]},
+        {"schedules": ["office hours,MON-FRI,8:00,Europe/Berlin,3,5"]},
+        {"schedules": [""] * 6},
         {"guard": {}},
         {"guard": {"minutes": 30}},
         {"guard": {"failed_percent": None, "alarm_name": None}},

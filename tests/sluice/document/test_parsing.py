@@ -20,7 +20,7 @@ from sluice.core.model import (
     TrackedMetric,
     Tracking,
 )
-from sluice.document import parsing
+from sluice.document import parsing, schedule_lines
 from sluice.errors import ConfigError, DocumentError
 from tests.support.builders import (
     POLICY_ARN,
@@ -130,6 +130,27 @@ class TestAccepted:
         assert served.policy_arn == POLICY_ARN
         assert served.bootstrap_alarm_arn == alarm_arn("transcription", "bootstrap")
         assert served.shutdown_alarm_arn == alarm_arn("transcription", "shutdown")
+
+    def test_schedules_are_lines_of_which_an_empty_one_does_not_count(self) -> None:
+        lines = ["office-hours,MON-FRI,8:00,Europe/Berlin,3,5", "", "weekend,SAT+SUN,0:05,UTC,0,1"]
+        office, weekend = parsed(document(schedules=lines)).schedules
+        assert (office.name, office.weekdays, office.hour, office.minute) == (
+            "office-hours",
+            frozenset(range(5)),
+            8,
+            0,
+        )
+        assert (office.time_zone, office.bounds) == ("Europe/Berlin", Bounds(min=3, max=5))
+        assert (weekend.weekdays, weekend.hour, weekend.minute) == (frozenset({5, 6}), 0, 5)
+        assert parsed(document()).schedules == parsed(document(schedules=[""] * 5)).schedules == ()
+
+    def test_every_day_is_a_range_of_weekdays_from_sunday(self) -> None:
+        [daily] = parsed(document(schedules=["daily,SUN-SAT,8:00,UTC,0,5"])).schedules
+        assert daily.weekdays == frozenset(range(7))
+
+    def test_two_at_one_time_of_different_weekdays_or_zones_are_accepted(self) -> None:
+        lines = ["a,MON-FRI,8:00,UTC,1,5", "b,SAT+SUN,8:00,UTC,0,5", "c,SUN-SAT,8:00,Asia/Tokyo,0,5"]
+        assert len(parsed(document(schedules=lines)).schedules) == 3
 
     def test_an_ecs_service_is_named_by_cluster_and_service(self) -> None:
         assert parsed(ecs_document()).fleet == EcsService(cluster="workers", service="queue-proc")
@@ -461,6 +482,65 @@ class TestRefused:
         found = problems(json.dumps(document(guard={"failed_percent": 50} | changed)))
         assert [(at, shown) for at, shown, _ in found] == [(f"guard.{path}", value)] * len(found)
         assert any(way_out in problem for _, _, problem in found)
+
+    @pytest.mark.parametrize(
+        ("lines", "way_out"),
+        [
+            (["a,MON-FRI,8:00,UTC,4,3"], "schedule a: its maximum 3 is below its minimum 4: exchange them"),
+            (
+                ["a,MON-FRI,8:00,UTC,0,5"],
+                "schedule a: its minimum 0 is below capacity.min (1): raise it or lower that",
+            ),
+            (
+                ["a,MON-FRI,8:00,UTC,1,6"],
+                "schedule a: its maximum 6 is above capacity.max (5): lower it or raise that",
+            ),
+            (
+                ["a,MON-FRI,8:00,UTC,1,5", "a,MON-FRI,9:00,UTC,1,5"],
+                "schedule a: two schedules have this name: rename one",
+            ),
+            (
+                ["a,MON-FRI,8:00,UTC,1,5", "b,FRI+SAT,8:00,UTC,2,5"],
+                "schedule a: it starts at the same minute as b, and AWS sets one of both: change one",
+            ),
+        ],
+    )
+    def test_schedules_that_contradict_each_other_or_the_bounds_are_refused(
+        self, lines: list[str], way_out: str
+    ) -> None:
+        text = json.dumps(document(capacity={"min": 1, "max": 5, "bootstrap": 1}, schedules=lines))
+        [(path, _, said)] = problems(text)
+        assert path == "schedules"
+        assert way_out in said
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "a,MON-FRI,08:00,UTC,0,5",
+            "a,MON-FRI,8:0,UTC,0,5",
+            "a,MON-FRI,24:00,UTC,0,5",
+            "a,MON-SUN,8:00,UTC,0,5",
+            "a,mon,8:00,UTC,0,5",
+            "a,MON,FRI,8:00,UTC,0,5",
+            "a,MON-FRI,8:00,utc,0,5",
+            "a,MON-FRI,8:00,UTC,0,0",
+            "a,MON-FRI,8:00,UTC,00,5",
+            "A,MON-FRI,8:00,UTC,0,5",
+            "a,MON-FRI,8:00,UTC,0",
+            "a,MON-FRI,8:00,UTC,0,5\n",
+        ],
+    )
+    def test_a_line_that_is_no_schedule_is_refused_by_its_place(self, line: str) -> None:
+        [(path, shown, way_out)] = problems(json.dumps(document(schedules=["", line])))
+        assert (path, shown) == ("schedules.1", line)
+        assert "pattern" in way_out
+        with pytest.raises(ValueError, match="is no schedule: write it as office-hours,MON-FRI,8:00"):
+            schedule_lines.parsed(line)
+
+    def test_bounds_that_are_wrong_themselves_are_named_once(self) -> None:
+        lines = ["a,MON-FRI,8:00,UTC,0,5"]
+        found = problems(json.dumps(document(capacity={"min": 0, "max": 0, "bootstrap": 1}, schedules=lines)))
+        assert {path.partition(".")[0] for path, _, _ in found} == {"capacity"}
 
     @pytest.mark.parametrize("section", [{}, {"minutes": 30}, {"dead_letter_queue": "dead"}])
     def test_a_guard_that_watches_nothing_is_refused(self, section: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.schedules import in_force_on
 
 MINUTES = 3
 """Consecutive minutes that must agree: a boot or a late metric can look the same in a single minute."""
@@ -74,7 +75,8 @@ def decide_cap(
         return None
     groups = max(one.groups for one in last)
     idle = all(one.waiting > 0 and one.running > groups for one in last)
-    bounds, differences = effective_bounds(workload, observation.capacity)
+    schedule = in_force_on(workload, observation.capacity.bounds, minute)
+    bounds, differences = effective_bounds(workload, observation.capacity, schedule)
     if not idle or groups < 1 or bounds is None:
         return None
     desired, clamps = clamp(int(groups), bounds)

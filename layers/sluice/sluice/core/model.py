@@ -230,6 +230,21 @@ class GuardSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Bounds that AWS sets on the fleet at a time of the week; they stay until another schedule starts."""
+
+    name: str
+    weekdays: frozenset[int]
+    """On which it starts, as `date.weekday` numbers them: Monday is 0."""
+    hour: int
+    minute: int
+    time_zone: str
+    """A name of the IANA database, such as Europe/Berlin, by whose clock it starts."""
+    bounds: Bounds
+    """Within the bounds of the workload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One queue and the fleet that consumes it, as registered by the workload's stack."""
 
@@ -255,6 +270,8 @@ class Workload:
     """None: no alarm starts a surge."""
     guard: GuardSettings | None = None
     """Set where a failing downstream holds scale-out."""
+    schedules: tuple[Schedule, ...] = ()
+    """At most five, with different names."""
 
     @property
     def planned_processing_s(self) -> float:

@@ -37,16 +37,20 @@ from sluice.core.model import (
     Metric,
     MetricSource,
     Mode,
+    Schedule,
     StaticTarget,
     SurgeOnAlarms,
     TrackedMetric,
     Tracking,
     Workload,
 )
+from sluice.core.schedules import coinciding
 from sluice.document.problems import (
     problem,
     repeated_keys,
 )
+from sluice.document.schedule_lines import PATTERN as SCHEDULE_PATTERN
+from sluice.document.schedule_lines import parsed
 from sluice.document.versions import (
     RELEASE_PATTERN,
     version_problem,
@@ -75,6 +79,7 @@ Dimensions = Annotated[
 # ASCII ranges in place of \s, which matches different characters in other implementations of JSON Schema.
 ARN = r"arn:[!-9;-~]+:[!-9;-~]+:[!-9;-~]*:[0-9]{12}:[ -~]+"
 Arn = Annotated[str, Field(pattern=f"^{ARN}$")]
+ScheduleLine = Annotated[str, Field(pattern=f"^{SCHEDULE_PATTERN}$")]
 AlarmName = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_.,:#/@=+() -]*$")]
 # The range of the parameters of workload.yaml; within it no arithmetic overflows.
 Positive = Annotated[float, Field(ge=1e-6, lt=1e7, allow_inf_nan=False)]
@@ -90,6 +95,7 @@ BEYOND_SCHEMA = (
     "One registered workload, as its stack writes it. What a JSON Schema cannot say, `sluice validate` does: "
     "capacity.max is at least min, and bootstrap within both; margin_s is below promise_s; "
     "surge.hold_min is at least drain_min; "
+    "schedules have different names and starts, and bounds within capacity; "
     "max_messages_per_instance is at least min_messages_per_instance, and fallback_messages_per_instance "
     "within both; whole numbers are written 5, "
     f"not 5.0; no key stands twice; the document has at most {MAX_BYTES} bytes."
@@ -367,6 +373,31 @@ class SurgeSection(_Section):
         )
 
 
+def _schedules(lines: list[str]) -> list[Schedule]:
+    return [parsed(line) for line in lines if line]
+
+
+def _check_bounds(schedule: Schedule, capacity: CapacitySection | None) -> None:
+    """Refuse bounds that no fleet can have; `capacity` is None if it is invalid itself."""
+    low, high = schedule.bounds.min, schedule.bounds.max
+    if high < low:
+        raise _refused(schedule, f"its maximum {high} is below its minimum {low}: exchange them")
+    if capacity is None:
+        return
+    if low < capacity.min:
+        raise _refused(
+            schedule, f"its minimum {low} is below capacity.min ({capacity.min}): raise it or lower that"
+        )
+    if high > capacity.max:
+        raise _refused(
+            schedule, f"its maximum {high} is above capacity.max ({capacity.max}): lower it or raise that"
+        )
+
+
+def _refused(schedule: Schedule, why: str) -> PydanticCustomError:
+    return PydanticCustomError("schedules", f"schedule {schedule.name}: {why}")
+
+
 class WorkloadDocument(_Section):
     """One registered workload, as its stack writes it."""
 
@@ -401,6 +432,8 @@ class WorkloadDocument(_Section):
     """Absent where no alarm starts a surge."""
     guard: GuardSection | None = None
     """Absent: nothing but bounds and pauses holds scale-out."""
+    schedules: Annotated[list[ScheduleLine], Field(max_length=5)] = []
+    """Absent where there are none; an empty one does not count."""
 
     @field_validator("tracking")
     @classmethod
@@ -426,6 +459,20 @@ class WorkloadDocument(_Section):
         is_tracked = isinstance(info.data.get("scaling"), TargetTrackingSection)
         if value is None and is_tracked and info.data.get("mode") is Mode.ACTIVE:
             raise PydanticCustomError("policy", "mode active needs policy_arn: workload.yaml writes it")
+        return value
+
+    @field_validator("schedules")
+    @classmethod
+    def _served_together(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        found = _schedules(value)
+        for each in found:
+            _check_bounds(each, info.data.get("capacity"))
+        names = [each.name for each in found]
+        if twice := [each for each in found if names.count(each.name) > 1]:
+            raise _refused(twice[0], "two schedules have this name: rename one")
+        if pair := coinciding(found):
+            why = f"it starts at the same minute as {pair[1].name}, and AWS sets one of both: change one"
+            raise _refused(pair[0], why)
         return value
 
     def workload(self) -> Workload:
@@ -455,6 +502,7 @@ class WorkloadDocument(_Section):
             deadline=self.scaling.deadline(),
             surge=None if self.surge is None else self.surge.surge(),
             guard=None if self.guard is None else self.guard.settings(),
+            schedules=tuple(_schedules(self.schedules)),
         )
 
 

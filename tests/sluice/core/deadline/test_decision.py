@@ -37,6 +37,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.pause import IN_SUSPENDED, OUT_SUSPENDED
+from sluice.core.schedules import InForce
 from tests.support.builders import (
     capacity,
     deadline,
@@ -46,6 +47,7 @@ from tests.support.builders import (
     guard_settings,
     observation,
     queue_url,
+    schedule_in_force,
     workload,
 )
 
@@ -81,10 +83,11 @@ def scale(
     now_s: float = NOW_S,
     processing_s: float = 5,
     held: Guard | None = None,
+    schedule: InForce | None = None,
 ) -> Scaling:
     tick = Tick(scheduled_s=now_s, now_s=now_s, processing=Processing(mean_s=processing_s))
     guarded = replace(served, guard=guard_settings()) if held else served
-    return decide_scale(guarded, observed, state, tick, guard=held)
+    return decide_scale(guarded, observed, state, tick, guard=held, schedule=schedule)
 
 
 def after(ago_s: float = 10, **changes: Any) -> EngineState:
@@ -193,6 +196,44 @@ def test_a_launch_is_remembered_until_the_next_reading() -> None:
     assert scaling.state.desired == scaling.decision.desired
     launched = scaling.decision.desired - 2
     assert scaling.state.launches[-1] == Launch(at_s=NOW_S, instances=launched)
+
+
+BY = schedule_in_force(minimum=3, maximum=8)
+AT_MINIMUM = "at minimum 3 until 18:00 Europe/Berlin by schedule office-hours"
+SCHEDULED = replace(WORKLOAD, bounds=Bounds(min=0, max=20))
+
+
+def scheduled(running: int) -> Capacity:
+    return fleet(running, bounds=BY.schedule.bounds)
+
+
+def test_more_are_launched_up_to_the_scheduled_maximum_and_the_schedule_is_named() -> None:
+    decision = scale(observe(visible=5000, of=scheduled(3)), served=SCHEDULED, schedule=BY).decision
+    assert (decision.desired, decision.limits) == (8, (Limit.MAX_INSTANCES,))
+    assert decision.detail.endswith("; at maximum 8 until 18:00 Europe/Berlin by schedule office-hours")
+    held = scale(observe(visible=5000, of=scheduled(8)), served=SCHEDULED, schedule=BY).decision
+    assert (held.desired, held.reason, held.limits) == (None, Reason.AT_MAXIMUM, ())
+    assert "; at maximum 8 until 18:00 Europe/Berlin by schedule office-hours" in held.detail
+
+
+def test_a_surplus_ends_down_to_the_scheduled_minimum_and_the_schedule_is_named() -> None:
+    decision = scale(observe(of=scheduled(7)), after(), served=SCHEDULED, schedule=BY).decision
+    assert (decision.desired, decision.reason) == (3, Reason.SURPLUS)
+    assert decision.detail.endswith(f"; {AT_MINIMUM}")
+    held = scale(observe(of=scheduled(3)), after(), served=SCHEDULED, schedule=BY).decision
+    assert (held.desired, held.detail.endswith(f"; {AT_MINIMUM}")) == (None, True)
+
+
+def test_a_fleet_below_the_scheduled_minimum_is_raised_and_the_schedule_is_named_once() -> None:
+    decision = scale(observe(of=scheduled(1)), after(), served=SCHEDULED, schedule=BY).decision
+    assert (decision.desired, decision.limits) == (3, (Limit.MIN_INSTANCES,))
+    assert decision.detail.count(AT_MINIMUM) == 1
+
+
+def test_instances_that_work_above_the_scheduled_minimum_name_no_schedule() -> None:
+    decision = scale(observe(in_flight=9, of=scheduled(9)), after(), served=SCHEDULED, schedule=BY).decision
+    assert decision.desired is None
+    assert "schedule" not in decision.detail
 
 
 def test_a_fleet_at_its_maximum_is_told_from_one_that_suffices() -> None:
