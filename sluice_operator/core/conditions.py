@@ -17,6 +17,13 @@ from sluice.core.holds import blocked_by, both_bounds
 from sluice.core.model import Backlog, Capacity, Mode, Unknown, Workload
 from sluice.core.pause import Direction, Pause
 from sluice_operator.core.readings import Point, Readings, Starts, promise_percent, promise_s
+from sluice_operator.core.schedules import (
+    described,
+    resized_in_spite_of,
+    schedule_in_force,
+    suspend_command,
+    why_not_held,
+)
 
 PUBLISHED_WITHIN = timedelta(minutes=4)
 """A data point bears the minute at whose end or later it is published: one of 12:04 comes by 12:06, and the
@@ -33,6 +40,7 @@ class Kind(StrEnum):
     PUBLISHING = "Publishing"
     AWAKE = "Awake"
     SCALING_LIMITED = "ScalingLimited"
+    SCHEDULED = "Scheduled"
     PAUSED = "Paused"
     KEEPING = "Keeping"
 
@@ -69,7 +77,8 @@ def conditions(readings: Readings, now: datetime) -> tuple[Condition, ...]:
         _publishing(readings.backlog_per_instance, now),
         _awake(readings),
         _scaling_limited(readings),
-        _paused(readings),
+        _scheduled(readings, now),
+        _paused(readings, now),
         _keeping(readings),
     )
 
@@ -202,6 +211,38 @@ def _scaling_limited(readings: Readings) -> Condition:
     )
 
 
+def _scheduled(readings: Readings, now: datetime) -> Condition:
+    kind, workload, capacity = Kind.SCHEDULED, readings.workload, readings.observation.capacity
+    held = schedule_in_force(workload, now)
+    if isinstance(held, Unknown):
+        return _unknown(kind, "NoTimeZone", held.reason)
+    if held is None:
+        reason, message = "NoSchedules", "its document has no schedules"
+        if workload.schedules:
+            reason = f"Mode{workload.mode.value.capitalize()}"
+            message = f"mode {workload.mode}: its schedules exist in mode active alone"
+        return Condition(kind=kind, status=Status.FALSE, reason=reason, message=message)
+    message = described(held, now)
+    if isinstance(capacity, Unknown):
+        return _unknown(kind, "ReadFailed", f"{message}; whether the fleet has these: {capacity.reason}")
+    if capacity.schedules_suspended:
+        return Condition(
+            kind=kind,
+            status=Status.FALSE,
+            reason="Suspended",
+            message="its scheduled actions are suspended, so no schedule starts: "
+            f"`{suspend_command(workload.fleet, suspend=False)}` resumes them",
+            wrong=not isinstance(readings.pause, Pause),
+        )
+    if isinstance(readings.surge, Unknown):
+        why = f"{message}; whether a surge holds another minimum: {readings.surge.reason}"
+        return _unknown(kind, "ReadFailed", why)
+    surges = [readings.surge.instances] if readings.surge else []
+    if why_not := why_not_held(held, capacity.bounds, surges, now):
+        return Condition(kind=kind, status=Status.FALSE, reason="OtherBounds", message=why_not, wrong=True)
+    return Condition(kind=kind, status=Status.TRUE, reason="InForce", message=message)
+
+
 def _wants_more(readings: Readings) -> bool:
     """Whether more messages wait than the fleet is meant to have."""
     backlog, target = readings.observation.backlog, readings.target
@@ -224,13 +265,15 @@ def live_backlog_per_instance(readings: Readings) -> float | Unknown:
     return float(backlog_per_instance(backlog, capacity, count_in_flight=readings.workload.count_in_flight))
 
 
-def _paused(readings: Readings) -> Condition:
+def _paused(readings: Readings, now: datetime) -> Condition:
     workload, backlog, pause = readings.workload, readings.observation.backlog, readings.pause
     waits = isinstance(backlog, Backlog) and backlog.visible > 0
     if isinstance(pause, Unknown):
         return _unknown(Kind.PAUSED, "ReadFailed", pause.reason)
     if pause is not None and workload.mode is not Mode.PAUSED:
-        return _paused_by_operator(readings, pause, out_waits=waits and Direction.OUT in pause.directions)
+        return _paused_by_operator(
+            readings, pause, now, out_waits=waits and Direction.OUT in pause.directions
+        )
     messages = {
         Mode.ACTIVE: "mode active: decisions act",
         Mode.OBSERVE: "mode observe: decisions are logged, and none acts",
@@ -246,13 +289,15 @@ def _paused(readings: Readings) -> Condition:
     )
 
 
-def _paused_by_operator(readings: Readings, pause: Pause, *, out_waits: bool) -> Condition:
+def _paused_by_operator(readings: Readings, pause: Pause, now: datetime, *, out_waits: bool) -> Condition:
     name, holds = readings.workload.name, readings.aws_holds
     message = str(pause)
     if isinstance(holds, Unknown):
         message += f"; whether AWS's own policy is held is unknown: {holds.reason}"
     elif not holds:
         message += f"; AWS's own policy is not held any more: `sluice pause {name}` again holds it"
+    if resized := resized_in_spite_of(pause, readings.workload, readings.observation.capacity, now):
+        message += f"; {resized}"
     return Condition(
         kind=Kind.PAUSED,
         status=Status.TRUE,
