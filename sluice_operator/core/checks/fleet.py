@@ -24,6 +24,7 @@ from sluice_operator.core.checks.judging import UnreadError, judges, known
 from sluice_operator.core.checks.pause import held_by_pause
 from sluice_operator.core.checks.policy import own
 from sluice_operator.core.checks.queue import MANAGED, settings
+from sluice_operator.core.schedules import set_bounds_command
 
 GROUP_METRICS = ("GroupDesiredCapacity", "GroupInServiceInstances")
 NEEDED_PROCESSES = {
@@ -107,7 +108,7 @@ def metrics(check: Check, facts: Facts) -> Finding:
 
 @judges(Check.BOUNDS_AGREE)
 def bounds(check: Check, facts: Facts) -> Finding:
-    """The document and the fleet have the same minimum and maximum."""
+    """The document and the fleet have the same minimum and maximum, or schedules set the fleet's."""
     workload, capacity = facts.workload, known(facts.capacity)
     both = both_bounds(workload, capacity)
     if capacity.bounds is None:
@@ -120,14 +121,14 @@ def bounds(check: Check, facts: Facts) -> Finding:
         )
     if capacity.bounds == workload.bounds:
         return passed(check, f"document and fleet allow {workload.bounds.min} to {workload.bounds.max}")
+    overlap = effective_bounds(workload, capacity)[0] is not None
+    if overlap and workload.schedules and workload.mode is Mode.ACTIVE:
+        return passed(check, f"its schedules set the fleet's own bounds: {both}")
     if isinstance(workload.fleet, AutoScalingGroup):
-        fix = (
-            f"aws autoscaling update-auto-scaling-group --auto-scaling-group-name "
-            f"{quote(workload.fleet.name)} --min-size {workload.bounds.min} --max-size {workload.bounds.max}"
-        )
+        fix = set_bounds_command(workload.fleet, workload.bounds)
     else:
         fix = "update the workload's stack, which registers MinCapacity and MaxCapacity with the service"
-    if effective_bounds(workload, capacity)[0] is None:
+    if not overlap:
         return failed(check, f"the bounds do not overlap, so nothing is scaled: {both}", fix)
     return warned(check, f"the bounds differ, and the narrower ones count: {both}", fix)
 
