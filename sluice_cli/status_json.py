@@ -64,7 +64,7 @@ def _readings(readings: Readings, now: datetime) -> dict[str, Any]:
         "promise_s": promise_s(readings.workload),
         "starts": _value(readings.starts),
         "last_decision": _value(readings.last_decision),
-        "schedule": _value(schedule_in_force(readings.workload, now)),
+        "schedule": _scheduled(schedule_in_force(readings.workload, now)),
     }
 
 
@@ -86,13 +86,6 @@ def _value(value: object) -> Any:
             return {"messages": value.messages, "in_time_share": value.in_time_share}
         case LoggedDecision():
             return {"at": _value(value.at), "message": value.message, "outcome": value.outcome}
-        case InForce():
-            return {
-                **_schedule(value.schedule),
-                "since": _value(value.since),
-                "until": _value(value.until),
-                "next": _schedule(value.next),
-            }
         case tuple():
             return [_value(each) for each in value]
         case AlarmState() | Activity() | Deployment():
@@ -113,6 +106,17 @@ def _capacity(capacity: Capacity) -> dict[str, Any]:
         else max(capacity.desired - capacity.running, 0),
         "min": bounds.min if bounds else None,
         "max": bounds.max if bounds else None,
+    }
+
+
+def _scheduled(held: InForce | Unknown | None) -> Any:
+    if not isinstance(held, InForce):
+        return _value(held)
+    return {
+        **_schedule(held.schedule),
+        "since": _value(held.since),
+        "until": _value(held.until),
+        "next": _schedule(held.next),
     }
 
 

@@ -132,7 +132,7 @@ class StatusReader:
         return replace(readings, pause=pause, aws_holds=holds)
 
     def _with_surge(self, readings: Readings, now: datetime) -> Readings:
-        """With the surge in force, which raises the minimum above the document's or schedule's: a call each."""
+        """With the surge in force: a call for each fleet whose minimum is above the owner's."""
         capacity, fleet = readings.observation.capacity, readings.workload.fleet
         surges = self._ports.surges
         if surges is None or isinstance(capacity, Unknown) or capacity.bounds is None:

@@ -1,4 +1,4 @@
-"""A workload's schedules in words: which one is in force, until when, and whether its fleet has its bounds."""
+"""A workload's schedules in words: which is in force, until when, and whether the fleet has its bounds."""
 
 from __future__ import annotations
 
@@ -64,12 +64,13 @@ def described(held: InForce, now: datetime) -> str:
 
 
 def why_not_held(held: InForce, fleet: Bounds | None, surges: Collection[int], now: datetime) -> str | None:
-    """Why the fleet's own bounds are not those of the schedule in force; None if they are, or will be at once.
+    """Why the fleet's own bounds are not those of the schedule in force.
 
-    `surges` are the minimums that surges hold.
+    None if they are, or if AWS may yet set them. `surges` are the minimums that surges hold.
     """
     schedule, wanted = held.schedule, held.schedule.bounds
-    since = f"schedule {schedule.name}, in force since {local(held.since, schedule, now)}, sets {limits(schedule)}"
+    began = local(held.since, schedule, now)
+    since = f"schedule {schedule.name}, in force since {began}, sets {limits(schedule)}"
     if fleet is None:
         return f"{since}, and the service is no scalable target"
     is_surged = fleet.min in surges and fleet.min > wanted.min
@@ -112,7 +113,8 @@ def resized_in_spite_of(
 ) -> str | None:
     """The first start within a pause that resizes the fleet all the same, and how to keep it off.
 
-    A schedule is the owner's bound, and a pause does not hold it. A fleet that could not be read has any size.
+    A schedule is the owner's bound, and a pause does not hold it. A fleet that could not be read may have any
+    size.
     """
     is_suspended = isinstance(capacity, Capacity) and capacity.schedules_suspended
     if is_suspended or not isinstance(schedule_in_force(workload, now), InForce):
@@ -126,8 +128,8 @@ def resized_in_spite_of(
         if resizes := _resizes(pause, schedule, capacity):
             return (
                 f"schedule {schedule.name} {resizes} at {local(start, schedule, now)} all the same, as a "
-                "pause does not hold schedules: to keep it off, update the workload's stack with Mode=paused, "
-                f"or `{suspend_command(workload.fleet, suspend=True)}`"
+                "pause does not hold schedules: to keep it off, update the workload's stack with "
+                f"Mode=paused, or `{suspend_command(workload.fleet, suspend=True)}`"
             )
     return None
 

@@ -94,7 +94,7 @@ def _why_lacking(workload: Workload, schedule: Schedule, actions: Collection[Sch
     """Why AWS does not run the schedule as its document has it; None if it does."""
     if any(_is_of(workload, schedule, action) for action in actions):
         return None
-    [named, *_] = [each for each in actions if each.name == action_name(workload, schedule)] or [None]
+    named = next((each for each in actions if each.name == action_name(workload, schedule)), None)
     if named is not None:
         return (
             f"the scheduled action {named.name} sets minimum {named.min}, maximum {named.max} at "
@@ -107,7 +107,7 @@ def _why_lacking(workload: Workload, schedule: Schedule, actions: Collection[Sch
 
 
 def _is_of(workload: Workload, schedule: Schedule, action: ScheduledAction) -> bool:
-    """Whether this is the schedule's action: AWS names that of a group, and workload.yaml that of a service."""
+    """Whether it is the schedule's action: AWS names that of a group, workload.yaml that of a service."""
     is_group = isinstance(workload.fleet, AutoScalingGroup)
     bounds = (action.min, action.max, action.desired) == (schedule.bounds.min, schedule.bounds.max, None)
     is_named = is_group or action.name == action_name(workload, schedule)

@@ -157,7 +157,7 @@ def test_a_minimum_that_a_surge_holds_is_none_of_the_faults(scheduled):
 
 
 def test_two_of_different_time_zones_that_start_at_once_are_a_warning():
-    """New York is six hours behind Berlin, and five for three weeks in March, when its clocks change first."""
+    """New York is six hours behind Berlin, and five in three weeks of March: its clocks change first."""
     lines = ("one,SUN-SAT,14:00,Europe/Berlin,1,5", "other,SUN-SAT,9:00,America/New_York,3,5")
     own = tuple(map(parsed, lines))
     actions = tuple(

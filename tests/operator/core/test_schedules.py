@@ -65,9 +65,9 @@ class TestTheConditionScheduled:
         found = condition(capacity=replace(FLEET, bounds=bounds))
         assert of(found) == (Status.FALSE, "OtherBounds", True)
         assert found.message == (
-            f"the fleet has minimum {bounds.min}, maximum {bounds.max}; schedule office-hours, in force since "
-            "Thu 8:00 Europe/Berlin, sets minimum 3, maximum 5: an update of a stack or a person has set "
-            "others since then, or the schedule has not started since it was deployed"
+            f"the fleet has minimum {bounds.min}, maximum {bounds.max}; schedule office-hours, in force "
+            "since Thu 8:00 Europe/Berlin, sets minimum 3, maximum 5: an update of a stack or a person has "
+            "set others since then, or the schedule has not started since it was deployed"
         )
 
     def test_aws_may_be_two_minutes_late(self):

@@ -1,7 +1,7 @@
 """When a surge ends, and which minimum its end puts back.
 
-Whoever has scheduled a minimum wants it from its start on: the workload's own schedules, and scheduled actions
-of others. A surge ends before the next one starts, so that no older minimum takes its place.
+Whoever has scheduled a minimum wants it from its start on: the workload's own schedules, and scheduled
+actions of others. A surge ends before the next one starts, so that no older minimum takes its place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MIN_HOLD = timedelta(minutes=5)
 LATEST = timedelta(minutes=2)
 """AWS executes a scheduled action within seconds, and up to two minutes late (documented)."""
 NO_TIME_ZONE = (ZoneInfoNotFoundError, OSError, ValueError)
-"""What ZoneInfo raises for a name that is no time zone, such as Nowhere, the folder Europe, or Europe//Rome."""
+"""What ZoneInfo raises for a name that is no time zone, such as Nowhere or the folder Europe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ def _own_starts(workload: Workload, after: datetime, until: datetime) -> list[_S
 
 
 def _is_own(workload: Workload, action: MinimumChange, own: list[_Start]) -> bool:
-    """Whether AWS's action is that of a schedule: a service's has our name, a group's its start and minimum."""
+    """Whether it is a schedule's action: that of a service has our name, of a group its start and minimum."""
     named = {action_name(workload, each) for each in workload.schedules}
     return action.name in named or (action.at, action.minimum) in {(each.at, each.minimum) for each in own}
 
