@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from shlex import quote
@@ -10,12 +11,21 @@ from zoneinfo import ZoneInfo
 from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Fleet, Mode, Schedule, Unknown, Workload
 from sluice.core.pause import Direction, Pause
 from sluice.core.schedules import LONGEST, InForce, in_force, starts
-from sluice.core.surge_end import LATEST, NO_TIME_ZONE
+from sluice.core.surge_end import LATEST, NO_TIME_ZONE, action_name
+from sluice_operator.core.events import Activity
 
 WEEKDAYS = timedelta(days=6)
 """A weekday alone names a day this far ahead at most."""
 PROCESS = "ScheduledActions"
 """The process of a group that executes its scheduled actions."""
+EXECUTED_WITHIN = timedelta(minutes=10)
+"""Within which an activity of a group follows the start that has led to it."""
+OF_SERVICE = re.compile(r"scheduled action name (\S+) was triggered")
+BOUNDS_OF_SERVICE = re.compile(r"min capacity to (\d+) and max capacity to (\d+)")
+BOUNDS_OF_GROUP = re.compile(
+    r"scheduled action update of AutoScalingGroup constraints to min: (\d+), max: (\d+)"
+)
+"""As AWS writes the cause of an activity, or the description of one of a service."""
 OTHER_BOUNDS = (
     "an update of a stack or a person has set others since then, or the schedule has not started since it "
     "was deployed"
@@ -106,6 +116,27 @@ def _register(fleet: Fleet) -> str:
         "aws application-autoscaling register-scalable-target --service-namespace ecs --scalable-dimension "
         f"ecs:service:DesiredCount --resource-id {quote(f'service/{fleet.cluster}/{fleet.service}')}"
     )
+
+
+def executed(workload: Workload, activity: Activity) -> str | None:
+    """What a scaling activity says in the words of the schedule that led to it; None for any other cause.
+
+    Application Auto Scaling names its action, EC2 Auto Scaling the bounds that it set.
+    """
+    if of_service := OF_SERVICE.fullmatch(activity.cause):
+        named = [each for each in workload.schedules if action_name(workload, each) == of_service[1]]
+        numbers = BOUNDS_OF_SERVICE.search(activity.description)
+    else:
+        numbers = BOUNDS_OF_GROUP.search(activity.cause)
+        held = schedule_in_force(workload, activity.at) if numbers else None
+        is_recent = isinstance(held, InForce) and activity.at - held.since < EXECUTED_WITHIN
+        named = [held.schedule] if is_recent and isinstance(held, InForce) else []
+    if not named or numbers is None:
+        return None
+    low, high = map(int, numbers.groups())
+    if isinstance(workload.fleet, AutoScalingGroup) and Bounds(min=low, max=high) != named[0].bounds:
+        return None
+    return f"schedule {named[0].name} set minimum {low}, maximum {high}"
 
 
 def resized_in_spite_of(
