@@ -203,9 +203,9 @@ class TestSchedules:
             workload(),
             at,
             Description="Launching a new EC2 instance: i-1",
-            Cause=f"At 2026-01-15T12:00:09Z a scheduled action update of AutoScalingGroup constraints to {bounds} "
-            "changing the desired capacity from 1 to 3.  At 2026-01-15T12:00:09Z the scheduled action "
-            "sluice-x-AsgSchedule1-1X executed. Setting desired capacity from 1 to 3.",
+            Cause="At 2026-01-15T12:00:09Z a scheduled action update of AutoScalingGroup constraints to "
+            f"{bounds} changing the desired capacity from 1 to 3.  At 2026-01-15T12:00:09Z the scheduled "
+            "action sluice-x-AsgSchedule1-1X executed. Setting desired capacity from 1 to 3.",
         )
 
     def test_the_start_of_one_reads_as_what_it_set(self):
