@@ -9,7 +9,6 @@ from sluice.core.model import AutoScalingGroup, Mode, Schedule, Unknown, Workloa
 from sluice.core.schedules import coinciding_start
 from sluice.core.surge import NAME as SURGE_NAME
 from sluice.core.surge_end import action_name
-from sluice.document.schedule_lines import DAYS, RANGES, written
 from sluice_operator.core.checks.facts import Facts, ScheduledAction
 from sluice_operator.core.checks.finding import Check, Finding, failed, passed, unknown, warned
 from sluice_operator.core.checks.judging import judges, known
@@ -25,6 +24,9 @@ from sluice_operator.core.schedules import (
 
 CRON = re.compile(r"(?:cron\()?(\d{1,2}) (\d{1,2}) [*?] \* (\S+?)(?: \*\))?")
 """Of a group with five fields, of a service with six: minute, hour and weekdays."""
+DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+"""As `date.weekday` numbers them."""
+RANGES = {"MON-FRI": frozenset(range(5)), "SUN-SAT": frozenset(range(7))}
 
 
 @judges(Check.SCHEDULES)
@@ -98,7 +100,8 @@ def _why_lacking(workload: Workload, schedule: Schedule, actions: Collection[Sch
     if named is not None:
         return (
             f"the scheduled action {named.name} sets minimum {named.min}, maximum {named.max} at "
-            f"{named.schedule} {named.time_zone}, and the document has {written(schedule)}"
+            f"{named.schedule} {named.time_zone}, and the document has {limits(schedule)} at "
+            f"{schedule.hour}:{schedule.minute:02} {schedule.time_zone} of {_days(schedule)}"
         )
     why = f"schedule {schedule.name} ({limits(schedule)}) has no scheduled action of {workload.fleet}"
     if unknown_zone([schedule]) is not None:
@@ -121,6 +124,10 @@ def _starts_with(schedule: Schedule, action: ScheduledAction) -> bool:
     minute, hour, days = found.groups()
     weekdays = RANGES.get(days) or {DAYS.index(day) for day in days.split(",") if day in DAYS}
     return (int(minute), int(hour), weekdays) == (schedule.minute, schedule.hour, schedule.weekdays)
+
+
+def _days(schedule: Schedule) -> str:
+    return ", ".join(DAYS[day] for day in sorted(schedule.weekdays))
 
 
 def _event(workload: Workload) -> str:

@@ -108,7 +108,8 @@ def test_a_services_action_is_known_by_its_name_and_compared(scheduled):
     served = replace(ecs_workload(), schedules=SCHEDULES)
     assert found(scheduled(workload=served, scheduled_actions=other))[1] == (
         "the scheduled action sluice-queue-proc-office-hours sets minimum 1, maximum 5 at "
-        f"cron(00 8 ? * MON-FRI *) Europe/Berlin, and the document has {LINES[0]}"
+        "cron(00 8 ? * MON-FRI *) Europe/Berlin, and the document has minimum 3, maximum 5 at 8:00 "
+        "Europe/Berlin of MON, TUE, WED, THU, FRI"
     )
 
 
