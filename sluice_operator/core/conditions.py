@@ -19,6 +19,7 @@ from sluice.core.pause import Direction, Pause
 from sluice_operator.core.readings import Point, Readings, Starts, promise_percent, promise_s
 from sluice_operator.core.schedules import (
     described,
+    limits_maximum,
     resized_in_spite_of,
     schedule_in_force,
     suspend_command,
@@ -76,7 +77,7 @@ def conditions(readings: Readings, now: datetime) -> tuple[Condition, ...]:
         _reading(readings),
         _publishing(readings.backlog_per_instance, now),
         _awake(readings),
-        _scaling_limited(readings),
+        _scaling_limited(readings, now),
         _scheduled(readings, now),
         _paused(readings, now),
         _keeping(readings),
@@ -182,7 +183,7 @@ def _surge(readings: Readings) -> str:
     return f"; held by {readings.surge}" if readings.surge else ""
 
 
-def _scaling_limited(readings: Readings) -> Condition:
+def _scaling_limited(readings: Readings, now: datetime) -> Condition:
     kind, workload, capacity = Kind.SCALING_LIMITED, readings.workload, readings.observation.capacity
     if isinstance(capacity, Unknown):
         return _unknown(kind, "ReadFailed", capacity.reason)
@@ -198,8 +199,10 @@ def _scaling_limited(readings: Readings) -> Condition:
     if blocked := blocked_by(workload, capacity.scale_out_blocked_by):
         return limited("ScaleOutBlocked", blocked, wrong=not isinstance(readings.pause, Pause))
     if capacity.desired >= bounds.max and _wants_more(readings):
+        by = limits_maximum(workload, bounds.max, now)
+        maximum = f"{bounds.max} by {by}" if by else f"{bounds.max}"
         return limited(
-            "AtMaximum", f"the fleet is at its maximum of {bounds.max}, and the backlog is above its target"
+            "AtMaximum", f"the fleet is at its maximum of {maximum}, and the backlog is above its target"
         )
     if blocked := blocked_by(workload, capacity.scale_in_blocked_by):
         return limited("ScaleInBlocked", blocked, wrong=False)

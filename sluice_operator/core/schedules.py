@@ -73,6 +73,14 @@ def described(held: InForce, now: datetime) -> str:
     return f"at {limits(schedule)} until {local(held.until, schedule, now)} by schedule {schedule.name}{then}"
 
 
+def limits_maximum(workload: Workload, maximum: int, now: datetime) -> str:
+    """Which schedule holds the fleet at this maximum and until when; empty if the document or nobody does."""
+    held = schedule_in_force(workload, now)
+    if not isinstance(held, InForce) or not held.schedule.bounds.max == maximum < workload.bounds.max:
+        return ""
+    return f"schedule {held.schedule.name} until {local(held.until, held.schedule, now)}"
+
+
 def why_not_held(held: InForce, fleet: Bounds | None, surges: Collection[int], now: datetime) -> str | None:
     """Why the fleet's own bounds are not those of the schedule in force.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from shlex import quote
 
@@ -24,7 +25,7 @@ from sluice_operator.core.checks.judging import UnreadError, judges, known
 from sluice_operator.core.checks.pause import held_by_pause
 from sluice_operator.core.checks.policy import own
 from sluice_operator.core.checks.queue import MANAGED, settings
-from sluice_operator.core.schedules import set_bounds_command
+from sluice_operator.core.schedules import limits_maximum, set_bounds_command
 
 GROUP_METRICS = ("GroupDesiredCapacity", "GroupInServiceInstances")
 NEEDED_PROCESSES = {
@@ -148,11 +149,15 @@ def below_maximum(check: Check, facts: Facts) -> Finding:
         target = policy.target if policy else None
         if target is not None and backlog.total / max(capacity.running, 1) <= target:
             return passed(check, f"{size}, and the backlog is within its target")
-    return failed(
-        check,
-        f"{size}, and {backlog.visible} messages wait: nothing can scale out any more",
-        "raise MaxCapacity of the workload's stack, and the fleet's own maximum",
-    )
+    found = f"{size}, and {backlog.visible} messages wait: nothing can scale out any more"
+    if by := limits_maximum(workload, allowed.max, facts.now):
+        raised = set_bounds_command(workload.fleet, replace(allowed, max=workload.bounds.max))
+        return failed(
+            check,
+            f"{found}, as {by} holds this maximum",
+            f"raise it in the workload's stack, and until its next start: {raised}",
+        )
+    return failed(check, found, "raise MaxCapacity of the workload's stack, and the fleet's own maximum")
 
 
 @judges(Check.PROCESSES_RUN)

@@ -13,8 +13,8 @@ from sluice.document.schedule_lines import parsed
 from sluice_operator.core.checks import fleet, policy, schedules
 from sluice_operator.core.checks.facts import ScheduledAction
 from sluice_operator.core.checks.finding import Outcome
-from tests.operator.core.test_checks import CAPACITY, facts
-from tests.support.builders import ecs_workload, workload
+from tests.operator.core.test_checks import CAPACITY, QUEUE, facts
+from tests.support.builders import backlog, ecs_workload, workload
 
 NOW = datetime(2026, 1, 15, 12, 0, 30, tzinfo=UTC)
 """A Thursday; in Berlin it is one o'clock."""
@@ -199,6 +199,17 @@ def test_somebody_elses_action_on_the_bounds_fights_with_schedules(scheduled):
     assert fought.outcome is Outcome.WARN
     assert fought.message == "the scheduled action batch sets min 2 at 0 3 * * *"
     assert "give the workload's stack schedules" in fought.fix
+
+
+def test_a_fleet_at_the_maximum_of_a_schedule_is_told_which_and_how_to_raise_it(scheduled):
+    read = scheduled(now=datetime(2026, 1, 17, 18, tzinfo=UTC))
+    evening = replace(read.capacity, desired=4, running=4, bounds=Bounds(min=0, max=4))
+    full = {"now": read.now, "capacity": evening, "queue": replace(QUEUE, backlog=backlog(400))}
+    found = fleet.below_maximum(scheduled(**full))
+    assert found.outcome is Outcome.FAIL
+    assert found.message.endswith("as schedule evening until Sun 18:30 Europe/Berlin holds this maximum")
+    assert "--min-size 0 --max-size 5" in found.fix or "--min-capacity 0 --max-capacity 5" in found.fix
+    assert "MaxCapacity" in fleet.below_maximum(scheduled(lines=(), **full)).fix
 
 
 def test_bounds_that_schedules_set_agree_with_the_document_unless_they_do_not_overlap(scheduled):

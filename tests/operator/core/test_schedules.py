@@ -26,8 +26,8 @@ FLEET = Capacity(desired=3, running=3, bounds=Bounds(min=3, max=5))
 IN_FORCE = "at minimum 3, maximum 5 until Thu 18:00 Europe/Berlin by schedule office-hours; then evening: "
 
 
-def condition(kind=Kind.SCHEDULED, *, served=SERVED, capacity=FLEET, now=NOW, **changes):
-    observed = Observation(backlog=Backlog(visible=0, in_flight=0, delayed=0), capacity=capacity)
+def condition(kind=Kind.SCHEDULED, *, served=SERVED, capacity=FLEET, now=NOW, visible=0, **changes):
+    observed = Observation(backlog=Backlog(visible=visible, in_flight=0, delayed=0), capacity=capacity)
     names = ("oldest_age_s", "backlog_per_instance", "tracked", "target", "margin_s", "arrivals_per_s",
              "deletions_per_s", "starts", "last_decision")  # fmt: skip
     read = Readings(workload=served, observation=observed, **(dict.fromkeys(names) | changes))
@@ -122,6 +122,20 @@ def pause(directions=BOTH, hours=24):
 
 def resized(directions=BOTH, hours=24, *, served=SERVED, capacity=replace(FLEET, desired=0, running=0)):  # noqa: B008
     return resized_in_spite_of(pause(directions, hours), served, capacity, NOW)
+
+
+def test_a_fleet_at_the_maximum_of_a_schedule_is_limited_by_it():
+    night = replace(FLEET, desired=4, running=4, bounds=Bounds(min=0, max=4))
+    full = {"now": NOW + timedelta(hours=8), "capacity": night, "target": 8.0, "visible": 400}
+    limited = condition(Kind.SCALING_LIMITED, **full)
+    assert limited.reason == "AtMaximum"
+    assert "at its maximum of 4 by schedule evening until Fri 8:00 Europe/Berlin, and the" in limited.message
+    assert (
+        "maximum of 5, and"
+        in condition(
+            Kind.SCALING_LIMITED, **full | {"capacity": replace(FLEET, desired=5, running=5)}
+        ).message
+    )
 
 
 class TestAStartWithinAPause:
