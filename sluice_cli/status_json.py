@@ -116,7 +116,7 @@ def _scheduled(held: InForce | Unknown | None) -> Any:
         **_schedule(held.schedule),
         "since": _value(held.since),
         "until": _value(held.until),
-        "next": _schedule(held.next),
+        "next": _schedule(held.next) if held.next else None,
     }
 
 

@@ -27,7 +27,7 @@ from sluice_operator.core.conditions import Condition, Kind, Status, live_backlo
 from sluice_operator.core.drain import drain_s
 from sluice_operator.core.events import Activity, AlarmState, Deployment
 from sluice_operator.core.readings import LoggedDecision, Point, Readings, Starts, promise_s
-from sluice_operator.core.schedules import local, schedule_in_force
+from sluice_operator.core.schedules import schedule_in_force, until
 from sluice_operator.core.ways_out import with_way_out
 from sluice_operator.status import WorkloadStatus
 from sluice_report.quantities import number, share
@@ -152,8 +152,8 @@ def _schedule(each: WorkloadStatus, now: datetime) -> Text:
         return Text(UNKNOWN, style=UNKNOWN_STYLE)
     if not isinstance(held, InForce):
         return Text(NONE)
-    until = f"{held.schedule.name} until {local(held.until, held.schedule, now)}"
-    return Text(until + ("!" if condition.wrong else ""), style=WRONG_STYLE if condition.wrong else "")
+    shown = f"{held.schedule.name}{until(held, now)}"
+    return Text(shown + ("!" if condition.wrong else ""), style=WRONG_STYLE if condition.wrong else "")
 
 
 def _read(cell: Callable[[Readings], str]) -> Callable[[WorkloadStatus], str]:

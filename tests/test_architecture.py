@@ -19,7 +19,7 @@ WORKER = ROOT / "sluice_worker"
 PURE_LIBRARY = {"__future__", "collections", "dataclasses", "datetime", "enum", "math", "struct", "zlib"}
 # The deadline engine's memory is bytes of compressed JSON, whose values have any type until they are checked;
 # the engine caches a function of its arguments alone. A surge is stored in the name of a scheduled action.
-# Schedules start by the clocks of their time zones.
+# Schedules start by the clock of a time zone, whose rules are a table of the language.
 PURE_LIBRARY_OF_THE_LAYER = PURE_LIBRARY | {"functools", "itertools", "json", "re", "typing", "zoneinfo"}
 # A worker's buffer is typed over its messages; its back-off is spread by their ids.
 PURE_LIBRARY_OF_THE_WORKER = PURE_LIBRARY | {"bisect", "typing"}

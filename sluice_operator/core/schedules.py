@@ -65,12 +65,16 @@ def limits(schedule: Schedule) -> str:
 
 
 def described(held: InForce, now: datetime) -> str:
-    """Which schedule holds which bounds, until when by its own clock, and what comes next."""
-    schedule, following = held.schedule, held.next
-    then = (
-        f"; then {following.name}: {limits(following)}" if following != schedule else "; then it starts again"
-    )
-    return f"at {limits(schedule)} until {local(held.until, schedule, now)} by schedule {schedule.name}{then}"
+    """Which schedule holds which bounds, until when by the clock of the next one, and what that sets."""
+    then = f"; then {held.next.name}: {limits(held.next)}" if held.next else "; no other schedule ends it"
+    return f"at {limits(held.schedule)}{until(held, now)} by schedule {held.schedule.name}{then}"
+
+
+def until(held: InForce, now: datetime) -> str:
+    """When the schedule ends, by the clock of the one that follows; empty if none does."""
+    if held.until is None or held.next is None:
+        return ""
+    return f" until {local(held.until, held.next, now)}"
 
 
 def limits_maximum(workload: Workload, maximum: int, now: datetime) -> str:
@@ -78,7 +82,7 @@ def limits_maximum(workload: Workload, maximum: int, now: datetime) -> str:
     held = schedule_in_force(workload, now)
     if not isinstance(held, InForce) or not held.schedule.bounds.max == maximum < workload.bounds.max:
         return ""
-    return f"schedule {held.schedule.name} until {local(held.until, held.schedule, now)}"
+    return f"schedule {held.schedule.name}{until(held, now)}"
 
 
 def why_not_held(held: InForce, fleet: Bounds | None, surges: Collection[int], now: datetime) -> str | None:

@@ -58,6 +58,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.schedules import InForce
 from sluice.core.surge import Asked, Refusal
 from sluice.core.surge_plan import Plan, planned
 from sluice.core.target import decide_target
@@ -181,11 +182,19 @@ def unread_proof_is_zero(
     *,
     proof_end_minutes: Sequence[datetime],
     pause: Paused,
+    schedule: InForce | None,
 ) -> Decision:
     if isinstance(published, Unknown):
         published = dict.fromkeys(minutes_to_prove(proof_end_minutes[0], workload.idle_minutes), 0.0)
     return decide_shutdown(
-        workload, observed, floor, published, trigger, proof_end_minutes=proof_end_minutes, pause=pause
+        workload,
+        observed,
+        floor,
+        published,
+        trigger,
+        proof_end_minutes=proof_end_minutes,
+        pause=pause,
+        schedule=schedule,
     )
 
 
@@ -493,13 +502,13 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (bootstrap_shutdown, "clamp", lambda instances, bounds: clamp(instances, replace(bounds, min=0)))
     ],
     "the document's bounds alone count": [
-        (bootstrap_shutdown, "effective_bounds", lambda workload, _: (workload.bounds, ()))
+        (bootstrap_shutdown, "effective_bounds", lambda workload, *_: (workload.bounds, ()))
     ],
     "the fleet's bounds alone count": [
         (
             bootstrap_shutdown,
             "effective_bounds",
-            lambda workload, observation: (observation.bounds or workload.bounds, ()),
+            lambda workload, observation, *_: (observation.bounds or workload.bounds, ()),
         )
     ],
     "observe acts": [

@@ -56,7 +56,8 @@ def test_they_are_wrong_from_the_deploy_until_the_first_start_and_in_force_after
     found = scheduled(played)
     assert (found.reason, outcome(played)) == ("InForce", Outcome.PASS)
     assert found.message == (
-        "at minimum 2, maximum 4 until Thu 13:05 UTC by schedule busy; then quiet: minimum 1, maximum 4"
+        "at minimum 2, maximum 4 until Thu 14:05 Europe/Berlin by schedule busy; then quiet: minimum 1, "
+        "maximum 4"
     )
     now = account().ports.now()
     told = explain(account(), played.scenario.name, now - timedelta(hours=1), now, lambda: 60.0)

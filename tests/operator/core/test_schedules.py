@@ -46,18 +46,21 @@ class TestTheConditionScheduled:
         assert found.message == f"{IN_FORCE}minimum 0, maximum 4"
 
     def test_over_a_change_of_the_clocks_the_local_time_stays(self):
-        before = datetime(2026, 3, 28, 12, tzinfo=UTC)  # the clocks go forward in the night
-        held = in_force((replace(OFFICE_HOURS, weekdays=frozenset(range(7))), EVENING), before)
-        assert "until Sun 8:00 Europe/Berlin by schedule office-hours; then it starts" in described(
-            held, before
-        )
+        evening = datetime(2026, 3, 28, 18, tzinfo=UTC)  # the clocks go forward in the night
+        daily = (replace(OFFICE_HOURS, weekdays=frozenset({6})), replace(EVENING, weekdays=frozenset({5})))
+        held = in_force(daily, evening)
+        assert "until Sun 8:00 Europe/Berlin by schedule evening; then office" in described(held, evening)
         assert held.until == datetime(2026, 3, 29, 6, tzinfo=UTC)
 
     def test_one_that_is_far_away_has_a_date(self):
-        weekly = parsed("weekly,THU,12:00,UTC,1,5")
-        held = in_force((weekly,), NOW)
-        assert "until Thu 2026-01-22 12:00 UTC by schedule weekly; then it starts again" in described(
-            held, NOW
+        weekly = (parsed("one,THU,12:00,UTC,1,5"), parsed("other,THU,11:59,UTC,0,5"))
+        held = in_force(weekly, NOW)
+        assert "until Thu 2026-01-22 11:59 UTC by schedule one; then other" in described(held, NOW)
+
+    def test_without_another_one_it_has_no_end(self):
+        alone = condition(served=replace(SERVED, schedules=(OFFICE_HOURS,)))
+        assert alone.message == (
+            "at minimum 3, maximum 5 by schedule office-hours; no other schedule ends it"
         )
 
     @pytest.mark.parametrize("bounds", [Bounds(min=0, max=5), Bounds(min=3, max=4), Bounds(min=4, max=5)])

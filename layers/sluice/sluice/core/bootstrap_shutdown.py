@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sluice.core.bounds import (
+    by_schedule,
     clamp,
     effective_bounds,
     instances_for,
@@ -33,6 +34,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.pause import Direction, Pause, holds
+from sluice.core.schedules import InForce
 
 STUCK_AFTER = timedelta(hours=1)
 """A deployment this old does not end by itself: the whole fleet is billed until an operator acts."""
@@ -46,11 +48,13 @@ def decide_bootstrap(
     target_per_instance: float,
     pause: Pause | None = None,
     guard: Guard | Unknown | None = None,
+    schedule: InForce | None = None,
 ) -> Decision:
     """Start a fleet at zero while messages wait.
 
     `target_per_instance`, in messages per instance, sizes the fleet if the workload's bootstrap size is
     `backlog`. `pause` and `guard` are those in force; under a guard, or an unknown one, one instance starts.
+    `schedule` is the one that has set the fleet's own bounds.
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
@@ -69,7 +73,7 @@ def decide_bootstrap(
         return hold(Reason.PAUSED, paused)
     if blocked := blocked_by(workload, capacity.scale_out_blocked_by, guard):
         return hold(Reason.HELD, blocked)
-    bounds, differences = effective_bounds(workload, capacity)
+    bounds, differences = effective_bounds(workload, capacity, schedule)
     if bounds is None:
         return hold(Reason.BOUNDS_DISJOINT, both_bounds(workload, capacity))
     # The deadline engine launches what starts the messages in time, whatever has started it.
@@ -80,10 +84,11 @@ def decide_bootstrap(
     guarded = (Limit.GUARD,) if most < wanted else ()
     desired, clamps = clamp(most, bounds)
     if desired == 0:
-        return hold(Reason.NO_ROOM, both_bounds(workload, capacity))
+        return hold(Reason.NO_ROOM, both_bounds(workload, capacity, schedule))
     details = [
         _planned(workload.deadline, backlog, target_per_instance) if workload.deadline else "",
         _guarded(guard) if guarded else "",
+        by_schedule(clamps, schedule),
     ]
     return Decision(
         workload=workload.name,
@@ -106,12 +111,14 @@ def decide_shutdown(
     *,
     proof_end_minutes: Sequence[datetime],
     pause: Pause | Unknown | None = None,
+    schedule: InForce | None = None,
 ) -> Decision:
     """Set a fleet to its minimum, or to its floor, once its queue is proven empty.
 
     `floor` is how many instances the deadline engine holds. `published` is BacklogPerInstance by scheduled
     minute; with the live reading in `observation` it is the whole proof. `proof_end_minutes` are the minutes
-    with which the proof may end, newest first (`core/emptiness.py`). `pause` is the one in force.
+    with which the proof may end, newest first (`core/emptiness.py`). `pause` is the one in force, `schedule`
+    the one that has set the fleet's own bounds.
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
@@ -122,11 +129,12 @@ def decide_shutdown(
         return hold(Reason.PAUSED)
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.unsupported_units:
         return hold(*why_unserved(workload, backlog, capacity))
-    bounds, differences = effective_bounds(workload, capacity)
+    bounds, differences = effective_bounds(workload, capacity, schedule)
     if bounds is None:
         return hold(Reason.BOUNDS_DISJOINT, both_bounds(workload, capacity))
+    minimum = by_schedule([Limit.MIN_INSTANCES], schedule)
     if capacity.desired <= bounds.min:
-        return hold(Reason.AT_MINIMUM)
+        return hold(Reason.AT_MINIMUM, minimum)
     if backlog.total > 0:
         return hold(Reason.NOT_EMPTY)
     if isinstance(floor, Unknown):
@@ -136,7 +144,10 @@ def decide_shutdown(
         return hold(Reason.FLOOR_HELD, _held(lowest))
     if held := _blocked_or_unproven(workload, capacity, pause, published, proof_end_minutes):
         return hold(*held)
-    detail = f"0 for {workload.idle_minutes} min and now"
+    details = [
+        f"0 for {workload.idle_minutes} min and now",
+        _held(lowest) if lowest > bounds.min else minimum,
+    ]
     return Decision(
         workload=workload.name,
         kind=Kind.SHUTDOWN,
@@ -145,7 +156,7 @@ def decide_shutdown(
         observation=observation,
         desired=lowest,
         limits=differences,
-        detail=f"{detail}; {_held(lowest)}" if lowest > bounds.min else detail,
+        detail="; ".join(detail for detail in details if detail),
     )
 
 

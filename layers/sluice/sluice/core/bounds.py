@@ -6,8 +6,10 @@ Owns the chain demand -> bounds: no other module clamps a desired count.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from sluice.core.model import Bounds, Capacity, Limit, Workload
+from sluice.core.schedules import InForce
 
 
 def instances_for(messages: float, target_per_instance: float) -> int:
@@ -20,12 +22,17 @@ def instances_for(messages: float, target_per_instance: float) -> int:
     return math.ceil(messages / target_per_instance * (1 - 1e-12))
 
 
-def effective_bounds(workload: Workload, capacity: Capacity) -> tuple[Bounds | None, tuple[Limit, ...]]:
-    """The intersection of the document's bounds and the fleet's own (None if they do not overlap)."""
+def effective_bounds(
+    workload: Workload, capacity: Capacity, schedule: InForce | None = None
+) -> tuple[Bounds | None, tuple[Limit, ...]]:
+    """The intersection of the document's bounds and the fleet's own (None if they do not overlap).
+
+    Where a schedule of the document has set the fleet's own, the difference is as intended.
+    """
     document, fleet = workload.bounds, capacity.bounds
     if fleet is None:
         return document, ()
-    limits = () if document == fleet else (Limit.BOUNDS_DIFFER,)
+    limits = () if document == fleet or schedule else (Limit.BOUNDS_DIFFER,)
     both = Bounds(min=max(document.min, fleet.min), max=min(document.max, fleet.max))
     return (both if both.min <= both.max else None), limits
 
@@ -37,3 +44,12 @@ def clamp(instances: int, bounds: Bounds) -> tuple[int, tuple[Limit, ...]]:
     if instances > bounds.max:
         return bounds.max, (Limit.MAX_INSTANCES,)
     return instances, ()
+
+
+def by_schedule(limits: Collection[Limit], schedule: InForce | None) -> str:
+    """Until when a limit that changed a decision is in force; empty if no schedule has set it."""
+    if schedule and Limit.MIN_INSTANCES in limits:
+        return schedule.limits("minimum")
+    if schedule and Limit.MAX_INSTANCES in limits:
+        return schedule.limits("maximum")
+    return ""

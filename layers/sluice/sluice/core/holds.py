@@ -14,6 +14,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.schedules import InForce
 
 SUSPENDED_BY_MODE = frozenset({DYNAMIC_SCALING_OUT_SUSPENDED, DYNAMIC_SCALING_IN_SUSPENDED})
 
@@ -43,7 +44,8 @@ def _unknowns(backlog: Backlog | Unknown, capacity: Capacity | Unknown) -> str:
     return "; ".join(reading.reason for reading in (backlog, capacity) if isinstance(reading, Unknown))
 
 
-def both_bounds(workload: Workload, capacity: Capacity) -> str:
-    """The document's bounds and the fleet's own, for the log."""
+def both_bounds(workload: Workload, capacity: Capacity, schedule: InForce | None = None) -> str:
+    """The document's bounds and the fleet's own, for the log; `schedule` is the one that set these."""
     document, fleet = workload.bounds, capacity.bounds or workload.bounds
-    return f"document {document.min}..{document.max}, fleet {fleet.min}..{fleet.max}"
+    ends = f" {schedule.ends()}" if schedule else ""
+    return f"document {document.min}..{document.max}, fleet {fleet.min}..{fleet.max}{ends}"

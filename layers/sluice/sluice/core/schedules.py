@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
-from zoneinfo import ZoneInfo
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sluice.core.model import Schedule
+from sluice.core.model import Bounds, Mode, Schedule, Workload
 
 WEEK = timedelta(days=7)
 LONGEST = 2 * WEEK
@@ -23,14 +24,61 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
-    """The schedule that started last."""
+    """The schedule that started last, at a moment."""
 
     schedule: Schedule
+    at: datetime
+    """The moment in question."""
     since: datetime
-    """In UTC."""
-    until: datetime
-    """When the next one starts, maybe the same again, in UTC."""
-    next: Schedule
+    """When it started last, in UTC."""
+    until: datetime | None
+    """When another one starts, in UTC; None if there is no other."""
+    next: Schedule | None
+    """The other one."""
+
+    def ends(self) -> str:
+        """`until 18:00 Europe/Berlin by schedule office-hours`, by the clock of the schedule that follows."""
+        name = f"by schedule {self.schedule.name}"
+        if self.until is None or self.next is None:
+            return name
+        zone = _zone(self.next.time_zone)
+        local, today = self.until.astimezone(zone), self.at.astimezone(zone).date()
+        day = "" if local.date() == today else f"{local:%Y-%m-%d} "
+        return f"until {day}{local.hour}:{local:%M} {self.next.time_zone} {name}"
+
+    def limits(self, end: Literal["minimum", "maximum"]) -> str:
+        """`at minimum 3 until 18:00 Europe/Berlin by schedule office-hours`."""
+        bounds = self.schedule.bounds
+        return f"at {end} {bounds.min if end == 'minimum' else bounds.max} {self.ends()}"
+
+
+def in_force(schedules: Sequence[Schedule], now: datetime) -> InForce | None:
+    """The schedule that started last, at `now` at the latest; None if there are none.
+
+    Of two that started at once, the first. ZoneInfoNotFoundError if a time zone is not in the database of
+    this machine.
+    """
+    if not schedules:
+        return None
+    since, current = max(_starts_of_all(schedules, now - LONGEST, now), key=_moment)
+    others = [each for each in schedules if each != current]
+    until, following = min(_starts_of_all(others, now, now + LONGEST), key=_moment, default=(None, None))
+    return InForce(schedule=current, at=now, since=since, until=until, next=following)
+
+
+def in_force_on(workload: Workload, fleet: Bounds | None, now: datetime) -> InForce | None:
+    """The schedule in force, if `fleet`, the fleet's own bounds, are those that it sets.
+
+    None where it does not limit the fleet: in a mode without schedules, before its first start, during a
+    surge, after a change by hand or by a stack update; and where this machine does not know a time zone.
+    """
+    if workload.mode is not Mode.ACTIVE or fleet is None:
+        return None
+    try:
+        found = in_force(workload.schedules, now)
+    except ZoneInfoNotFoundError:
+        return None
+    return found if found is not None and found.schedule.bounds == fleet else None
 
 
 def starts(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
@@ -38,7 +86,7 @@ def starts(schedule: Schedule, after: datetime, until: datetime) -> Iterator[dat
 
     ZoneInfoNotFoundError if its time zone is not in the database of this machine.
     """
-    zone = ZoneInfo(schedule.time_zone)
+    zone = _zone(schedule.time_zone)
     day, last = (after.astimezone(zone) - DAY).date(), (until.astimezone(zone) + DAY).date()
     while day <= last:
         if day.weekday() in schedule.weekdays:
@@ -48,24 +96,6 @@ def starts(schedule: Schedule, after: datetime, until: datetime) -> Iterator[dat
             if after < start <= until and not is_skipped:
                 yield start
         day += DAY
-
-
-def in_force(schedules: Sequence[Schedule], now: datetime) -> InForce | None:
-    """The schedule that started last, at `now` at the latest; None if there are none.
-
-    ZoneInfoNotFoundError if a time zone is not in the database of this machine.
-    """
-    if not schedules:
-        return None
-    since, current = max(
-        ((start, each) for each in schedules for start in starts(each, now - LONGEST, now)),
-        key=lambda pair: pair[0],
-    )
-    until, following = min(
-        ((start, each) for each in schedules for start in starts(each, now, now + LONGEST)),
-        key=lambda pair: pair[0],
-    )
-    return InForce(schedule=current, since=since, until=until, next=following)
 
 
 def coinciding(schedules: Sequence[Schedule]) -> tuple[Schedule, Schedule] | None:
@@ -92,3 +122,20 @@ def coinciding_start(
                 return by_start[start], each, start
             by_start[start] = each
     return None
+
+
+def _starts_of_all(
+    schedules: Sequence[Schedule], after: datetime, until: datetime
+) -> Iterator[tuple[datetime, Schedule]]:
+    return ((start, each) for each in schedules for start in starts(each, after, until))
+
+
+def _moment(start: tuple[datetime, Schedule]) -> datetime:
+    return start[0]
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError):  # "Europe" is a folder of the database, "Europe/" no key at all.
+        raise ZoneInfoNotFoundError(f"No time zone found with key {name}") from None

@@ -26,7 +26,7 @@ from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard
 from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, StateWrite, StoredState, first_half
 from sluice.usecases.isolation import each_isolated, isolated, raise_for_defects, report_if_refused
-from sluice.usecases.observe import observe, registered, report_unknown
+from sluice.usecases.observe import observe, registered, report_unknown, schedule_in_force
 from sluice.usecases.tick_context import NO_TIME_LEFT, TickContext
 
 STALE_AFTER = timedelta(seconds=90)
@@ -248,14 +248,15 @@ def _scaling(
         processing=measured or Processing(mean_s=workload.planned_processing_s),
         margin_s=learned.margin_s if learned else None,
     )
-    now = context.ports.now()
+    now, observation = context.ports.now(), context.observed[workload.name]
     return decide_scale(
         workload,
-        context.observed[workload.name],
+        observation,
         stored.state if stored else None,
         tick,
         pause=stored.in_force(now) if stored else None,
         guard=stored.guard_in_force(now) if stored else None,
+        schedule=schedule_in_force(workload, observation, now),
     )
 
 

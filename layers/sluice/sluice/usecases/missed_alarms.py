@@ -20,7 +20,7 @@ from sluice.core.target import initial_target
 from sluice.ports import Counter, Outcome, first_half
 from sluice.usecases.held_floors import held_floors
 from sluice.usecases.isolation import each_isolated, isolated
-from sluice.usecases.observe import report_unknown
+from sluice.usecases.observe import report_unknown, schedule_in_force
 from sluice.usecases.pauses import holds_in_force, pauses_in_force
 from sluice.usecases.published_backlog import published_backlog
 from sluice.usecases.resize import bootstrap, report_stuck_deployment, shutdown
@@ -101,6 +101,7 @@ def _missed_bootstraps(served: Workloads, tick: TickContext) -> list[str]:
             target_per_instance=initial_target(workload),
             pause=holds.pause if holds else None,
             guard=holds.guard if holds else None,
+            schedule=schedule_in_force(workload, tick.observed[workload.name], tick.ports.now()),
         )
         if decision.reason is Reason.HELD and workload.name not in held:
             held[workload.name] = workload
@@ -164,6 +165,7 @@ def _missed_shutdowns(
             Trigger.TICK,
             proof_end_minutes=proof_end_minutes,
             pause=pause,
+            schedule=schedule_in_force(workload, observation, tick.ports.now()),
         )
         if decision.desired is not None and workload.mode is Mode.OBSERVE:
             tick.report.decided(decision, Outcome.OBSERVED, workload.fleet)

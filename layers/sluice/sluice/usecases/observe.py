@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from sluice.core.minutes import minutes_since_epoch
 from sluice.core.model import Observation, Unknown, Workload
 from sluice.core.rotation import rotated
+from sluice.core.schedules import InForce, in_force_on
 from sluice.ports import Counter, Ports, Registered, RemainingS, Report, first_half
 
 
@@ -35,6 +37,12 @@ def observe(ports: Ports, workloads: Collection[Workload], remaining_s: Remainin
         workload.name: Observation(backlog=backlogs[workload.queue_url], capacity=capacities[workload.fleet])
         for workload in workloads
     }
+
+
+def schedule_in_force(workload: Workload, observation: Observation, now: datetime) -> InForce | None:
+    """The schedule that has set the fleet's own bounds, as far as these were read."""
+    capacity = observation.capacity
+    return None if isinstance(capacity, Unknown) else in_force_on(workload, capacity.bounds, now)
 
 
 def report_unknown(workload: str, readings: Sequence[Unknown], report: Report) -> None:

@@ -17,7 +17,7 @@ from sluice.errors import TransientError
 from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, Series, first_half
 from sluice.usecases.held_floors import held_floors
 from sluice.usecases.isolation import report_if_refused
-from sluice.usecases.observe import observe, report_unknown
+from sluice.usecases.observe import observe, report_unknown, schedule_in_force
 from sluice.usecases.pauses import Paused, holds_in_force, pauses_in_force
 from sluice.usecases.published_backlog import published_backlog
 
@@ -56,7 +56,14 @@ def shutdown(
         if reads_empty_above_min(workload, observation, floor):
             published = published_backlog(ports, own, proof_end_minutes, remaining_s)[workload.name]
     decision = decide_shutdown(
-        workload, observation, floor, published, trigger, proof_end_minutes=proof_end_minutes, pause=pause
+        workload,
+        observation,
+        floor,
+        published,
+        trigger,
+        proof_end_minutes=proof_end_minutes,
+        pause=pause,
+        schedule=schedule_in_force(workload, observation, ports.now()),
     )
     outcome = act(decision, workload, ports, report, floor, published, pause)
     # A message may have arrived between the proof and the act. The bootstrap that its alarm started then
@@ -96,7 +103,8 @@ def _bootstrap_unless_held(
     cannot be read leaves one instance.
     """
     target = initial_target(workload)
-    decision = decide_bootstrap(workload, observation, trigger, target_per_instance=target)
+    schedule = schedule_in_force(workload, observation, ports.now())
+    decision = decide_bootstrap(workload, observation, trigger, target_per_instance=target, schedule=schedule)
     if decision.desired is None and decision.reason is not Reason.HELD:
         return decision
     held = holds_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
@@ -110,6 +118,7 @@ def _bootstrap_unless_held(
         target_per_instance=target,
         pause=pause,
         guard=guard,
+        schedule=schedule,
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from sluice.core.bounds import clamp, effective_bounds
+from sluice.core.bounds import by_schedule, clamp, effective_bounds
 from sluice.core.deadline.arrivals import OVERDUE_MEMORY_S, rate_before_per_s
 from sluice.core.deadline.boots import (
     LOST_AFTER,
@@ -49,6 +49,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.pause import Direction, Pause, holds
+from sluice.core.schedules import InForce
 
 MAX_STEP_RATIO = 0.1
 """Share of an unprotected fleet that one scale-in may end: AWS may choose instances that work."""
@@ -73,12 +74,14 @@ def decide_scale(
     tick: Tick,
     pause: Pause | None = None,
     guard: Guard | None = None,
+    schedule: InForce | None = None,
 ) -> Scaling:
     """The size that the fleet should have now.
 
     `state` is what the previous tick returned, None if that is lost. `pause` and `guard` are those in force:
     the pause holds its direction, the guard what is above the present size, the minimum and one instance;
-    the state goes on. A workload without deadline settings is a ValueError.
+    the state goes on. `schedule` is the one that has set the fleet's own bounds. A workload without deadline
+    settings is a ValueError.
     """
     deadline = workload.deadline
     if deadline is None:
@@ -97,7 +100,7 @@ def decide_scale(
         after, state = replace(after, boots=state.boots, safety=state.safety), None
     else:
         after = next_state(workload, deadline, backlog, capacity, state, tick)
-    bounds, differences = effective_bounds(workload, capacity)
+    bounds, differences = effective_bounds(workload, capacity, schedule)
     if bounds is None:
         detail = both_bounds(workload, capacity)
         decision = _decision(workload, observation, Reason.BOUNDS_DISJOINT, detail)
@@ -112,6 +115,7 @@ def decide_scale(
         after=after,
         tick=tick,
         boots=boot_times(after.boots, deadline.boot_s),
+        schedule=schedule,
     )
     wanted = _wanted(plan)
     since_s, held = _surplus_since_s(plan, wanted), plan.floor_instances
@@ -168,6 +172,7 @@ class _Plan:
     after: EngineState
     tick: Tick
     boots: BootTimes
+    schedule: InForce | None
     now_s: float = field(init=False)
     """When queue and fleet were read: never before the last reading, whatever the clocks say."""
     concurrency: float = field(init=False)
@@ -266,7 +271,8 @@ def _for_messages(plan: _Plan) -> Wanted:
     oldest_s = plan.now_s - plan.after.waiting[0].since_s
     text = f"{waiting} waiting, the oldest for up to {oldest_s:.0f} s"
     if plan.staying >= plan.bounds.max:
-        return _without_surplus(plan, Reason.AT_MAXIMUM, text)
+        most = by_schedule([Limit.MAX_INSTANCES], plan.schedule)
+        return _without_surplus(plan, Reason.AT_MAXIMUM, _joined(text, most))
     if plan.staying >= plan.max_instances:
         return _without_idle_beyond_groups(plan, text)
     shortage = _shortage(plan)
@@ -345,11 +351,13 @@ def _without_surplus(plan: _Plan, otherwise: Reason, text: str) -> Wanted:
     busy_slots = rate_before_per_s(plan.after.recent, plan.now_s) * plan.tick.processing.mean_s
     held_slots = busy_slots if plan.floor is None else plan.floor.held
     slots = max(held_slots, plan.backlog.total)
-    needed, _ = clamp(math.ceil(slots / plan.concurrency), plan.bounds)
+    needed, limits = clamp(math.ceil(slots / plan.concurrency), plan.bounds)
     keep = max(needed, plan.occupied)
     if keep == 0 and not _is_empty_twice(plan):
         keep = 1
     detail = f"{text}, {plan.occupied} instances occupied; arrivals keep {busy_slots:.3g} messages in flight"
+    if keep == plan.bounds.min:
+        detail = _joined(detail, by_schedule(limits, plan.schedule))
     if plan.before is None or keep >= plan.capacity.desired:
         return None, otherwise, detail
     return _lowered(plan, plan.before, keep, Reason.SURPLUS, detail)
@@ -378,6 +386,7 @@ def _allowed(
     if instances is None and current >= plan.bounds.min:
         return None, reason, detail, ()
     desired, limits = _within_bounds(plan, current if instances is None else instances)
+    detail = _joined(detail, by_schedule(limits, plan.schedule))
     if desired == current:
         return None, reason, detail, limits
     if paused := holds(pause, Direction.IN if desired < current else Direction.OUT):
@@ -391,6 +400,10 @@ def _allowed(
     if most == current:
         return None, Reason.GUARDED, f"{guard}; {detail}", ()
     return most, reason, f"{guard}; {detail}", (*limits, Limit.GUARD)
+
+
+def _joined(*details: str) -> str:
+    return "; ".join(dict.fromkeys(detail for detail in details if detail))
 
 
 def _within_bounds(plan: _Plan, wanted: int) -> tuple[int, tuple[Limit, ...]]:
