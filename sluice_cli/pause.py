@@ -67,6 +67,8 @@ def pause(
         sys.exit(0)
     click.echo(f"{done.workload} is {done.pause}")
     click.echo(f"AWS's own policy: {'held too' if done.aws_held else 'there is none to hold'}.")
+    if done.resized is not None:
+        click.echo(f"{done.resized[0].upper()}{done.resized[1:]}.")
     if done.replaced is not None:
         click.echo(f"It was {done.replaced}")
     end = "It ends by itself" if done.pause.until else "It ends"

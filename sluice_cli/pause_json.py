@@ -18,6 +18,7 @@ def paused(done: Paused, now: datetime) -> dict[str, Any]:
         "replaced": pause(done.replaced),
         "aws_policy_held": done.aws_held,
         "end_scheduled": done.scheduled,
+        "resized_by_schedule": done.resized,
     }
 
 

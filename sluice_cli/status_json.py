@@ -11,13 +11,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sluice.core.model import Backlog, Capacity, Unknown
+from sluice.core.model import Backlog, Capacity, Schedule, Unknown
+from sluice.core.schedules import InForce
 from sluice_operator.account import Account
 from sluice_operator.aws.workload_events import WorkloadEvents
 from sluice_operator.core.conditions import Condition, live_backlog_per_instance
 from sluice_operator.core.drain import drain_s
 from sluice_operator.core.events import Activity, AlarmState, Deployment
 from sluice_operator.core.readings import LoggedDecision, Point, Readings, Starts, promise_s
+from sluice_operator.core.schedules import schedule_in_force
 from sluice_operator.status import WorkloadStatus
 
 
@@ -33,7 +35,7 @@ def document(
             {
                 "name": each.name,
                 "ok": not each.wrong,
-                **(_readings(each.readings) if each.readings else {}),
+                **(_readings(each.readings, now) if each.readings else {}),
                 **(_events(events) if events else {}),
                 "conditions": [_condition(condition) for condition in each.conditions],
             }
@@ -42,7 +44,7 @@ def document(
     }
 
 
-def _readings(readings: Readings) -> dict[str, Any]:
+def _readings(readings: Readings, now: datetime) -> dict[str, Any]:
     drain = drain_s(readings)
     return {
         "mode": readings.workload.mode.value,
@@ -62,6 +64,7 @@ def _readings(readings: Readings) -> dict[str, Any]:
         "promise_s": promise_s(readings.workload),
         "starts": _value(readings.starts),
         "last_decision": _value(readings.last_decision),
+        "schedule": _scheduled(schedule_in_force(readings.workload, now)),
     }
 
 
@@ -103,6 +106,26 @@ def _capacity(capacity: Capacity) -> dict[str, Any]:
         else max(capacity.desired - capacity.running, 0),
         "min": bounds.min if bounds else None,
         "max": bounds.max if bounds else None,
+    }
+
+
+def _scheduled(held: InForce | Unknown | None) -> Any:
+    if not isinstance(held, InForce):
+        return _value(held)
+    return {
+        **_schedule(held.schedule),
+        "since": _value(held.since),
+        "until": _value(held.until),
+        "next": _schedule(held.next) if held.next else None,
+    }
+
+
+def _schedule(schedule: Schedule) -> dict[str, Any]:
+    return {
+        "name": schedule.name,
+        "min": schedule.bounds.min,
+        "max": schedule.bounds.max,
+        "time_zone": schedule.time_zone,
     }
 
 

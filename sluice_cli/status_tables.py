@@ -21,11 +21,13 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.core.model import Backlog, Capacity, Unknown
+from sluice.core.schedules import InForce
 from sluice_operator.aws.workload_events import NOT_SCALED, WorkloadEvents
 from sluice_operator.core.conditions import Condition, Kind, Status, live_backlog_per_instance
 from sluice_operator.core.drain import drain_s
 from sluice_operator.core.events import Activity, AlarmState, Deployment
 from sluice_operator.core.readings import LoggedDecision, Point, Readings, Starts, promise_s
+from sluice_operator.core.schedules import schedule_in_force, until
 from sluice_operator.core.ways_out import with_way_out
 from sluice_operator.status import WorkloadStatus
 from sluice_report.quantities import number, share
@@ -44,7 +46,7 @@ HEADINGS = {
     Kind.PAUSED: ("pause", 17),
     Kind.KEEPING: ("keep", 12),
 }
-"""Condition -> the heading of its column in the list, and its rank."""
+"""Condition -> the heading of its column in the list, and its rank; schedules have a column of their own."""
 INSTANCE_ID = re.compile(r"\bi-[0-9a-f]+")
 MAX_ACTIVITIES = 8
 MAX_REASONS = 5
@@ -75,7 +77,7 @@ def overview(found: Sequence[WorkloadStatus], now: datetime, width: int) -> Grou
     """All workloads, a line each with its last decision and what is wrong below it."""
     if not found:
         return Group(Text("No workload is registered: deploy one with workload.yaml (README.md)."))
-    columns = _fitting([_filled(column, found) for column in _columns()], width)
+    columns = _fitting([_filled(column, found) for column in _columns(found, now)], width)
     widths = [column.width for column in columns]
     lines: list[Text | Padding] = [_line([column.heading for column in columns], widths, style="bold")]
     for index, each in enumerate(found):
@@ -117,8 +119,8 @@ def _line(cells: Sequence[str | Text], widths: Sequence[int], style: str = "") -
     return line
 
 
-def _columns() -> list[_Column]:
-    """All columns in their order."""
+def _columns(found: Sequence[WorkloadStatus], now: datetime) -> list[_Column]:
+    """All columns in their order; that of schedules only if a workload has some."""
     plain = [
         _Column(heading="workload", rank=0, cell=lambda each: each.name),
         _Column(heading="state", rank=1, cell=_state),
@@ -137,7 +139,21 @@ def _columns() -> list[_Column]:
     marks = [
         _Column(heading=heading, rank=rank, cell=_mark(kind)) for kind, (heading, rank) in HEADINGS.items()
     ]
-    return plain + marks
+    schedule = _Column(heading="schedule", rank=16, cell=lambda each: _schedule(each, now))
+    has_schedules = any(each.readings and each.readings.workload.schedules for each in found)
+    return [*plain, *([schedule] if has_schedules else []), *marks]
+
+
+def _schedule(each: WorkloadStatus, now: datetime) -> Text:
+    """The schedule in force and until when, marked where the fleet has not its bounds."""
+    condition = next(one for one in each.conditions if one.kind is Kind.SCHEDULED)
+    held = schedule_in_force(each.readings.workload, now) if each.readings else None
+    if condition.status is Status.UNKNOWN:
+        return Text(UNKNOWN, style=UNKNOWN_STYLE)
+    if not isinstance(held, InForce):
+        return Text(NONE)
+    shown = f"{held.schedule.name}{until(held, now)}"
+    return Text(shown + ("!" if condition.wrong else ""), style=WRONG_STYLE if condition.wrong else "")
 
 
 def _read(cell: Callable[[Readings], str]) -> Callable[[WorkloadStatus], str]:

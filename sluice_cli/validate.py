@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from itertools import chain
 
 import click
 
@@ -15,7 +17,9 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.document import parsing
+from sluice.document.schedule_lines import written
 from sluice.errors import DocumentError
+from sluice_cli import schedule_notes
 from sluice_cli.usage_errors import (
     UsageError,
     as_usage_errors,
@@ -45,7 +49,7 @@ def validate(workloads: tuple[str, ...], as_json: bool) -> None:
         try:
             with as_usage_errors(except_for=(TemplateError, DocumentError)):
                 text = document(name)
-                workload = parsing.parse(text, what=name)
+                workload = _parsed(text, name)
         except (TemplateError, DocumentError) as error:
             status = max(status, 1)
             for problem in error.problems:
@@ -58,11 +62,19 @@ def validate(workloads: tuple[str, ...], as_json: bool) -> None:
         documents.append(json.loads(text))
         if not as_json:
             click.echo(f"{name}: OK: {in_force(workload)}")
-        for note in notes(workload):
+        for note in chain(notes(workload), schedule_notes.notes(workload, datetime.now(UTC))):
             click.echo(f"{name}: note: {note}", err=as_json)
     if as_json and documents:
         click.echo(json.dumps(documents if len(workloads) > 1 else documents[0], indent=2))
     click.get_current_context().exit(status)
+
+
+def _parsed(text: str, name: str) -> Workload:
+    """The workload; DocumentError also for what only AWS and a database of time zones know."""
+    workload = parsing.parse(text, what=name)
+    if refused := list(schedule_notes.problems(workload)):
+        raise DocumentError(name, refused)
+    return workload
 
 
 def in_force(workload: Workload) -> str:
@@ -79,8 +91,12 @@ def in_force(workload: Workload) -> str:
     return (
         f"mode {workload.mode}; queue {workload.queue_name}; {named}, {bounds.min} to {bounds.max} "
         f"instances, bootstrap {woken}; {_scaled(workload)}; "
-        f"shutdown after {workload.idle_minutes} empty minutes"
+        f"shutdown after {workload.idle_minutes} empty minutes{_scheduled(workload)}"
     )
+
+
+def _scheduled(workload: Workload) -> str:
+    return "".join(f"; schedule {written(each)}" for each in workload.schedules)
 
 
 def _scaled(workload: Workload) -> str:

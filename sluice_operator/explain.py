@@ -90,7 +90,10 @@ def _reads(
         name = DECISIONS if len(parts) == 1 else f"{DECISIONS} from {first:%m-%d %H:%M} to {last:%m-%d %H:%M}"
         yield name, partial(timeline_events.logged, account.decisions, workload, first, last, remaining_s)
     yield "alarm history", partial(timeline_events.alarm_history, clients("cloudwatch"), workload, start, end)
-    yield "scaling activities", lambda: _reversed(timeline_events.scaling_activities(clients, fleet, start))
+    yield (
+        "scaling activities",
+        lambda: _reversed(timeline_events.scaling_activities(clients, workload, start)),
+    )
     yield "deployments", partial(timeline_events.deployments, clients, fleet, start)
     for whose, stack in (("workload", workload.stack_id), ("control plane", account.plane.stack)):
         yield f"events of the {whose}'s stack", partial(_stack_events, clients, stack, start)

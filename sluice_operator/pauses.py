@@ -24,6 +24,7 @@ from sluice.ports import RemainingS
 from sluice_operator.account import Account
 from sluice_operator.aws import caller
 from sluice_operator.aws.pause_store import PauseStore
+from sluice_operator.core import schedules
 from sluice_operator.core.pausing import why_not_replaced, without
 from sluice_operator.dead_letters import registered
 
@@ -44,6 +45,8 @@ class Paused:
     """Whether AWS releases its own policy at the end by a schedule; nothing of AWS's may be held."""
     aws_held: bool
     """Whether the fleet has a policy of AWS's, which is held now."""
+    resized: str | None
+    """The first schedule that resizes the fleet within the pause all the same, with the way out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,7 @@ def pause(
         replaced=current,
         scheduled=scheduled,
         aws_held=bool(fields),
+        resized=at.resized_in_spite_of(asked, remaining_s),
     )
 
 
@@ -165,6 +169,14 @@ class _Workload:
                 f"somebody has paused or resumed {self.workload.name} at the same time: {what}; nothing of "
                 "yours was done, so look at it, and give the command again if it is still wanted"
             )
+
+    def resized_in_spite_of(self, pause: Pause, remaining_s: RemainingS) -> str | None:
+        """What a schedule does within the pause; the fleet is read only for a workload that has some."""
+        if not self.workload.schedules:
+            return None
+        ports, fleet = self.account.ports, self.workload.fleet
+        capacity = ports.fleets.read([fleet], remaining_s)[fleet]
+        return schedules.resized_in_spite_of(pause, self.workload, capacity, ports.now())
 
     def apply(self, pause: Pause | None, previous: Pause | None, guard: Guard | None) -> bool:
         """Hold AWS's policy and schedule the end, or release it; returns whether an end is scheduled.

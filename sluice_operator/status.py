@@ -20,6 +20,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.pause import Pause
+from sluice.core.schedules import InForce
 from sluice.errors import ConfigError, SluiceError
 from sluice.ports import Ports, Registered, Registry, RemainingS, Series, SeriesQuery, StoredState
 from sluice.usecases.learn import SAMPLES, in_time
@@ -28,6 +29,7 @@ from sluice.usecases.published_backlog import published_metric
 from sluice_operator.aws.decisions import LoggedDecisions
 from sluice_operator.core.conditions import Condition, conditions, refused
 from sluice_operator.core.readings import LoggedDecision, Point, Readings, Starts, promise_s
+from sluice_operator.core.schedules import schedule_in_force
 
 MINUTE_S, STARTS_PERIOD_S = 60, 300
 RECENT = timedelta(minutes=10)
@@ -129,12 +131,14 @@ class StatusReader:
         return replace(readings, pause=pause, aws_holds=holds)
 
     def _with_surge(self, readings: Readings, now: datetime) -> Readings:
-        """With the surge in force, which raises the fleet's minimum above the document's: a call for each."""
+        """With the surge in force: a call for each fleet whose minimum is above the owner's."""
         capacity, fleet = readings.observation.capacity, readings.workload.fleet
         surges = self._ports.surges
         if surges is None or isinstance(capacity, Unknown) or capacity.bounds is None:
             return readings
-        if capacity.bounds.min <= readings.workload.bounds.min:
+        held = schedule_in_force(readings.workload, now)
+        usual = held.schedule if isinstance(held, InForce) else readings.workload
+        if capacity.bounds.min <= usual.bounds.min:
             return readings
         try:
             return replace(readings, surge=surges.read(fleet).in_force(now))

@@ -32,6 +32,7 @@ PURE_LIBRARY_OF_THE_OPERATOR = PURE_LIBRARY | {
     "re",
     "shlex",
     "typing",
+    "zoneinfo",
 }
 
 

@@ -158,6 +158,7 @@ def _group_action(described: Mapping[str, Any]) -> ScheduledAction:
         min=described.get("MinSize"),
         max=described.get("MaxSize"),
         desired=described.get("DesiredCapacity"),
+        time_zone=described.get("TimeZone") or "UTC",
     )
 
 
@@ -169,4 +170,5 @@ def _service_action(described: Mapping[str, Any]) -> ScheduledAction:
         min=bounds.get("MinCapacity"),
         max=bounds.get("MaxCapacity"),
         desired=None,
+        time_zone=described.get("Timezone") or "UTC",
     )

@@ -15,6 +15,7 @@ from sluice.core.model import AutoScalingGroup, Fleet, Kind, Workload
 from sluice.ports import Counter, Outcome, RemainingS
 from sluice_operator.aws.decisions import LoggedDecisions, moment
 from sluice_operator.aws.workload_events import NOT_SCALED, activities, tracking_alarms
+from sluice_operator.core.schedules import executed
 from sluice_operator.core.timeline import Effect, Entry, Source
 from sluice_operator.core.workload_alarms import alarm_names, optional_alarm_names
 
@@ -184,14 +185,20 @@ def _alarm_reason(item: Mapping[str, Any]) -> str:
     return f": {reason.removeprefix('Threshold Crossed: ')[:MAX_REASON].rstrip('.')}"
 
 
-def scaling_activities(clients: Callable[[str], Any], fleet: Fleet, start: datetime) -> Iterator[Entry]:
+def scaling_activities(clients: Callable[[str], Any], workload: Workload, start: datetime) -> Iterator[Entry]:
     """What the fleet did, why, what failed, and why an alarm changed nothing; newest first."""
-    for activity in activities(clients, fleet, start):
+    for activity in activities(clients, workload.fleet, start):
         failed, not_scaled = activity.status in ("Failed", "Cancelled"), activity.status == NOT_SCALED
         outcome = f" {activity.status}: {activity.status_message}".rstrip(":. ") if failed else ""
         if not_scaled:
             outcome = f", which changed nothing: {activity.status_message}"
-        text = f"{activity.description.rstrip('.')}{outcome}: {_cause(activity.cause)}".rstrip(": ")
+        scheduled, is_group = executed(workload, activity), isinstance(workload.fleet, AutoScalingGroup)
+        if scheduled and not is_group and not failed:
+            # Another activity of a service tells what became of its size.
+            yield Entry(at=activity.at, source=Source.ACTIVITY, text=scheduled)
+            continue
+        cause = scheduled if scheduled and is_group else _cause(activity.cause)
+        text = f"{activity.description.rstrip('.')}{outcome}: {cause}".rstrip(": ")
         yield Entry(
             at=activity.at,
             source=Source.ACTIVITY,

@@ -17,6 +17,14 @@ from sluice.core.holds import blocked_by, both_bounds
 from sluice.core.model import Backlog, Capacity, Mode, Unknown, Workload
 from sluice.core.pause import Direction, Pause
 from sluice_operator.core.readings import Point, Readings, Starts, promise_percent, promise_s
+from sluice_operator.core.schedules import (
+    described,
+    limits_maximum,
+    resized_in_spite_of,
+    schedule_in_force,
+    suspend_command,
+    why_not_held,
+)
 
 PUBLISHED_WITHIN = timedelta(minutes=4)
 """A data point bears the minute at whose end or later it is published: one of 12:04 comes by 12:06, and the
@@ -33,6 +41,7 @@ class Kind(StrEnum):
     PUBLISHING = "Publishing"
     AWAKE = "Awake"
     SCALING_LIMITED = "ScalingLimited"
+    SCHEDULED = "Scheduled"
     PAUSED = "Paused"
     KEEPING = "Keeping"
 
@@ -68,8 +77,9 @@ def conditions(readings: Readings, now: datetime) -> tuple[Condition, ...]:
         _reading(readings),
         _publishing(readings.backlog_per_instance, now),
         _awake(readings),
-        _scaling_limited(readings),
-        _paused(readings),
+        _scaling_limited(readings, now),
+        _scheduled(readings, now),
+        _paused(readings, now),
         _keeping(readings),
     )
 
@@ -173,7 +183,7 @@ def _surge(readings: Readings) -> str:
     return f"; held by {readings.surge}" if readings.surge else ""
 
 
-def _scaling_limited(readings: Readings) -> Condition:
+def _scaling_limited(readings: Readings, now: datetime) -> Condition:
     kind, workload, capacity = Kind.SCALING_LIMITED, readings.workload, readings.observation.capacity
     if isinstance(capacity, Unknown):
         return _unknown(kind, "ReadFailed", capacity.reason)
@@ -189,8 +199,10 @@ def _scaling_limited(readings: Readings) -> Condition:
     if blocked := blocked_by(workload, capacity.scale_out_blocked_by):
         return limited("ScaleOutBlocked", blocked, wrong=not isinstance(readings.pause, Pause))
     if capacity.desired >= bounds.max and _wants_more(readings):
+        by = limits_maximum(workload, bounds.max, now)
+        maximum = f"{bounds.max} by {by}" if by else f"{bounds.max}"
         return limited(
-            "AtMaximum", f"the fleet is at its maximum of {bounds.max}, and the backlog is above its target"
+            "AtMaximum", f"the fleet is at its maximum of {maximum}, and the backlog is above its target"
         )
     if blocked := blocked_by(workload, capacity.scale_in_blocked_by):
         return limited("ScaleInBlocked", blocked, wrong=False)
@@ -200,6 +212,38 @@ def _scaling_limited(readings: Readings) -> Condition:
         reason="WithinBounds",
         message=f"{capacity.desired} desired, within {bounds.min} to {bounds.max}",
     )
+
+
+def _scheduled(readings: Readings, now: datetime) -> Condition:
+    kind, workload, capacity = Kind.SCHEDULED, readings.workload, readings.observation.capacity
+    held = schedule_in_force(workload, now)
+    if isinstance(held, Unknown):
+        return _unknown(kind, "NoTimeZone", held.reason)
+    if held is None:
+        reason, message = "NoSchedules", "its document has no schedules"
+        if workload.schedules:
+            reason = f"Mode{workload.mode.value.capitalize()}"
+            message = f"mode {workload.mode}: its schedules exist in mode active alone"
+        return Condition(kind=kind, status=Status.FALSE, reason=reason, message=message)
+    message = described(held, now)
+    if isinstance(capacity, Unknown):
+        return _unknown(kind, "ReadFailed", f"{message}; whether the fleet has these: {capacity.reason}")
+    if capacity.schedules_suspended:
+        return Condition(
+            kind=kind,
+            status=Status.FALSE,
+            reason="Suspended",
+            message="its scheduled actions are suspended, so no schedule starts: "
+            f"`{suspend_command(workload.fleet, suspend=False)}` resumes them",
+            wrong=not isinstance(readings.pause, Pause),
+        )
+    if isinstance(readings.surge, Unknown):
+        why = f"{message}; whether a surge holds another minimum: {readings.surge.reason}"
+        return _unknown(kind, "ReadFailed", why)
+    surges = [readings.surge.instances] if readings.surge else []
+    if why_not := why_not_held(held, capacity.bounds, surges, now):
+        return Condition(kind=kind, status=Status.FALSE, reason="OtherBounds", message=why_not, wrong=True)
+    return Condition(kind=kind, status=Status.TRUE, reason="InForce", message=message)
 
 
 def _wants_more(readings: Readings) -> bool:
@@ -224,13 +268,15 @@ def live_backlog_per_instance(readings: Readings) -> float | Unknown:
     return float(backlog_per_instance(backlog, capacity, count_in_flight=readings.workload.count_in_flight))
 
 
-def _paused(readings: Readings) -> Condition:
+def _paused(readings: Readings, now: datetime) -> Condition:
     workload, backlog, pause = readings.workload, readings.observation.backlog, readings.pause
     waits = isinstance(backlog, Backlog) and backlog.visible > 0
     if isinstance(pause, Unknown):
         return _unknown(Kind.PAUSED, "ReadFailed", pause.reason)
     if pause is not None and workload.mode is not Mode.PAUSED:
-        return _paused_by_operator(readings, pause, out_waits=waits and Direction.OUT in pause.directions)
+        return _paused_by_operator(
+            readings, pause, now, out_waits=waits and Direction.OUT in pause.directions
+        )
     messages = {
         Mode.ACTIVE: "mode active: decisions act",
         Mode.OBSERVE: "mode observe: decisions are logged, and none acts",
@@ -246,13 +292,15 @@ def _paused(readings: Readings) -> Condition:
     )
 
 
-def _paused_by_operator(readings: Readings, pause: Pause, *, out_waits: bool) -> Condition:
+def _paused_by_operator(readings: Readings, pause: Pause, now: datetime, *, out_waits: bool) -> Condition:
     name, holds = readings.workload.name, readings.aws_holds
     message = str(pause)
     if isinstance(holds, Unknown):
         message += f"; whether AWS's own policy is held is unknown: {holds.reason}"
     elif not holds:
         message += f"; AWS's own policy is not held any more: `sluice pause {name}` again holds it"
+    if resized := resized_in_spite_of(pause, readings.workload, readings.observation.capacity, now):
+        message += f"; {resized}"
     return Condition(
         kind=Kind.PAUSED,
         status=Status.TRUE,

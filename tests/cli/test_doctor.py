@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from moto.autoscaling.models import autoscaling_backends
 
+from sluice.document.schedule_lines import parsed
 from sluice_cli import workloads
 from sluice_operator.core.checks.finding import Check, PlaneCheck
 from sluice_operator.doctor import facts
@@ -224,6 +225,39 @@ def scheduled_action(**sizes):
     )
 
 
+BUSY, QUIET = "busy,SUN-SAT,8:00,Europe/Berlin,0,5", "quiet,SUN-SAT,18:00,Europe/Berlin,0,4"
+
+
+@contextmanager
+def schedules(*lines, deployed=True):
+    """The workload's document with these schedules, and their scheduled actions as its stack puts them."""
+    ssm, path, client = boto3.client("ssm"), f"/sluice/workloads/{NAME}", boto3.client("autoscaling")
+    text = ssm.get_parameter(Name=path)["Parameter"]["Value"]
+    ssm.put_parameter(Name=path, Value=json.dumps(json.loads(text) | {"schedules": [*lines]}), Overwrite=True)
+    own = [parsed(line) for line in lines] if deployed else []
+    for each in own:
+        client.put_scheduled_update_group_action(
+            AutoScalingGroupName=NAME,
+            ScheduledActionName=f"stack-{each.name}",
+            Recurrence=f"{each.minute:02} {each.hour} * * SUN-SAT",
+            TimeZone=each.time_zone,
+            MinSize=each.bounds.min,
+            MaxSize=each.bounds.max,
+        )
+    yield
+    for each in own:
+        client.delete_scheduled_action(AutoScalingGroupName=NAME, ScheduledActionName=f"stack-{each.name}")
+    ssm.put_parameter(Name=path, Value=text, Overwrite=True)
+
+
+@contextmanager
+def both(*contexts):
+    with ExitStack() as stack:
+        for each in contexts:
+            stack.enter_context(each)
+        yield
+
+
 @contextmanager
 def muted():
     """A mute rule holds the bootstrap alarm."""
@@ -332,6 +366,26 @@ def redrive_after(receipts, queue=f"arn:aws:sqs:eu-west-1:123456789012:dead-{NAM
             lambda: scheduled_action(DesiredCapacity=1),
             *("scheduled-actions", "warn", "evening sets desired 1 at 0 18 * * *"),
         ),
+        (
+            lambda: both(schedules(BUSY, QUIET), scheduled_action(MinSize=2)),
+            *("scheduled-actions", "warn", "evening sets min 2 at 0 18 * * *"),
+        ),
+        (
+            lambda: schedules(BUSY, QUIET, deployed=False),
+            *("schedules", "fail", "schedule busy (minimum 0, maximum 5) has no scheduled action"),
+        ),
+        (
+            lambda: both(schedules(BUSY, QUIET), group(MaxSize=4)),
+            *("schedules", "fail", "the fleet has minimum 0, maximum 4; schedule busy, in force since"),
+        ),
+        (
+            lambda: both(schedules(BUSY, QUIET), suspended("ScheduledActions")),
+            *("schedules", "fail", "are suspended: no schedule starts"),
+        ),
+        (
+            lambda: schedules(BUSY, QUIET, "late,SUN-SAT,16:00,UTC,0,3"),
+            *("schedules", "warn", "quiet and late both start at 2026-03-29 16:00 UTC"),
+        ),
         (alarm, "alarms-exist", "fail", f"CloudWatch has no {BOOTSTRAP}"),
         (disabled_alarm, "alarms-enabled", "fail", f"the actions of {BOOTSTRAP} are disabled"),
         (muted, "alarms-enabled", "warn", f"{BOOTSTRAP} by night"),
@@ -376,6 +430,15 @@ def test_a_fault_is_found_with_its_value_and_its_fix_and_passes_once_mended(
     assert found[check]["fix"]
     status, mended = findings()
     assert (status, not_passed(mended)) == (0, {})
+
+
+def test_schedules_that_run_pass(findings):
+    with schedules(BUSY, QUIET):
+        status, found = findings()
+    assert (status, not_passed(found)) == (0, {})
+    assert found["schedules"]["message"].startswith(
+        "at minimum 0, maximum 5 until Thu 18:00 Europe/Berlin by"
+    )
 
 
 def not_passed(found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -14,6 +15,8 @@ from botocore.exceptions import ClientError
 
 from sluice.aws import own_scaling
 from sluice.aws.ecs import DIMENSION
+from sluice.aws.fleets import AwsFleets
+from sluice.core.model import Unknown
 from sluice.core.pause import BOTH
 from sluice_cli import workloads
 from sluice_operator import pauses
@@ -452,6 +455,57 @@ class TestBadInput:
         assert stored(GROUP)[0] is None
 
 
+@contextmanager
+def scheduled_bounds(name, *lines):
+    """The workload's document with these schedules."""
+    ssm, path = boto3.client("ssm"), f"/sluice/workloads/{name}"
+    text = ssm.get_parameter(Name=path)["Parameter"]["Value"]
+    ssm.put_parameter(Name=path, Value=json.dumps(json.loads(text) | {"schedules": [*lines]}), Overwrite=True)
+    yield
+    ssm.put_parameter(Name=path, Value=text, Overwrite=True)
+
+
+class TestAScheduleWithinAPause:
+    LINES = ("busy,SUN-SAT,14:00,Europe/Berlin,4,5", "quiet,SUN-SAT,23:00,Europe/Berlin,0,5")
+    """From one o'clock UTC on, which is in forty minutes."""
+
+    @pytest.mark.parametrize(
+        ("name", "suspends"),
+        [
+            (GROUP, "aws autoscaling suspend-processes --auto-scaling-group-name transcription"),
+            (SERVICE, "--suspended-state ScheduledScalingSuspended=true"),
+        ],
+    )
+    def test_the_answer_and_the_status_name_it_and_how_to_keep_it_off(self, alice, name, suspends):
+        with scheduled_bounds(name, *self.LINES):
+            answer = alice("pause", name, "--for", "2h")
+            shown = words(alice("status", name).stdout)
+            document = json.loads(alice("pause", name, "--for", "2h", "--json").stdout)
+        assert answer.exit_code == 0
+        said = "chedule busy raises the minimum to 4, above the "
+        assert f"S{said}" in answer.stdout
+        assert "are desired, at Thu 14:00 Europe/Berlin all the same" in answer.stdout
+        assert "Mode=paused, or `aws " in answer.stdout
+        assert suspends in answer.stdout
+        assert f"s{said}" in shown
+        assert document["resized_by_schedule"].startswith(f"s{said}")
+
+    @pytest.mark.parametrize("given", [("--for", "20m"), ("--for", "2h", "--in")])
+    def test_one_that_starts_after_it_or_hinders_nothing_is_not_named(self, alice, given):
+        with scheduled_bounds(GROUP, *self.LINES):
+            answer = alice("pause", GROUP, *given)
+        assert answer.exit_code == 0
+        assert "chedule" not in answer.stdout
+
+    def test_a_fleet_that_cannot_be_read_is_paused_and_the_schedule_named(self, alice, monkeypatch):
+        unread = Unknown(reason="DescribeServices was throttled")
+        monkeypatch.setattr(AwsFleets, "read", lambda _, fleets, __: dict.fromkeys(fleets, unread))
+        with scheduled_bounds(SERVICE, *self.LINES):
+            answer = alice("pause", SERVICE, "--out", "--for", "2h")
+        assert answer.exit_code == 0
+        assert "Schedule busy raises the minimum to 4 at Thu 14:00 Europe/Berlin" in answer.stdout
+
+
 class TestJson:
     def test_it_follows_its_documented_schema(self, alice, bob):
         def checked(command, *arguments):
@@ -489,7 +543,8 @@ def asked(call: Call) -> list[Request]:
 
 def test_its_policy_allows_exactly_what_a_pause_asks_for(alice, allows_exactly, monkeypatch):
     policy = json.loads((DOCS / "policies/pause.json").read_text(encoding="utf-8"))
-    with allows_exactly(policy, asked):
+    busy = "busy,SUN-SAT,14:00,UTC,4,5"
+    with scheduled_bounds(GROUP, busy), scheduled_bounds(SERVICE, busy), allows_exactly(policy, asked):
         for name in (GROUP, SERVICE):
             assert alice("pause", name, "--out", "--for", "2h").exit_code == 0
             assert alice("pause", name, "--for", "2h").exit_code == 0

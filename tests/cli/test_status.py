@@ -73,6 +73,67 @@ def paused(name):
     ssm.put_parameter(Name=path, Value=text, Overwrite=True)
 
 
+@contextmanager
+def schedules(*lines, name="transcription"):
+    """The workload's document with these schedules, and AWS has executed none of them."""
+    ssm, path = boto3.client("ssm"), f"/sluice/workloads/{name}"
+    text = ssm.get_parameter(Name=path)["Parameter"]["Value"]
+    ssm.put_parameter(Name=path, Value=json.dumps(json.loads(text) | {"schedules": [*lines]}), Overwrite=True)
+    yield
+    ssm.put_parameter(Name=path, Value=text, Overwrite=True)
+
+
+QUIET = "quiet,SUN-SAT,18:00,Europe/Berlin,0,4"
+
+
+class TestSchedules:
+    def test_the_one_in_force_is_listed_with_its_end_in_its_own_time_zone(self, status):
+        with schedules("busy,SUN-SAT,8:00,Europe/Berlin,0,5", QUIET):
+            answer, one = status(), status("transcription")
+            document = json.loads(status("--json").stdout)
+        assert answer.exit_code == 0
+        head, *lines = answer.stdout.splitlines()
+        assert "schedule" in head.split()
+        [line] = [line for line in lines if line.startswith("transcription")]
+        assert "busy until Thu 18:00 Europe/Berlin" in line
+        said = "at minimum 0, maximum 5 until Thu 18:00 Europe/Berlin by schedule busy; then quiet: minimum 0"
+        assert f"InForce: {said}" in " ".join(one.stdout.split())
+        jsonschema.validate(document, SCHEMA)
+        of = {each["name"]: each["schedule"] for each in document["workloads"]}
+        zone = {"time_zone": "Europe/Berlin"}
+        assert of["transcription"] == {
+            "name": "busy",
+            "min": 0,
+            "max": 5,
+            **zone,
+            "since": "2026-01-15T07:00:00+00:00",
+            "until": "2026-01-15T17:00:00+00:00",
+            "next": {"name": "quiet", "min": 0, "max": 4, **zone},
+        }
+        assert of["queue-proc"] is None
+
+    def test_a_fleet_with_other_bounds_is_a_finding(self, status):
+        with schedules("busy,SUN-SAT,8:00,Europe/Berlin,2,5", QUIET):
+            answer = status()
+        assert answer.exit_code == 1
+        assert "busy until Thu 18:00 Europe/Berlin!" in answer.stdout
+        assert (
+            "! Scheduled False, OtherBounds: the fleet has minimum 0, maximum 5; schedule busy"
+            in answer.stdout
+        )
+
+    def test_a_time_zone_that_is_not_known_here_is_no_fault_of_the_account(self, status):
+        with schedules("busy,SUN-SAT,8:00,Europe/Nowhere,2,5", QUIET):
+            answer, document = status(), json.loads(status("--json").stdout)
+        assert answer.exit_code == 0
+        jsonschema.validate(document, SCHEMA)
+        [unread] = [each["schedule"] for each in document["workloads"] if each["name"] == "transcription"]
+        assert unread == {"unknown": "schedule busy: this machine knows no time zone Europe/Nowhere"}
+
+    def test_without_any_the_list_has_no_column_for_them(self, status):
+        assert "schedule" not in status().stdout
+
+
 class TestTheList:
     def test_every_workload_is_a_line_with_its_messages_and_instances(self, status):
         answer = status()

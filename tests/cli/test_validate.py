@@ -6,10 +6,12 @@ import json
 import math
 import os
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 
 from sluice_cli import workloads
 from sluice_sim.template import deployment
@@ -272,6 +274,82 @@ def test_an_invalid_setting_of_the_deadline_engine_is_explained_in_one_line(
     answer = sluice("validate", wrong)
     assert (answer.exit_code, answer.stdout) == (1, "")
     assert answer.stderr.splitlines() == [f"{wrong}: {problem}"]
+
+
+OFFICE, NIGHT = "office,MON-FRI,8:00,Europe/Berlin,2,5", "night,SUN-SAT,20:00,Europe/Berlin,0,3"
+
+
+def scheduled(sluice: Any, folder: Path, *lines: str, **changes: Any) -> Answer:
+    body = document(schedules=[*lines], tracking={"metric": "effective", "source": "published",
+                    "arrival_margin": 0.3, "processing_s": 2.0}, **changes)  # fmt: skip
+    with time_machine.travel(datetime(2026, 1, 15, 12, tzinfo=UTC), tick=False):
+        answer: Answer = sluice("validate", written(folder, body))
+    return answer
+
+
+def notes_of(answer: Answer) -> list[str]:
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    return [line.partition(": note: ")[2] for line in answer.stdout.splitlines()[1:]]
+
+
+def test_schedules_that_follow_one_another_are_in_force_without_a_note(sluice: Any, tmp_path: Path) -> None:
+    answer = scheduled(sluice, tmp_path, OFFICE, "", NIGHT)
+    assert notes_of(answer) == []
+    assert f"; schedule {OFFICE}; schedule {NIGHT}" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("zone", "meant"),
+    [
+        ("Europe/Berln", "did you mean Europe/Berlin?"),
+        ("Europe", "write a name such as Europe/Berlin"),
+        ("Zz", "write a name such as Europe/Berlin"),
+    ],
+)
+def test_a_time_zone_that_does_not_exist_is_refused_with_the_one_that_was_meant(
+    sluice: Any, tmp_path: Path, zone: str, meant: str
+) -> None:
+    answer = scheduled(sluice, tmp_path, OFFICE.replace("Europe/Berlin", zone), NIGHT)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    [line] = answer.stderr.splitlines()
+    assert ": schedules: 'office,MON-FRI,8:00," in line
+    assert line.endswith(f": {zone} is no time zone of the IANA database: {meant}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "note"),
+    [
+        (
+            [OFFICE],
+            "nothing ends schedule office: from the first start on the fleet stays at minimum 2, maximum 5",
+        ),
+        (
+            [OFFICE, NIGHT.replace("0,3", "2,5")],
+            "nothing ends schedules office and night: from the first start on the fleet stays at minimum 2",
+        ),
+        (
+            [OFFICE.replace("2,5", "0,5")],
+            "schedule office sets MinCapacity and MaxCapacity of the workload, minimum 0, maximum 5: nothing",
+        ),
+        (
+            [OFFICE, "other,SAT+SUN,8:00,UTC,0,5", "third,MON-FRI,9:00,Africa/Cairo,0,5"],
+            "schedules office and third both start at 2026-01-16 07:00 UTC: EC2 Auto Scaling may refuse them",
+        ),
+        (
+            [OFFICE, "early,SUN,2:30,Europe/Berlin,0,5"],
+            "schedule early does not start on 2026-03-29: daylight saving skips 2:30 Europe/Berlin that day",
+        ),
+    ],
+)
+def test_a_schedule_that_does_not_what_is_meant_is_noted(
+    sluice: Any, tmp_path: Path, lines: list[str], note: str
+) -> None:
+    [found] = notes_of(scheduled(sluice, tmp_path, *lines))
+    assert found.startswith(note)
+
+
+def test_one_with_the_whole_range_that_ends_another_is_no_mistake(sluice: Any, tmp_path: Path) -> None:
+    assert notes_of(scheduled(sluice, tmp_path, OFFICE, NIGHT.replace("0,3", "0,5"))) == []
 
 
 def test_notes_do_not_mix_with_the_json(sluice: Any, tmp_path: Path) -> None:

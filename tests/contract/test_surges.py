@@ -24,6 +24,7 @@ SURGE = Surge(
     workload="transcription", instances=4, until=NOON + timedelta(hours=1), by=ALICE, minimum_before=1
 )
 OTHER = MinimumChange(name="evening", minimum=2, at=NOON + timedelta(hours=6))
+RECURRING = MinimumChange(name="sluice-one-office-hours", minimum=3, at=None)
 
 
 @dataclass
@@ -35,6 +36,8 @@ class Subject:
     """Minimum and desired count."""
     schedule_other: Callable[[Fleet], None]
     """Have AWS take `OTHER`, and an action that leaves the minimum alone."""
+    schedule_recurring: Callable[[Fleet], None]
+    """Have AWS take `RECURRING`, of which only its expression says when it starts."""
 
 
 @pytest.fixture(params=["fake groups", "fake services", "groups", "services"])
@@ -66,6 +69,7 @@ def faked(named: Callable[[str], Fleet]) -> Subject:
         create=create,
         size=size,
         schedule_other=lambda fleet: port.others.update({fleet: (OTHER,)}),
+        schedule_recurring=lambda fleet: port.others.update({fleet: (RECURRING,)}),
     )
 
 
@@ -110,7 +114,36 @@ def real(*, is_group: bool) -> Subject:
                 ScalableTargetAction=sizes,
             )
 
-    return Subject(port=port, create=create, size=size, schedule_other=schedule_other)
+    return Subject(
+        port=port,
+        create=create,
+        size=size,
+        schedule_other=schedule_other,
+        schedule_recurring=schedule_recurring,
+    )
+
+
+def schedule_recurring(fleet: Fleet) -> None:
+    autoscaling, scaling = account.client("autoscaling"), account.client("application-autoscaling")
+    if isinstance(fleet, AutoScalingGroup):
+        autoscaling.put_scheduled_update_group_action(
+            AutoScalingGroupName=fleet.name,
+            ScheduledActionName=RECURRING.name,
+            Recurrence="00 8 * * MON-FRI",
+            TimeZone="Europe/Berlin",
+            MinSize=RECURRING.minimum,
+            MaxSize=5,
+        )
+        return
+    scaling.put_scheduled_action(
+        ServiceNamespace="ecs",
+        ResourceId=f"service/{fleet.cluster}/{fleet.service}",
+        ScalableDimension="ecs:service:DesiredCount",
+        ScheduledActionName=RECURRING.name,
+        Schedule="cron(00 8 ? * MON-FRI *)",
+        Timezone="Europe/Berlin",
+        ScalableTargetAction={"MinCapacity": RECURRING.minimum, "MaxCapacity": 5},
+    )
 
 
 def actions(fleet: Fleet, *surges: Surge, others: tuple[MinimumChange, ...] = ()) -> ScheduledActions:
@@ -158,6 +191,12 @@ def test_actions_of_others_are_told_apart_and_those_that_leave_the_minimum_alone
     subject.schedule_other(fleet)
     subject.port.schedule_end(fleet, SURGE)
     assert subject.port.read(fleet) == actions(fleet, SURGE, others=(OTHER,))
+
+
+def test_an_action_that_recurs_is_no_surge_and_its_start_is_in_its_expression(subject: Subject) -> None:
+    fleet = subject.create("one")
+    subject.schedule_recurring(fleet)
+    assert subject.port.read(fleet).others == (RECURRING,)
 
 
 def test_a_cancelled_end_is_gone_and_one_that_is_gone_is_cancelled(subject: Subject) -> None:

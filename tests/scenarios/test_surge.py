@@ -146,6 +146,42 @@ def test_a_stack_update_that_leaves_the_minimum_alone_leaves_the_floor_and_one_t
     assert (bounds(played), scheduled(played)) == ((minimum, maximum), ())
 
 
+@pytest.fixture(params=["group", "service"])
+def scheduled_hours(request: pytest.FixtureRequest) -> Iterator[Played]:
+    """From 12:25 on `busy` holds at least two instances, and from 13:05 on `quiet` one."""
+    with embedded_aws(ROOT) as aws:
+        demo, scenario = Demo(aws, ROOT), KINDS[request.param]
+        lines = ("busy,SUN-SAT,12:25,UTC,2,4", "quiet,SUN-SAT,14:05,Europe/Berlin,1,4")
+        given = {"MinCapacity": "0", "MaxCapacity": "4", "Schedule1": lines[0], "Schedule2": lines[1]}
+        demo.add_workload(replace(scenario, bursts={}, steady=None), given)
+        played = Played(demo, scenario, demo.minutes())
+        played.play(8)
+        assert bounds(played) == (2, 4)
+        yield played
+
+
+def test_a_surge_within_a_schedule_puts_the_schedules_minimum_back(scheduled_hours: Played) -> None:
+    set_minimum(scheduled_hours, 0)
+    done = surge(scheduled_hours, timedelta(minutes=15), to=4)
+    assert done["surge"]["minimum_before"] == 2
+    assert "then at the minimum of schedule busy, 2" in done["message"]
+    scheduled_hours.play(20)
+    assert bounds(scheduled_hours) == (2, 4)
+
+
+def test_a_surge_ends_before_the_next_schedule_whose_minimum_is_in_force_afterwards(
+    scheduled_hours: Played,
+) -> None:
+    done = surge(scheduled_hours, timedelta(hours=3), to=4)
+    assert done["surge"]["until"].startswith("2026-01-15T13:04")
+    assert "schedule quiet sets the minimum to 1 at 13:05 UTC, so the surge ends before it" in done["message"]
+    assert set(scheduled_hours.play(30)) == {4}
+    scheduled_hours.play(12)
+    assert bounds(scheduled_hours) == (1, 4)
+    scheduled_hours.play(130)
+    assert bounds(scheduled_hours) == (1, 4)
+
+
 def test_a_paused_workload_is_not_surged_and_one_that_is_resumed_is(played: Played) -> None:
     played.play(1)
     before, maximum = bounds(played), bounds(played)[1]

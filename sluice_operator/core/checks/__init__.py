@@ -16,6 +16,7 @@ from sluice_operator.core.checks import (
     policy,
     queue,
     registration,
+    schedules,
 )
 from sluice_operator.core.checks.facts import Facts
 from sluice_operator.core.checks.finding import Finding
@@ -49,6 +50,7 @@ CHECKS = (
     policy.waits,
     policy.alone,
     policy.scheduled_actions,
+    schedules.run,
     alarms.exist,
     alarms.enabled,
     alarms.start_functions,

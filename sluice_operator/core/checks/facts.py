@@ -149,6 +149,8 @@ class ScheduledAction:
     min: int | None
     max: int | None
     desired: int | None
+    time_zone: str = "UTC"
+    """By whose clock it starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

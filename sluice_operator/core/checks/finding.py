@@ -37,6 +37,7 @@ class Check(StrEnum):
     POLICY_WAITS = "policy-waits"
     POLICY_ALONE = "policy-alone"
     SCHEDULED_ACTIONS = "scheduled-actions"
+    SCHEDULES = "schedules"
     ALARMS_EXIST = "alarms-exist"
     ALARMS_ENABLED = "alarms-enabled"
     ALARMS_START_FUNCTIONS = "alarms-start-functions"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from shlex import quote
 
@@ -24,6 +25,7 @@ from sluice_operator.core.checks.judging import UnreadError, judges, known
 from sluice_operator.core.checks.pause import held_by_pause
 from sluice_operator.core.checks.policy import own
 from sluice_operator.core.checks.queue import MANAGED, settings
+from sluice_operator.core.schedules import limits_maximum, set_bounds_command
 
 GROUP_METRICS = ("GroupDesiredCapacity", "GroupInServiceInstances")
 NEEDED_PROCESSES = {
@@ -107,7 +109,7 @@ def metrics(check: Check, facts: Facts) -> Finding:
 
 @judges(Check.BOUNDS_AGREE)
 def bounds(check: Check, facts: Facts) -> Finding:
-    """The document and the fleet have the same minimum and maximum."""
+    """The document and the fleet have the same minimum and maximum, or schedules set the fleet's."""
     workload, capacity = facts.workload, known(facts.capacity)
     both = both_bounds(workload, capacity)
     if capacity.bounds is None:
@@ -120,14 +122,14 @@ def bounds(check: Check, facts: Facts) -> Finding:
         )
     if capacity.bounds == workload.bounds:
         return passed(check, f"document and fleet allow {workload.bounds.min} to {workload.bounds.max}")
+    overlap = effective_bounds(workload, capacity)[0] is not None
+    if overlap and workload.schedules and workload.mode is Mode.ACTIVE:
+        return passed(check, f"its schedules set the fleet's own bounds: {both}")
     if isinstance(workload.fleet, AutoScalingGroup):
-        fix = (
-            f"aws autoscaling update-auto-scaling-group --auto-scaling-group-name "
-            f"{quote(workload.fleet.name)} --min-size {workload.bounds.min} --max-size {workload.bounds.max}"
-        )
+        fix = set_bounds_command(workload.fleet, workload.bounds)
     else:
         fix = "update the workload's stack, which registers MinCapacity and MaxCapacity with the service"
-    if effective_bounds(workload, capacity)[0] is None:
+    if not overlap:
         return failed(check, f"the bounds do not overlap, so nothing is scaled: {both}", fix)
     return warned(check, f"the bounds differ, and the narrower ones count: {both}", fix)
 
@@ -147,11 +149,15 @@ def below_maximum(check: Check, facts: Facts) -> Finding:
         target = policy.target if policy else None
         if target is not None and backlog.total / max(capacity.running, 1) <= target:
             return passed(check, f"{size}, and the backlog is within its target")
-    return failed(
-        check,
-        f"{size}, and {backlog.visible} messages wait: nothing can scale out any more",
-        "raise MaxCapacity of the workload's stack, and the fleet's own maximum",
-    )
+    found = f"{size}, and {backlog.visible} messages wait: nothing can scale out any more"
+    if by := limits_maximum(workload, allowed.max, facts.now):
+        raised = set_bounds_command(workload.fleet, replace(allowed, max=workload.bounds.max))
+        return failed(
+            check,
+            f"{found}, as {by} holds this maximum",
+            f"raise it in the workload's stack, and until its next start: {raised}",
+        )
+    return failed(check, found, "raise MaxCapacity of the workload's stack, and the fleet's own maximum")
 
 
 @judges(Check.PROCESSES_RUN)

@@ -9,6 +9,7 @@ from sluice.core.model import (
     AutoScalingGroup,
     DynamicTarget,
     Metric,
+    Mode,
     Workload,
 )
 from sluice.core.pause import DISABLE_SCALE_IN, ENABLED
@@ -17,6 +18,7 @@ from sluice_operator.core.checks.finding import Check, Finding, failed, passed, 
 from sluice_operator.core.checks.judging import UnreadError, judges, known
 from sluice_operator.core.checks.metrics import published_name
 from sluice_operator.core.checks.pause import held_by_pause
+from sluice_operator.core.checks.schedules import foreign
 
 NO_POLICY = "the workload's settings ask for no policy"
 UPDATE = "update the workload's stack with any change"
@@ -204,20 +206,26 @@ def alone(check: Check, facts: Facts) -> Finding:
 
 @judges(Check.SCHEDULED_ACTIONS)
 def scheduled_actions(check: Check, facts: Facts) -> Finding:
-    """No scheduled action sets the size, or bounds that the document contradicts."""
+    """No scheduled action sets the size, or bounds that the document or its schedules contradict."""
     workload, actions = facts.workload, known(facts.scheduled_actions)
-    fighting = [action for action in actions if _fights(workload, action)]
+    fighting = [action for action in foreign(workload, actions) if _fights(workload, action)]
     if not fighting:
         kept = f"; bounds change by {', '.join(action.name for action in actions)}" if actions else ""
         return passed(check, f"no scheduled action sets the size of {workload.fleet}{kept}")
     return warned(
         check,
         "; ".join(_action(action) for action in fighting),
-        "delete these scheduled actions, or let them set a minimum within MinCapacity and MaxCapacity alone",
+        "delete these scheduled actions, or give the workload's stack schedules in their place"
+        if workload.schedules
+        else "delete these scheduled actions, or let them set a minimum within MinCapacity and MaxCapacity "
+        "alone",
     )
 
 
 def _fights(workload: Workload, action: ScheduledAction) -> bool:
+    """Two owners of the bounds undo each other's: beside schedules no other action may set any."""
+    if workload.schedules and workload.mode is Mode.ACTIVE and (action.min, action.max) != (None, None):
+        return True
     lowers_max = action.max is not None and action.max < workload.bounds.max
     raises_min = action.min is not None and action.min > workload.bounds.max
     return action.desired is not None or lowers_max or raises_min

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sluice.core.model import AutoScalingGroup
+from sluice.document.schedule_lines import parsed
 from sluice_operator.aws import timeline_events
 from sluice_operator.aws.timeline_events import log_entry
 from sluice_operator.core.timeline import Effect, Source, folded
-from tests.support.builders import GROUP, SERVICE, workload
+from tests.support.builders import GROUP, SERVICE, ecs_workload, workload
 
 AT = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 NAME = "transcription"
@@ -124,7 +127,7 @@ class TestActivities:
             "NotScaledReasons": [{"Code": "AlreadyAtMaxCapacity", "MaxCapacity": 5}],
         }
         clients = paged(describe_scaling_activities={"ScalingActivities": [activity]})
-        [entry] = timeline_events.scaling_activities(clients, SERVICE, AT)
+        [entry] = timeline_events.scaling_activities(clients, ecs_workload(), AT)
         assert (entry.effect, entry.wrong) == (Effect.HELD, False)
         assert "which changed nothing: already at its maximum of 5: monitor alarm" in entry.text
 
@@ -136,7 +139,7 @@ class TestActivities:
             "NotScaledReasons": [{"Code": "TooWindy"}],
         }
         clients = paged(describe_scaling_activities={"ScalingActivities": [activity]})
-        [entry] = timeline_events.scaling_activities(clients, SERVICE, AT)
+        [entry] = timeline_events.scaling_activities(clients, ecs_workload(), AT)
         assert entry.text == "Attempting, which changed nothing: TooWindy"
 
     def test_a_launch_that_failed_is_wrong_and_says_why(self):
@@ -148,7 +151,7 @@ class TestActivities:
             "StatusMessage": "We do not have sufficient capacity.",
         }
         clients = paged(describe_scaling_activities={"Activities": [activity]})
-        [entry] = timeline_events.scaling_activities(clients, GROUP, AT)
+        [entry] = timeline_events.scaling_activities(clients, workload(), AT)
         assert (entry.effect, entry.wrong) == (Effect.HELD, True)
         assert entry.text == (
             "Launching a new EC2 instance Failed: We do not have sufficient capacity: a user request"
@@ -164,9 +167,67 @@ class TestActivities:
             activity(AT - timedelta(hours=8), "Successful"),
         ]
         clients = paged(describe_scaling_activities={"Activities": listed})
-        assert [entry.text for entry in timeline_events.scaling_activities(clients, GROUP, AT)] == [
+        assert [entry.text for entry in timeline_events.scaling_activities(clients, workload(), AT)] == [
             "Successful"
         ]
+
+
+SCHEDULES = (
+    parsed("office-hours,MON-FRI,13:00,Europe/Berlin,3,5"),
+    parsed("night,SUN-SAT,20:00,Europe/Berlin,0,5"),
+)
+"""The first one starts at noon UTC."""
+
+
+class TestSchedules:
+    def texts(self, served, at=AT, **described):
+        activity = {"StartTime": at, "StatusCode": "Successful"} | described
+        is_group = isinstance(served.fleet, AutoScalingGroup)
+        clients = paged(
+            describe_scaling_activities={"Activities" if is_group else "ScalingActivities": [activity]}
+        )
+        own = replace(served, schedules=SCHEDULES)
+        [entry] = timeline_events.scaling_activities(clients, own, AT - timedelta(hours=1))
+        return entry.text, entry.effect
+
+    def of_service(self, name="sluice-queue-proc-office-hours", **changes):
+        return self.texts(
+            ecs_workload(),
+            Description="Setting min capacity to 3 and max capacity to 5",
+            Cause=f"scheduled action name {name} was triggered",
+            **changes,
+        )
+
+    def of_group(self, bounds="min: 3, max: 5, desired: 3", at=AT + timedelta(seconds=40)):
+        return self.texts(
+            workload(),
+            at,
+            Description="Launching a new EC2 instance: i-1",
+            Cause="At 2026-01-15T12:00:09Z a scheduled action update of AutoScalingGroup constraints to "
+            f"{bounds} changing the desired capacity from 1 to 3.  At 2026-01-15T12:00:09Z the scheduled "
+            "action sluice-x-AsgSchedule1-1X executed. Setting desired capacity from 1 to 3.",
+        )
+
+    def test_the_start_of_one_reads_as_what_it_set(self):
+        assert self.of_service() == ("schedule office-hours set minimum 3, maximum 5", Effect.NONE)
+        assert self.of_group() == (
+            "Launching a new EC2 instance: i-1: schedule office-hours set minimum 3, maximum 5",
+            Effect.RESIZED,
+        )
+
+    def test_one_that_failed_says_why(self):
+        failed = {"StatusCode": "Failed", "StatusMessage": "Maximum capacity is below minimum capacity"}
+        text, effect = self.of_service(**failed)
+        assert text == (
+            "Setting min capacity to 3 and max capacity to 5 Failed: Maximum capacity is below minimum "
+            "capacity: scheduled action name sluice-queue-proc-office-hours was triggered"
+        )
+        assert effect is Effect.HELD
+
+    def test_an_action_of_somebody_else_keeps_its_name(self):
+        assert self.of_service("batch")[0].endswith("scheduled action name batch was triggered")
+        assert "a scheduled action update" in self.of_group("min: 2, max: 5, desired: 3")[0]
+        assert "a scheduled action update" in self.of_group(at=AT + timedelta(minutes=11))[0]
 
 
 class TestDeployments:

@@ -188,7 +188,13 @@ def test_no_check_passes_if_everything_that_it_reads_is_unknown():
     read = dict.fromkeys(
         {field.name for field in fields(Facts)} - {"now", "workload", "namespace", "functions"}, unread
     )
-    without_a_reading = {"registration-valid", "mode-active", "message-groups", "downstream-guard"}
+    without_a_reading = {
+        "registration-valid",
+        "mode-active",
+        "message-groups",
+        "downstream-guard",
+        "schedules",
+    }
     outcomes = {check(facts(**read)).check: check(facts(**read)).outcome for check in CHECKS}
     assert {check for check, outcome in outcomes.items() if outcome is Outcome.PASS} == without_a_reading
 

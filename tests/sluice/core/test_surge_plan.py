@@ -19,6 +19,7 @@ from sluice.core.model import (
 from sluice.core.pause import BOTH, IN, OUT, Pause
 from sluice.core.surge import Asked, MinimumChange, Refusal, ScheduledActions, Surge
 from sluice.core.surge_plan import Plan, ended, planned, why_not_surged
+from sluice.document.schedule_lines import parsed
 from tests.support.builders import (
     MINUTE_NOW,
     NOW,
@@ -220,6 +221,109 @@ class TestAScheduledActionOfSomebodyElse:
         made = plan(others=[self.change(None)])
         assert made.surge.until == UNTIL
         assert made.detail.endswith("morning sets the minimum to 5 by an expression of its own")
+
+
+SCHEDULES = (
+    parsed("office-hours,MON-FRI,8:00,Europe/Berlin,3,100"),
+    parsed("evening,MON-FRI,14:00,Europe/Berlin,1,40"),
+)
+"""At noon UTC it is 13:00 in Berlin: office hours are in force, and the evening begins in an hour."""
+SCHEDULED = replace(SERVED, schedules=SCHEDULES)
+IN_OFFICE_HOURS = replace(FLEET, bounds=Bounds(min=3, max=100))
+
+
+class TestTheWorkloadsOwnSchedules:
+    def plan(self, asked=TO_20, *, served=SCHEDULED, fleet=IN_OFFICE_HOURS, **more):
+        return plan(asked, served=served, fleet=fleet, **more)
+
+    def test_the_surge_ends_before_the_next_one_starts(self):
+        made = self.plan(replace(TO_20, hold_s=4 * 3600))
+        assert made.surge.until == MINUTE_NOW + timedelta(minutes=59)
+        assert made.detail == (
+            "asked for 20; held until 2026-01-15 12:59 UTC, then at the minimum of schedule office-hours, 3; "
+            "schedule evening sets the minimum to 1 at 13:00 UTC, so the surge ends before it"
+        )
+
+    def test_one_that_ends_earlier_is_not_cut(self):
+        made = self.plan(replace(TO_20, hold_s=1800), now=MINUTE_NOW)
+        assert made.surge.until == MINUTE_NOW + timedelta(minutes=30)
+        assert made.detail.endswith(
+            "held until 2026-01-15 12:30 UTC, then at the minimum of schedule office-hours, 3"
+        )
+
+    @pytest.mark.parametrize("fleet", [FLEET, replace(FLEET, bounds=Bounds(min=7, max=100))])
+    def test_its_end_puts_back_the_minimum_of_the_schedule_in_force_whatever_the_fleet_has(self, fleet):
+        assert self.plan(replace(TO_20, to=30), fleet=fleet).surge.minimum_before == 3
+
+    def test_it_puts_back_no_minimum_that_the_fleet_may_not_have(self):
+        lowered = replace(FLEET, desired=2, running=2, bounds=Bounds(min=0, max=2))
+        assert self.plan(replace(TO_20, to=2), fleet=lowered).surge.minimum_before == 2
+
+    def test_an_older_minimum_of_a_surge_before_the_schedule_is_not_put_back(self):
+        before = replace(HELD, minimum_before=0)
+        made = self.plan(replace(TO_20, hold_s=600), fleet=RAISED, surges=[before])
+        assert (made.surge.minimum_before, made.changes_nothing) == (3, False)
+        assert ended(SCHEDULED, ScheduledActions(surges=(before,)), RAISED, NOW) == 3
+
+    def test_a_surge_that_would_outlast_the_next_start_is_shortened(self):
+        longer = replace(HELD, until=UNTIL + timedelta(hours=1), minimum_before=3)
+        made = self.plan(fleet=RAISED, surges=[longer])
+        assert (made.changes_nothing, made.surge.until) == (False, MINUTE_NOW + timedelta(minutes=59))
+
+    def test_one_that_stands_stays(self):
+        short = replace(HELD, until=MINUTE_NOW + timedelta(minutes=50), minimum_before=3)
+        made = self.plan(replace(TO_20, hold_s=600), fleet=RAISED, surges=[short], taken=[short.until])
+        assert (made.changes_nothing, made.surge.until) == (True, short.until)
+
+    def test_a_service_lists_its_action_without_its_start_and_a_group_by_another_name(self):
+        of_service = MinimumChange(name="sluice-transcription-evening", minimum=1, at=None)
+        evening = MINUTE_NOW + timedelta(hours=1)
+        of_group = MinimumChange(name="stack-AsgSchedule2-1X", minimum=1, at=evening)
+        for listed in (of_service, of_group):
+            made = self.plan(others=[listed])
+            assert made.detail == self.plan().detail
+
+    def test_an_action_of_somebody_else_still_counts(self):
+        other = MinimumChange(name="batch", minimum=9, at=MINUTE_NOW + timedelta(minutes=30))
+        assert self.plan(others=[other]).surge.until == MINUTE_NOW + timedelta(minutes=29)
+        unknown = MinimumChange(name="batch", minimum=9, at=None)
+        assert "batch sets the minimum to 9 by an expression of its own" in self.plan(others=[unknown]).detail
+
+    def test_right_before_a_start_there_is_nothing_to_hold(self):
+        refusal = refused(served=SCHEDULED, fleet=IN_OFFICE_HOURS, now=MINUTE_NOW + timedelta(minutes=56))
+        assert (refusal.reason, refusal.passes) == (Reason.HELD, True)
+        assert refusal.why == (
+            "schedule evening sets the minimum to 1 at 13:00 UTC, so a surge would end at once: "
+            "try again after it"
+        )
+
+    def test_right_after_a_start_aws_may_still_execute_it_and_end_the_surge(self):
+        started = MINUTE_NOW + timedelta(hours=1)
+        refusal = refused(served=SCHEDULED, fleet=IN_OFFICE_HOURS, now=started + timedelta(seconds=119))
+        assert (refusal.reason, refusal.passes) == (Reason.HELD, True)
+        assert "AWS may execute two minutes late" in refusal.why
+        made = self.plan(now=started + timedelta(seconds=120))
+        assert made.surge.minimum_before == 1
+
+    @pytest.mark.parametrize(
+        "served",
+        [
+            replace(SCHEDULED, mode=Mode.OBSERVE),
+            replace(SCHEDULED, schedules=(replace(SCHEDULES[0], time_zone="Europe/Nowhere"), SCHEDULES[1])),
+        ],
+        ids=["mode observe has none", "a time zone that is not known here"],
+    )
+    def test_without_a_schedule_that_is_known_what_aws_lists_counts_alone(self, served):
+        evening = MinimumChange(name="x", minimum=1, at=MINUTE_NOW + timedelta(hours=1))
+        made = self.plan(served=served, fleet=replace(FLEET, bounds=Bounds(min=2, max=100)), others=[evening])
+        assert (made.surge.minimum_before, made.surge.until) == (2, MINUTE_NOW + timedelta(minutes=59))
+        assert "schedule" not in made.detail.replace("scheduled action x", "")
+
+    def test_an_executed_action_of_a_number_that_is_the_schedules_minimum_now_holds_nothing(self):
+        in_force = replace(SCHEDULED, schedules=(replace(SCHEDULES[0], bounds=Bounds(min=20, max=100)),))
+        later = NOW + timedelta(days=4)
+        executed = replace(HELD, until=NOW)
+        assert ended(in_force, ScheduledActions(surges=(executed,)), RAISED, later) is None
 
 
 def why(asked=TO_20, *, served=SERVED, pause=None, guard=None, visible=5, queue=None, **changes):

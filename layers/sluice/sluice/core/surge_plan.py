@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sluice.core.bounds import clamp, effective_bounds
@@ -18,10 +18,10 @@ from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import Bounds, Capacity, Limit, Mode, Observation, Reason, Unknown, Workload
 from sluice.core.pause import Direction, holds
 from sluice.core.surge import Asked, Refusal, ScheduledActions, Surge
+from sluice.core.surge_end import MIN_HOLD, end_in_time, schedule_in_force, why_just_starting
 
 BOOT_S = 180.0
 """Seconds from launch to the first message where the document does not say: the default of BootSeconds."""
-MIN_HOLD = timedelta(minutes=5)
 EXECUTED_WITHIN = timedelta(minutes=5)
 """AWS executes a scheduled action within seconds, and up to two minutes late (documented)."""
 
@@ -37,21 +37,11 @@ class Plan:
     """The scheduled actions on it now."""
     replaces: Surge | None
     """The surge in force now."""
+    changes_nothing: bool
+    """Whether the surge in force already holds as many instances for as long, and puts the same back."""
     limits: tuple[Limit, ...]
     detail: str
     """The numbers behind the size, and what else an operator should know."""
-
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether the surge in force already holds as many instances for as long."""
-        return self.replaces is not None and _stands(
-            self.replaces, self.minimum, self.surge.instances, self.surge.until
-        )
-
-
-def _stands(current: Surge, minimum: int, instances: int, until: datetime) -> bool:
-    """Whether this surge is what is wanted, and its minimum is really held: a stack may have put it back."""
-    return minimum >= instances and (current.instances, current.until) == (instances, until)
 
 
 def why_not_surged(
@@ -137,6 +127,8 @@ def planned(
     if holding is not None and holding.until <= now < holding.until + EXECUTED_WITHIN:
         why = f"{holding} is just ending, and AWS puts the minimum back within two minutes: try again then"
         return Refusal(reason=Reason.HELD, why=why, passes=True)
+    if starting := why_just_starting(workload, now):
+        return starting
     sized = _sized(workload, capacity, bounds, asked, work)
     if isinstance(sized, Refusal):
         return sized
@@ -152,26 +144,46 @@ def planned(
             f"asked for {capacity.desired} already: raise MaxCapacity first"
         )
         return Refusal(reason=Reason.OUT_OF_RANGE, why=why)
-    stands = current is not None and _stands(current, minimum, instances, until)
-    cut = (until, "") if stands else _cut(actions, now, until)
+    before, put_back = _put_back(workload, capacity.bounds, holding, now)
+    surge = Surge(
+        workload=workload.name, instances=instances, until=until, by=asked.by, minimum_before=before
+    )
+    stands = current is not None and _stands(current, minimum, surge, is_scheduled=bool(put_back))
+    # A surge that stands is not moved by its own action.
+    taken = actions.taken - {until} if stands else actions.taken
+    cut = end_in_time(workload, replace(actions, taken=taken), now, until)
     if isinstance(cut, Refusal):
         return cut
-    until, notes = cut
-    surge = Surge(
-        workload=workload.name,
-        instances=instances,
-        until=until,
-        by=asked.by,
-        minimum_before=minimum if holding is None else holding.minimum_before,
-    )
+    end, notes = cut
     return Plan(
-        surge=surge,
+        surge=replace(surge, until=end),
         minimum=minimum,
         actions=actions,
         replaces=current,
+        changes_nothing=stands and end == until,
         limits=limits + clamps,
-        detail="; ".join(filter(None, (detail, f"held until {until:%Y-%m-%d %H:%M} UTC", notes))),
+        detail="; ".join(filter(None, (detail, f"held until {end:%Y-%m-%d %H:%M} UTC{put_back}", notes))),
     )
+
+
+def _put_back(workload: Workload, bounds: Bounds, holding: Surge | None, now: datetime) -> tuple[int, str]:
+    """The minimum that the end of a surge puts back, and where it is a schedule's, the end of a sentence.
+
+    A surge ends before the next schedule starts: the one in force at its end is the one of now. What the
+    fleet had before is an older one, or is not the owner's.
+    """
+    schedule = schedule_in_force(workload, now)
+    if schedule is None:
+        return (bounds.min if holding is None else holding.minimum_before), ""
+    minimum = min(schedule.bounds.min, bounds.max)
+    return minimum, f", then at the minimum of schedule {schedule.name}, {minimum}"
+
+
+def _stands(current: Surge, minimum: int, wanted: Surge, *, is_scheduled: bool) -> bool:
+    """Whether this surge is what is wanted, and its minimum is really held: a stack may have put it back."""
+    puts_back = not is_scheduled or current.minimum_before == wanted.minimum_before
+    alike = (current.instances, current.until) == (wanted.instances, wanted.until)
+    return minimum >= wanted.instances and alike and puts_back
 
 
 def _sized(
@@ -242,47 +254,15 @@ def _end(now: datetime, asked: Asked) -> datetime:
     return end if end == minute_of(end) else minute_of(end) + MINUTE
 
 
-def _cut(actions: ScheduledActions, now: datetime, until: datetime) -> tuple[datetime, str] | Refusal:
-    """The end, before the next scheduled action that sets the minimum itself; and what to know of the others.
-
-    Whoever has scheduled it wants its minimum from then on: the surge must not put an older one back.
-    """
-    known = [other for other in actions.others if other.at is not None and now < other.at <= until]
-    notes = [
-        f"the scheduled action {other.name} sets the minimum to {other.minimum} by an expression of its own"
-        for other in actions.others
-        if other.at is None
-    ]
-    step = MINUTE
-    if known:
-        first = min(known, key=lambda other: other.at or until)
-        assert first.at is not None
-        said = (
-            f"the scheduled action {first.name} sets the minimum to {first.minimum} at {first.at:%H:%M} UTC"
-        )
-        until, step = _free(actions, minute_of(first.at) - MINUTE, -MINUTE), -MINUTE
-        if until - now < MIN_HOLD - MINUTE:
-            why = f"{said}, so a surge would end at once: try again after it, or delete it"
-            return Refusal(reason=Reason.HELD, why=why, passes=True)
-        notes.insert(0, f"{said}, so the surge ends before it")
-    return _free(actions, until, step), "; ".join(notes)
-
-
-def _free(actions: ScheduledActions, moment: datetime, step: timedelta) -> datetime:
-    """The first moment from this one on at which no action of the fleet starts."""
-    while moment in actions.taken:
-        moment += step
-    return moment
-
-
 def _holding(workload: Workload, actions: ScheduledActions, minimum: int, now: datetime) -> Surge | None:
     """The surge that holds this minimum.
 
-    An action of a service stays listed once AWS has executed it: if the stack then sets the same number as
-    its own minimum, no surge holds it.
+    An action of a service stays listed once AWS has executed it: if the stack or a schedule then sets the
+    same number as its own minimum, no surge holds it.
     """
-    holding = actions.holding(minimum)
-    if holding is None or now < holding.until + EXECUTED_WITHIN or workload.bounds.min < minimum:
+    holding, schedule = actions.holding(minimum), schedule_in_force(workload, now)
+    own = schedule.bounds.min if schedule else workload.bounds.min
+    if holding is None or now < holding.until + EXECUTED_WITHIN or own < minimum:
         return holding
     return None
 
@@ -292,4 +272,4 @@ def ended(workload: Workload, actions: ScheduledActions, capacity: Capacity, now
     if capacity.bounds is None:
         return None
     holding = _holding(workload, actions, capacity.bounds.min, now)
-    return None if holding is None else holding.minimum_before
+    return None if holding is None else _put_back(workload, capacity.bounds, holding, now)[0]
