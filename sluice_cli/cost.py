@@ -16,10 +16,9 @@ from sluice_cli.plan_inputs import Fleet, FleetKind, Positive, fleet_price
 from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError, as_usage_errors
-from sluice_operator.core.account_bill import plane_bill, workers_bill, workload_bill
+from sluice_operator.core.account_bill import WorkloadBill, plane_bill, workers_bill, workload_bill
 from sluice_operator.core.monthly_cost import FleetPrice
 from sluice_operator.core.prices import Prices
-from sluice_operator.core.total_cost import WorkloadBill
 from sluice_operator.cost.account import Costs, read_costs
 from sluice_operator.cost.workloads import WorkloadCost
 from sluice_operator.price_files import in_use, shipped
@@ -52,10 +51,11 @@ def cost(
 ) -> None:
     """Show what Sluice costs a month in this account, item by item, and what the fleets have cost.
 
-    Without WORKLOAD: the control plane itself. With the name of a registered workload: its stack, its workers'
-    metrics and its fleet. `all`: the control plane and every workload, a line each. Quantities are those of the
-    deployed stacks and of the last 30 days in CloudWatch, at dated list prices. Takes read permissions alone
-    (docs/policies/cost.json). Exits with 1 if an item could not be read: the sums say what they lack.
+    Without WORKLOAD: the control plane itself. With the name of a registered workload: its stack, its
+    workers' metrics and its fleet. `all`: the control plane and every workload, a line each. Quantities are
+    those of the deployed stacks and of the last 30 days in CloudWatch, at dated list prices. Takes read
+    permissions alone (docs/policies/cost.json). Exits with 1 if an item could not be read: the sums say what
+    they lack.
     """
     if workload in (None, ALL) and (fleet is not None or price is not None):
         raise UsageError(

@@ -11,9 +11,9 @@ from typing import Any
 
 from sluice.core.model import Unknown
 from sluice_cli.cost_tables import Presented
-from sluice_operator.core.account_bill import BillItem, Window, together
+from sluice_operator.core.account_bill import BillItem, WorkloadBill, together
+from sluice_operator.core.account_usage import Window
 from sluice_operator.core.prices import HOURS_A_MONTH
-from sluice_operator.core.total_cost import WorkloadBill
 
 
 def document(presented: Presented) -> dict[str, Any]:

@@ -11,16 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.core.model import Unknown
-from sluice_operator.core.account_bill import BillItem, Sum, Window, together
+from sluice_operator.core.account_bill import BillItem, Sum, WorkloadBill, together
+from sluice_operator.core.account_usage import Window
 from sluice_operator.core.prices import HOURS_A_MONTH, Prices
-from sluice_operator.core.total_cost import WorkloadBill
 from sluice_operator.core.ways_out import with_way_out
 from sluice_operator.cost.account import Costs
-from sluice_report.quantities import UNKNOWN, number
+from sluice_report.quantities import number
 
 WITH_REASONS, WITH_PRICES, WITH_BARS = 115, 75, 75
 """The narrowest terminals that have these columns."""
 BAR, BAR_CELLS = "█", 12
+UNKNOWN = "?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

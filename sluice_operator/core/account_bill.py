@@ -1,4 +1,4 @@
-"""What a deployed control plane and its workloads cost a month, item by item, from what was read of the account.
+"""What a deployed control plane and its workloads cost a month, item by item.
 
 Pure. List prices without free tiers, taxes, storage and traffic. An item whose quantity could not be read is
 Unknown with the reason, never $0, and a sum says how many such items it lacks. The same functions make the
@@ -11,15 +11,23 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sluice.core.model import DynamicTarget, StaticTarget, TrackedMetric, Unknown, Workload
+from sluice_operator.core.account_usage import (
+    HOUR_S,
+    MINUTES_A_MONTH,
+    Amounts,
+    FleetHours,
+    FunctionUsage,
+    PlaneUsage,
+    Window,
+    WorkloadUsage,
+)
+from sluice_operator.core.monthly_cost import FleetPrice
 from sluice_operator.core.prices import HOURS_A_MONTH, Item, Prices, alarm_periods_s
 
-HOUR_S = 3600.0
-MINUTES_A_MONTH = HOURS_A_MONTH * 60
 POINTS_A_PUT = 1000
 """Data points of a PutMetricData, at most."""
 SHARDED_ABOVE, SHARD_WORKLOADS = 1000, 250
@@ -29,7 +37,7 @@ PROCESSING_PER_HOUR = 2
 RETUNED_PER_HOUR = 2
 LEARNED_PER_HOUR = 6
 GUARD_FAILED_PER_HOUR, GUARD_DEAD_LETTERS_PER_HOUR = 3 * 60, 60
-"""Metrics read by GetMetricData; tests/operator/core/test_account_bill.py counts those that the code reads."""
+"""Metrics that GetMetricData reads; tests/operator/core/test_account_bill.py counts what the code reads."""
 
 
 class Basis(StrEnum):
@@ -78,90 +86,13 @@ def together(items: Iterable[BillItem]) -> Sum:
     return Sum(usd=math.fsum(known), unknown=len(amounts) - len(known))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The time whose usage was read, from a stack's creation on if that is later."""
-
-    start: datetime
-    end: datetime
-
-    @property
-    def hours(self) -> float:
-        """Its length."""
-        return (self.end - self.start).total_seconds() / HOUR_S
-
-    def per_month(self, amount: float | Unknown) -> float | Unknown:
-        """What was used in the window, as of a month of 730 hours."""
-        return amount if isinstance(amount, Unknown) else amount * HOURS_A_MONTH / self.hours
-
-
-# ---- What was read
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionUsage:
-    """One function of the control plane, in the window."""
-
-    name: str
-    invocations: float | Unknown
-    duration_ms: float | Unknown
-    """Of all invocations together."""
-    memory_mb: int | Unknown
-    architecture: str = "arm64"
-
-
-Amounts = Mapping[str, float | Unknown]
-"""By the name of the resource; what could not be read is Unknown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaneUsage:
-    """What one control plane has deployed, and has used in the window."""
-
-    window: Window
-    alarms: Sequence[Mapping[str, Any]] | Unknown
-    """As CloudWatch or a template describes them."""
-    dashboards: int | Unknown
-    schedules: Amounts | Unknown
-    """Invocations a month by each schedule."""
-    functions: Sequence[FunctionUsage] | Unknown
-    logged_bytes: Amounts | Unknown
-    metric_hours: Amounts | Unknown
-    """Hours with values of each custom metric that it publishes about itself."""
-    queue_requests: Amounts | Unknown
-    read_units: float | Unknown
-    write_units: float | Unknown
-    points_a_minute: int
-    """Data points that its ticks publish: one or two for each workload."""
-    workloads: int
-    sends_events: bool | Unknown
-    """Whether it puts events on a bus, of which AWS publishes no count by sender."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkloadUsage:
-    """What one workload's stack has deployed, and what it and its workers have used in the window."""
-
-    workload: Workload
-    window: Window
-    alarms: Sequence[Mapping[str, Any]] | Unknown
-    """Those of its stack, and those of AWS for its target-tracking policy."""
-    dashboards: int | Unknown
-    metric_hours: Amounts | Unknown
-    """Hours with values of each metric that the control plane publishes for it."""
-    worker_metric_hours: Amounts | Unknown
-    """The same, of its workers."""
-    instance_hours: float | Unknown
-    """Of the known hours of the window."""
-
-
 # ---- The bill
 
 
 def plane_bill(used: PlaneUsage, prices: Prices) -> list[BillItem]:
     """Every item of the control plane itself."""
     return [
-        *_alarms(used.alarms, prices),
+        *_alarms(used.alarms, prices, deleted=used.deleted_alarms),
         *_dashboards(used.dashboards, prices),
         *_functions(used, prices),
         _measured(
@@ -303,7 +234,9 @@ def _and_at_times(read: str, workload: Workload) -> str:
     return f"{read}; not counted: {', '.join(more)}"
 
 
-def _alarms(alarms: Sequence[Mapping[str, Any]] | Unknown, prices: Prices) -> Iterator[BillItem]:
+def _alarms(
+    alarms: Sequence[Mapping[str, Any]] | Unknown, prices: Prices, *, deleted: int = 0
+) -> Iterator[BillItem]:
     """Those with a period below a minute apart, which are dearer; one of the two is always there."""
     if isinstance(alarms, Unknown):
         yield _alarm_item("alarms", alarms, Item.ALARM_METRIC_MONTH, prices, "")
@@ -312,6 +245,7 @@ def _alarms(alarms: Sequence[Mapping[str, Any]] | Unknown, prices: Prices) -> It
     fast = sum(period < 60 for own in periods_s for period in own)
     metrics = sum(map(len, periods_s)) - fast
     because = f"{len(alarms)} alarms, billed by the metrics in them"
+    because += f"; {deleted} of its stack do not exist any more" if deleted else ""
     if metrics or not fast:
         yield _alarm_item("alarms", float(metrics), Item.ALARM_METRIC_MONTH, prices, because)
     if fast:
@@ -414,11 +348,11 @@ def _requests(invocations: float | Unknown, prices: Prices, because: str) -> Bil
 def _metrics(what: str, hours: Amounts | Unknown, window: Window, prices: Prices, because: str) -> BillItem:
     """A custom metric is billed for the hours in which it has values."""
     summed = hours if isinstance(hours, Unknown) else _summed(hours.values())
-    months = window.per_month(summed)
+    months = summed if isinstance(summed, Unknown) else summed / window.clock_hours
     count = "" if isinstance(hours, Unknown) else f"{len(hours)} {because}; "
     return BillItem(
         what=what,
-        quantity=months if isinstance(months, Unknown) else months / HOURS_A_MONTH,
+        quantity=months,
         unit="metric-months",
         usd_each=prices.of(Item.CUSTOM_METRIC_MONTH),
         basis=Basis.MEASURED,
@@ -495,59 +429,35 @@ def _summed(amounts: Iterable[float | Unknown]) -> float | Unknown:
     return math.fsum(each for each in found if not isinstance(each, Unknown))
 
 
-# ---- The fleet
+# ---- One workload in all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FleetHours:
-    """The instance-hours of the hours of which the fleet's size is known."""
+class WorkloadBill:
+    """One workload's bill."""
 
-    instance_hours: float
-    known_h: float
-    window_h: float
+    name: str
+    stack: Sequence[BillItem]
+    workers: Sequence[BillItem]
+    fleet: FleetHours | Unknown
+    price: FleetPrice | Unknown
+    """Of an instance; Unknown with the reason why no price is known."""
+    notes: Sequence[str] = ()
 
     @property
-    def missing_h(self) -> float:
-        """Hours without a value: nothing is assumed of them."""
-        return max(0.0, self.window_h - self.known_h)
+    def fleet_usd(self) -> float | Unknown:
+        """Dollars for the known instance-hours of the window."""
+        if isinstance(self.fleet, Unknown):
+            return self.fleet
+        if isinstance(self.price, Unknown):
+            return self.price
+        return self.fleet.instance_hours * self.price.usd_per_hour
 
-
-def fleet_hours(
-    sizes: Mapping[datetime, float], samples: Mapping[datetime, float], window: Window
-) -> FleetHours:
-    """From the mean size and the number of one-minute values of each hour of the window."""
-    known = {at: min(samples.get(at, 0.0) / 60, 1.0) for at in sizes}
-    return FleetHours(
-        instance_hours=math.fsum(size * known[at] for at, size in sizes.items()),
-        known_h=math.fsum(known.values()),
-        window_h=window.hours,
-    )
-
-
-# ---- Schedules
-
-
-def invocations_a_month(expression: str) -> float | Unknown:
-    """Invocations by a schedule's expression: a rate, or a cron of every minute, hour or day."""
-    kind, _, rest = expression.strip().rstrip(")").partition("(")
-    fields = rest.split()
-    units = {"minute": 1.0, "hour": 60.0, "day": 1440.0}
-    if kind == "rate" and len(fields) == 2 and fields[0].isdecimal() and int(fields[0]):
-        minutes = units.get(fields[1].rstrip("s"))
-        if minutes is not None:
-            return MINUTES_A_MONTH / (int(fields[0]) * minutes)
-    if kind == "cron" and len(fields) == 6 and set(fields[2:]) <= {"*", "?"}:
-        counts = [_times(field, most) for field, most in zip(fields[:2], (60, 24), strict=True)]
-        if all(counts):
-            return math.prod(counts) * HOURS_A_MONTH / 24
-    return Unknown(reason=f"the schedule's expression {expression} is none that is counted here")
-
-
-def _times(field: str, most: int) -> int:
-    """How many values of a cron's minutes or hours match; 0 if the field is not understood."""
-    if field == "*":
-        return most
-    start, _, step = field.partition("/")
-    if step.isdecimal() and int(step) and (start in ("*", "0")):
-        return math.ceil(most / int(step))
-    return len(field.split(",")) if all(part.isdecimal() for part in field.split(",")) else 0
+    @property
+    def total(self) -> Sum:
+        """All of it; a fleet without dollars, or with hours of which nothing is known, counts as unknown."""
+        known = together([*self.stack, *self.workers])
+        fleet = self.fleet_usd
+        if isinstance(fleet, Unknown):
+            return Sum(usd=known.usd, unknown=known.unknown + 1)
+        return Sum(usd=known.usd + fleet, unknown=known.unknown)

@@ -13,7 +13,7 @@ from sluice.ports import RemainingS, SeriesQuery
 from sluice.wiring import READERS
 from sluice_operator.account import Account
 from sluice_operator.aws import billed_resources
-from sluice_operator.core.account_bill import Amounts, PlaneUsage, Window
+from sluice_operator.core.account_usage import Amounts, PlaneUsage, Window
 from sluice_operator.core.conditions import refused
 from sluice_operator.cost import plane, workloads
 from sluice_operator.cost.reads import Reads, hourly, total, window_of

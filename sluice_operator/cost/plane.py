@@ -10,7 +10,7 @@ from sluice.core.model import Metric, Unknown, Workload
 from sluice.ports import SeriesQuery
 from sluice_operator.aws import billed_resources as aws
 from sluice_operator.aws.billed_resources import FunctionSize, Resources, Stack
-from sluice_operator.core.account_bill import (
+from sluice_operator.core.account_usage import (
     Amounts,
     FunctionUsage,
     PlaneUsage,
@@ -128,14 +128,24 @@ def usage(
     def of(read: Callable[[Resources], Found]) -> Found | Unknown:
         return resources if isinstance(resources, Unknown) else read(resources)
 
+    is_used = any(workload.deadline is not None for workload in workloads)
+
     def units(metric: str) -> float | Unknown:
-        return of(
-            lambda found: _added([total(series[f"{metric} {each}"]) for each in _names(found, aws.TABLE)])
-        )
+        """DynamoDB publishes nothing for a table that is not used; the deadline engine uses it every tick."""
+        if isinstance(resources, Unknown):
+            return resources
+        found = [(table, series[f"{metric} {table}"]) for table in _names(resources, aws.TABLE)]
+        for table, values in found:
+            if is_used and not values:
+                return Unknown(
+                    reason=f"CloudWatch has no {metric} of {table}, which the deadline engine uses at every tick"
+                )
+        return _added([total(values) for _, values in found])
 
     return PlaneUsage(
         window=window,
         alarms=readings.alarms,
+        deleted_alarms=_deleted_alarms(resources, readings.alarms),
         dashboards=of(lambda found: len(found.get(aws.DASHBOARD, {}))),
         schedules=of(lambda _: _schedules(readings)),
         functions=of(lambda found: _functions(found, readings, series)),
@@ -148,6 +158,12 @@ def usage(
         workloads=documents,
         sends_events=bool(readings.parameters.get("EventBusArn")),
     )
+
+
+def _deleted_alarms(resources: Resources | Unknown, alarms: Sequence[Mapping[str, Any]] | Unknown) -> int:
+    if isinstance(resources, Unknown) or isinstance(alarms, Unknown):
+        return 0
+    return len(_names(resources, aws.ALARM)) - len(alarms)
 
 
 def _schedules(readings: PlaneReadings) -> Amounts:

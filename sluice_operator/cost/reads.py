@@ -14,7 +14,7 @@ from sluice.core.model import Metric, Unknown
 from sluice.errors import SluiceError
 from sluice.ports import RemainingS, Series, SeriesQuery
 from sluice_operator.account import Account
-from sluice_operator.core.account_bill import Amounts, Window
+from sluice_operator.core.account_usage import Amounts, Window
 
 HOUR_S = 3600
 MONTH = timedelta(days=30)

@@ -21,7 +21,7 @@ from sluice.ports import SeriesQuery
 from sluice.usecases.published_backlog import published_metric
 from sluice_operator.aws import billed_resources as aws
 from sluice_operator.aws.billed_resources import Stack
-from sluice_operator.core.account_bill import (
+from sluice_operator.core.account_usage import (
     FleetHours,
     Window,
     WorkloadUsage,
@@ -172,8 +172,9 @@ def costs(
             own = _narrower(window, stack)
         elif not isinstance(stacks, Unknown):
             notes.append(
-                f"its stack {workload.stack_id} does not exist any more, but its document is still registered, "
-                "so the control plane serves it and what is left of it is billed: delete the SSM parameter"
+                f"its stack {workload.stack_id} does not exist any more, but its document is still "
+                "registered: the control plane serves it, and what is left of it is billed; delete the SSM "
+                "parameter"
             )
         fleet = _fleet(workload, series, own)
         dashboards = readings.dashboards
@@ -207,7 +208,7 @@ def _narrower(window: Window, stack: Stack) -> Window:
 def _by_workload(
     alarms: Sequence[Mapping[str, Any]] | Unknown, known: Collection[str]
 ) -> Mapping[str, list[Mapping[str, Any]]] | Unknown:
-    """By the longest registered name that the alarm's name continues: `sluice-a-b-age` is of a-b, not of a."""
+    """By the longest registered name that its name continues: `sluice-a-b-age` is of a-b, not of a."""
     if isinstance(alarms, Unknown):
         return alarms
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
