@@ -8,7 +8,6 @@ import time
 
 import click
 
-from sluice.core.model import Unknown
 from sluice_cli import cost_json, cost_tables
 from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
 from sluice_cli.cost_tables import Presented
@@ -17,6 +16,7 @@ from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError, as_usage_errors
 from sluice_operator.core.account_bill import WorkloadBill, plane_bill, workers_bill, workload_bill
+from sluice_operator.core.hardware import price_of
 from sluice_operator.core.monthly_cost import FleetPrice
 from sluice_operator.core.prices import Prices
 from sluice_operator.cost.account import Costs, read_costs
@@ -28,7 +28,6 @@ WIDTH = 120
 """Of the output where there is no terminal."""
 ALL = "all"
 FINDING = 1
-NO_PRICE = "no price of an instance is known: give --fleet or --price"
 
 
 @click.command()
@@ -72,6 +71,7 @@ def cost(
                 lambda: end_s - time.monotonic(),
                 with_plane=workload in (None, ALL),
                 with_workloads=workload is not None,
+                with_hardware=given is None,
                 on_step=bar.step,
             )
             stack = chosen.account.plane.stack
@@ -102,6 +102,6 @@ def _bill(found: WorkloadCost, prices: Prices, given: FleetPrice | None) -> Work
         stack=[] if usage is None else workload_bill(usage, prices),
         workers=[] if usage is None else workers_bill(usage, prices),
         fleet=found.fleet,
-        price=given or Unknown(reason=NO_PRICE),
+        price=given or price_of(found.hardware, prices),
         notes=found.notes,
     )

@@ -45,6 +45,7 @@ def read_costs(
     *,
     with_plane: bool = False,
     with_workloads: bool = True,
+    with_hardware: bool = True,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Costs:
     """These workloads, or all without names; raises ConfigError for a name that is not registered."""
@@ -64,7 +65,7 @@ def read_costs(
         reads = Reads(account=account, pool=pool, remaining_s=remaining_s)
         on_step(f"reading the stacks and alarms of {len(served)} workloads")
         plane_begun = plane.begin(reads, deployed) if with_plane else None
-        workloads_begun = workloads.begin(reads, served) if served else None
+        workloads_begun = workloads.begin(reads, served, with_hardware=with_hardware) if served else None
         of_plane = plane_begun() if plane_begun else None
         of_workloads = workloads_begun() if workloads_begun else None
         found = workloads.attributed(reads, of_workloads, served, known) if of_workloads else []
@@ -104,4 +105,6 @@ def read_costs(
 
 
 def _refused(name: str, reason: str) -> WorkloadCost:
-    return WorkloadCost(name=name, usage=None, fleet=Unknown(reason=reason), notes=(reason,))
+    return WorkloadCost(
+        name=name, usage=None, fleet=Unknown(reason=reason), hardware=Unknown(reason=reason), notes=(reason,)
+    )

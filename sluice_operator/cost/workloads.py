@@ -21,12 +21,14 @@ from sluice.ports import SeriesQuery
 from sluice.usecases.published_backlog import published_metric
 from sluice_operator.aws import billed_resources as aws
 from sluice_operator.aws.billed_resources import Stack
+from sluice_operator.aws.fleet_hardware import read_hardware
 from sluice_operator.core.account_usage import (
     FleetHours,
     Window,
     WorkloadUsage,
     fleet_hours,
 )
+from sluice_operator.core.hardware import Hardware
 from sluice_operator.cost.reads import (
     HOURS_WITH_VALUES,
     AllSeries,
@@ -52,6 +54,8 @@ class WorkloadCost:
     usage: WorkloadUsage | None
     """None if its document is refused."""
     fleet: FleetHours | Unknown
+    hardware: Hardware | Unknown
+    """What its instances are."""
     notes: tuple[str, ...] = ()
 
 
@@ -66,10 +70,16 @@ class WorkloadReadings:
     dashboards: Collection[str] | Unknown
     metrics: Mapping[str, Sequence[Metric] | Unknown]
     """By namespace."""
+    hardware: Mapping[Fleet, Hardware | Unknown]
 
 
-def begin(reads: Reads, workloads: Sequence[Workload]) -> Callable[[], WorkloadReadings]:
-    """Start reading what is deployed; the returned function waits for it."""
+def begin(
+    reads: Reads, workloads: Sequence[Workload], *, with_hardware: bool
+) -> Callable[[], WorkloadReadings]:
+    """Start reading what is deployed; the returned function waits for it.
+
+    Without `with_hardware`, what the instances are is not read: the user gives their price.
+    """
     clients, namespace = reads.account.clients, reads.account.ports.namespace
     one = workloads[0] if len(workloads) == 1 else None
     prefix = f"{PREFIX}{one.name}-" if one else PREFIX
@@ -95,6 +105,12 @@ def begin(reads: Reads, workloads: Sequence[Workload]) -> Callable[[], WorkloadR
         tracking_alarms=policies(),
         dashboards=dashboards(),
         metrics={each: finish() for each, finish in metrics.items()},
+        hardware=read_hardware(
+            clients,
+            reads.pool,
+            {workload.fleet for workload in workloads} if with_hardware else (),
+            reads.remaining_s,
+        ),
     )
 
 
@@ -193,6 +209,7 @@ def costs(
                     instance_hours=fleet if isinstance(fleet, Unknown) else fleet.instance_hours,
                 ),
                 fleet=fleet,
+                hardware=readings.hardware.get(workload.fleet, Unknown(reason="it was not read")),
                 notes=tuple(notes),
             )
         )
