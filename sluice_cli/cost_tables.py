@@ -75,14 +75,14 @@ def _one(bill: WorkloadBill, width: int) -> Iterator[RenderableType]:
 def _fleet_line(bill: WorkloadBill) -> Text:
     fleet, price = bill.fleet, bill.price
     if isinstance(fleet, Unknown):
-        return Text(f"Fleet: unknown: {fleet.reason}.")
+        return Text(f"Fleet: unknown: {with_way_out(fleet.reason, 'cost')}.")
     hours = (
-        f"{number(round(fleet.instance_hours, 1))} instance-hours, of {number(round(fleet.known_h, 1))} of "
-        f"{number(round(fleet.window_h, 1))} hours"
+        f"{_amount(fleet.instance_hours)} instance-hours in {_amount(fleet.known_h)} of the "
+        f"{_amount(fleet.window_h)} hours"
     )
     gap = "" if fleet.missing_h < 0.5 else "; nothing is assumed of the others"
     if isinstance(price, Unknown):
-        return Text(f"Fleet: {hours}{gap}; without dollars: {price.reason}.")
+        return Text(f"Fleet: {hours}{gap}; without dollars: {with_way_out(price.reason, 'cost')}.")
     return Text(
         f"Fleet: {_usd(bill.fleet_usd)} for {hours}{gap}, at ${price.usd_per_hour:.5g}: {price.label}."
     )
@@ -143,7 +143,7 @@ def _fleet_cell(bill: WorkloadBill) -> str:
     fleet = bill.fleet_usd
     if not isinstance(fleet, Unknown):
         return _usd(fleet)
-    return UNKNOWN if isinstance(bill.fleet, Unknown) else f"{number(round(bill.fleet.instance_hours, 1))} h"
+    return UNKNOWN if isinstance(bill.fleet, Unknown) else f"{_amount(bill.fleet.instance_hours)} h"
 
 
 def _footer(presented: Presented, workloads: Sequence[WorkloadBill]) -> Iterator[Text]:
@@ -158,6 +158,8 @@ def _footer(presented: Presented, workloads: Sequence[WorkloadBill]) -> Iterator
         for reason, what in reasons.items():
             yield Text(f"? {name}: {', '.join(what)}: {with_way_out(reason, 'cost')}.")
     for each in workloads:
+        if each.stack and len(workloads) > 1 and isinstance(each.fleet_usd, Unknown):
+            yield Text(f"? {each.name}: fleet: {with_way_out(each.fleet_usd.reason, 'cost')}.")
         yield from (Text(f"! {each.name}: {note}.") for note in each.notes)
     calls = presented.costs.account_calls
     counted = [
@@ -174,7 +176,7 @@ def _footer(presented: Presented, workloads: Sequence[WorkloadBill]) -> Iterator
 def _measured(window: Window) -> str:
     return (
         f"Measured from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC, "
-        f"{number(round(window.hours, 1))} hours, and scaled to {HOURS_A_MONTH}."
+        f"{_amount(window.hours)} hours, and scaled to {HOURS_A_MONTH}; fleets are not scaled."
     )
 
 

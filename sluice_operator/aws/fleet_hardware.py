@@ -31,11 +31,16 @@ def read_hardware(
     """What each fleet's instances are."""
     groups = [fleet for fleet in fleets if isinstance(fleet, AutoScalingGroup)]
     services = [fleet for fleet in fleets if isinstance(fleet, EcsService)]
-    group_reads = start_reads(
-        pool, lambda batch: _groups(clients, batch), batches(groups, GROUPS_PER_CALL), _read
-    )
+
+    def read_groups(
+        batch: tuple[AutoScalingGroup, ...],
+    ) -> dict[AutoScalingGroup, Ec2Instances | Template | Unknown]:
+        return _groups(clients, batch)
+
+    group_reads = start_reads(pool, read_groups, batches(groups, GROUPS_PER_CALL), _read)
     service_reads = start_reads(pool, lambda batch: _services(clients, batch), by_cluster(services), _read)
-    of_groups, of_services = per_item(group_reads(remaining_s)), per_item(service_reads(remaining_s))
+    of_groups: dict[AutoScalingGroup, Any] = per_item(group_reads(remaining_s))
+    of_services: dict[EcsService, str | Unknown] = per_item(service_reads(remaining_s))
     templates = {each for each in of_groups.values() if isinstance(each, tuple)}
     by_template = fan_out(
         pool,
@@ -52,15 +57,12 @@ def read_hardware(
         "DescribeTaskDefinition of {}".format,
         remaining_s,
     )
-    return {
-        **{
-            group: by_template[each] if isinstance(each, tuple) else each for group, each in of_groups.items()
-        },
-        **{
-            service: by_definition[each] if isinstance(each, str) else each
-            for service, each in of_services.items()
-        },
-    }
+    found: dict[Fleet, Hardware | Unknown] = {}
+    for group, of_group in of_groups.items():
+        found[group] = by_template[of_group] if isinstance(of_group, tuple) else of_group
+    for service, of_service in of_services.items():
+        found[service] = by_definition[of_service] if isinstance(of_service, str) else of_service
+    return found
 
 
 def _groups(

@@ -105,6 +105,5 @@ def read_costs(
 
 
 def _refused(name: str, reason: str) -> WorkloadCost:
-    return WorkloadCost(
-        name=name, usage=None, fleet=Unknown(reason=reason), hardware=Unknown(reason=reason), notes=(reason,)
-    )
+    unknown = Unknown(reason=reason)
+    return WorkloadCost(name=name, usage=None, fleet=unknown, hardware=unknown, notes=(reason,))

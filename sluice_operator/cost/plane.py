@@ -138,7 +138,7 @@ def usage(
         for table, values in found:
             if is_used and not values:
                 return Unknown(
-                    reason=f"CloudWatch has no {metric} of {table}, which each tick of the deadline engine uses"
+                    reason=f"CloudWatch has no {metric} of {table}, which each tick of a deadline uses"
                 )
         return _added([total(values) for _, values in found])
 

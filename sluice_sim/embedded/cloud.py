@@ -221,12 +221,18 @@ class EmbeddedAws:
             family=service,
             taskRoleArn=create_worker_role(f"{service}-worker", "ecs-tasks.amazonaws.com", NAMESPACE),
             containerDefinitions=[{"name": "worker", "image": "worker", "memory": 512}],
+            requiresCompatibilities=["FARGATE"],
+            networkMode="awsvpc",
+            cpu="256",
+            memory="512",
+            runtimePlatform={"cpuArchitecture": "ARM64"},
         )
         self.ecs.create_service(
             cluster=cluster,
             serviceName=service,
             taskDefinition=service,
             desiredCount=0,
+            launchType="FARGATE",
             deploymentController={"type": controller},
             tags=[{"key": key, "value": value} for key, value in MANAGED.items()],
         )
