@@ -8,8 +8,8 @@ import time
 
 import click
 
-from sluice_cli import cost_json, cost_tables
-from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
+from sluice_cli import completion, cost_json, cost_tables
+from sluice_cli.aws_account import AccountOptions, account_options, opened, registered
 from sluice_cli.cost_tables import Presented
 from sluice_cli.plan_inputs import Fleet, FleetKind, Positive, fleet_price
 from sluice_cli.progress import ProgressBar
@@ -28,10 +28,12 @@ WIDTH = 120
 """Of the output where there is no terminal."""
 ALL = "all"
 FINDING = 1
+COMPLETE_OR_ALL = completion.names(lambda ctx: [ALL, *registered(ctx)])
+"""Shell completion of WORKLOAD, a registered one, and of `all`."""
 
 
 @click.command()
-@click.argument("workload", required=False, shell_complete=COMPLETE)
+@click.argument("workload", required=False, shell_complete=COMPLETE_OR_ALL)
 @click.option(
     "--fleet",
     type=Fleet(),

@@ -18,7 +18,7 @@ from sluice_operator.core.ways_out import with_way_out
 from sluice_operator.cost.account import Costs
 from sluice_report.quantities import number
 
-WITH_REASONS, WITH_PRICES, WITH_BARS = 115, 75, 75
+WITH_REASONS, WITH_PRICES, WITH_PARTS = 115, 75, 75
 """The narrowest terminals that have these columns."""
 BAR, BAR_CELLS = "█", 12
 UNKNOWN = "?"
@@ -96,14 +96,17 @@ def _table(items: Sequence[BillItem], width: int) -> Table:
     if width >= WITH_PRICES:
         table.add_column("each", justify="right", no_wrap=True)
     table.add_column("$ a month", footer=_short_sum(total), justify="right", no_wrap=True)
-    table.add_column("how", no_wrap=True)
+    if width >= WITH_PRICES:
+        table.add_column("how", no_wrap=True)
     if width >= WITH_REASONS:
         table.add_column("", style="dim", overflow="fold")
     for item in items:
         cells = [item.what, _quantity(item)]
         if width >= WITH_PRICES:
             cells.append(_each(item.usd_each))
-        cells += [_usd(item.usd), item.basis.value]
+        cells.append(_usd(item.usd))
+        if width >= WITH_PRICES:
+            cells.append(item.basis.value)
         if width >= WITH_REASONS:
             cells.append(item.because)
         table.add_row(*cells)
@@ -120,22 +123,27 @@ def _overview(presented: Presented, width: int) -> Iterator[RenderableType]:
         unknown=plane.unknown + sum(each.unknown for each in sums),
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_footer=True)
-    table.add_column("$ a month", footer="together", overflow="fold")
-    table.add_column("stack", justify="right", no_wrap=True)
-    table.add_column("workers", justify="right", no_wrap=True)
+    table.add_column("", footer="together", overflow="fold")
+    if width >= WITH_PARTS:
+        table.add_column("stack", justify="right", no_wrap=True)
+        table.add_column("workers", justify="right", no_wrap=True)
     table.add_column("fleet", justify="right", no_wrap=True)
     table.add_column("together", footer=_short_sum(total), justify="right", no_wrap=True)
-    if width >= WITH_BARS:
+    if width >= WITH_PARTS:
         table.add_column("", no_wrap=True)
 
-    def row(name: str, *cells: str, of: Sum) -> None:
-        bar = [BAR * round(BAR_CELLS * of.usd / most)] if width >= WITH_BARS and most else []
-        table.add_row(name, *cells, _short_sum(of), *bar)
+    def row(name: str, stack: str, workers: str, fleet: str, of: Sum) -> None:
+        if width < WITH_PARTS:
+            table.add_row(name, fleet, _short_sum(of))
+        else:
+            bar = BAR * round(BAR_CELLS * of.usd / most) if most else ""
+            table.add_row(name, stack, workers, fleet, _short_sum(of), bar)
 
-    row("control plane", _short_sum(plane), "", "", of=plane)
+    yield Text("Dollars a month; of a fleet, those of the last 30 days", style="bold")
+    row("control plane", _short_sum(plane), "", "", plane)
     for bill, of in zip(presented.workloads, sums, strict=True):
         stack, workers = together(bill.stack), together(bill.workers)
-        row(bill.name, _short_sum(stack), _short_sum(workers), _fleet_cell(bill), of=of)
+        row(bill.name, _short_sum(stack), _short_sum(workers), _fleet_cell(bill), of)
     yield table
 
 
@@ -194,7 +202,8 @@ def _priced(presented: Presented) -> str:
 def _quantity(item: BillItem) -> str:
     if isinstance(item.quantity, Unknown):
         return UNKNOWN
-    return f"{_amount(item.quantity)} {item.unit}"
+    unit = item.unit.removesuffix("s") if item.quantity == 1 else item.unit
+    return f"{_amount(item.quantity)} {unit}"
 
 
 def _amount(quantity: float) -> str:

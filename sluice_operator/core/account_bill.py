@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sluice.core.model import DynamicTarget, StaticTarget, TrackedMetric, Unknown, Workload
+from sluice.core.model import DynamicTarget, StaticTarget, Unknown, Workload
 from sluice_operator.core.account_usage import (
     HOUR_S,
     MINUTES_A_MONTH,
@@ -36,6 +36,7 @@ ARRIVALS_PER_HOUR = 12
 PROCESSING_PER_HOUR = 2
 RETUNED_PER_HOUR = 2
 LEARNED_PER_HOUR = 6
+NATIVE_PER_HOUR = 12
 GUARD_FAILED_PER_HOUR, GUARD_DEAD_LETTERS_PER_HOUR = 3 * 60, 60
 """Metrics that GetMetricData reads; tests/operator/core/test_account_bill.py counts what the code reads."""
 
@@ -206,13 +207,15 @@ def metrics_read_per_hour(workload: Workload) -> dict[str, int]:
     read = {}
     if workload.deadline is not None:
         read["learning"] = LEARNED_PER_HOUR
-    elif workload.tracking.metric is TrackedMetric.EFFECTIVE and workload.publishes_effective:
+    if workload.publishes_effective:
         read["arrivals"] = ARRIVALS_PER_HOUR
         given = workload.tracking.processing_s is not None and isinstance(workload.target, StaticTarget)
         if not given:
             read["processing time"] = PROCESSING_PER_HOUR
     if isinstance(workload.target, DynamicTarget) and workload.deadline is None:
         read["retuning"] = RETUNED_PER_HOUR
+    if workload.tracks_native_metrics:
+        read["AWS's own metrics, while instances run"] = NATIVE_PER_HOUR
     guard = workload.guard
     if guard is not None and guard.failed_percent is not None:
         read["guard's failures"] = GUARD_FAILED_PER_HOUR

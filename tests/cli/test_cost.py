@@ -15,6 +15,7 @@ from sluice_operator.price_files import shipped
 from sluice_operator.session import AwsSession
 from sluice_sim.embedded.busy_account import busy_account
 from tests.cli.test_status import DOCS, NAMES, not_authorized
+from tests.test_account_costs import LINE_BYTES
 
 pytestmark = pytest.mark.slow
 
@@ -156,6 +157,12 @@ class TestTheControlPlane:
             for function in ("PublishBacklog", "DeadlineTick", "RetuneTarget", "Bootstrap", "Shutdown")
         )
         assert plane(document)["Lambda requests"]["quantity"] == pytest.approx(invoked * factor)
+
+    def test_a_line_of_a_decision_is_about_as_long_as_the_docs_table_assumes(self, busy):
+        """Four lines of five are those of publish_backlog: one a workload and minute."""
+        [logged] = boto3_sum("AWS/Logs", "IncomingBytes", LogGroupName="/aws/lambda/sluice/publish_backlog")
+        lines = sum(line.function == "sluice-PublishBacklogFunction" for line in busy.aws.log)
+        assert logged / lines == pytest.approx(LINE_BYTES, rel=0.25)
 
     def test_its_schedules_are_counted_by_their_expressions_and_a_disabled_one_is_not(self, read):
         """Every minute and every hour; that of the test messages is disabled."""
