@@ -85,7 +85,7 @@ def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_account
 
 
-def _registered(ctx: click.Context) -> list[str]:
+def registered(ctx: click.Context) -> list[str]:
     """The registered workloads of the account that the options choose; none if they are not read in time."""
     if ctx.params.get("embedded"):
         from sluice_sim.embedded.busy_account import SCENARIOS
@@ -110,7 +110,7 @@ def _read_names(chosen: Mapping[str, Any], found: list[str]) -> None:
         found += [*(workload.name for workload in read.workloads), *read.refused]
 
 
-COMPLETE = completion.names(_registered)
+COMPLETE = completion.names(registered)
 """Shell completion of WORKLOAD, a registered one."""
 
 

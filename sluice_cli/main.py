@@ -21,6 +21,7 @@ COMMANDS = {
     "resume": "End a workload's pause at once.",
     "surge": "Raise a workload's fleet at once, and hold it for some time.",
     "dead-letters": "Show which messages of a workload were given up, and why; send them back.",
+    "cost": "Show what Sluice and the fleets cost a month, item by item.",
     "plan": "Plan how many workers a load needs, with which settings, at what cost a month.",
     "demo": "Run example workloads from their minimum to their peak and back.",
     "validate": "Check workloads as a deploy would, and print their documents.",

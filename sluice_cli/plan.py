@@ -32,7 +32,7 @@ from sluice_operator.core.monthly_cost import drain_cost, on_lambda, per_month
 from sluice_operator.core.planning import plan as made_plan
 from sluice_operator.core.prices import Prices
 from sluice_operator.core.ways_out import with_way_out
-from sluice_operator.price_files import in_use, keep, user_file
+from sluice_operator.price_files import in_use, keep, to_refresh, user_file
 from sluice_operator.session import AwsSession
 from sluice_operator.status import registered_workload
 from sluice_sim.template import deployment
@@ -107,7 +107,7 @@ def _prices(given: Given) -> Prices | None:
         client = AwsSession(profile=profile, region=endpoint_region(region)).client("pricing")
         fleet = given.options["fleet"]
         extra = [fleet.instance_type] if fleet is not None and fleet.instance_type else []
-        prices = read_prices(client, region, in_use(), datetime.now(UTC).date(), extra, on_step=bar.step)
+        prices = read_prices(client, region, to_refresh(), datetime.now(UTC).date(), extra, on_step=bar.step)
         click.echo(f"{keep(prices)}: {prices}", err=True)
     return prices if given.has_source else None
 

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from sluice_cli.usage_errors import UsageError
+from sluice_operator.core.hardware import FargateTasks, fargate_usd_per_hour
 from sluice_operator.core.monthly_cost import FleetPrice
-from sluice_operator.core.prices import Item, Prices
+from sluice_operator.core.prices import Prices
 
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 RATES_S = {"s": 1.0, "min": 60.0, "hour": 3600.0, "day": 86_400.0}
@@ -88,9 +89,8 @@ class FleetKind:
     def price(self, prices: Prices) -> FleetPrice:
         """What one costs; UsageError if the table has no price for it."""
         if self.instance_type is None:
-            vcpu, memory = FARGATE[self.architecture]
-            usd = self.vcpu * prices.of(vcpu) + self.memory_gb * prices.of(memory)
-            return FleetPrice(label=self.label, usd_per_hour=usd)
+            tasks = FargateTasks(vcpu=self.vcpu, memory_gb=self.memory_gb, architecture=self.architecture)
+            return FleetPrice(label=self.label, usd_per_hour=fargate_usd_per_hour(tasks, prices))
         usd_per_hour = prices.ec2_hour.get(self.instance_type)
         if usd_per_hour is None:
             raise UsageError(
@@ -109,10 +109,6 @@ def fleet_price(fleet: FleetKind | None, usd_per_hour: float | None, prices: Pri
     return fleet.price(prices) if fleet is not None else None
 
 
-FARGATE = {
-    "arm64": (Item.FARGATE_ARM64_VCPU_HOUR, Item.FARGATE_ARM64_GB_HOUR),
-    "x86_64": (Item.FARGATE_X86_64_VCPU_HOUR, Item.FARGATE_X86_64_GB_HOUR),
-}
 FARGATE_MEMORY_GB = {
     0.25: (0.5, 2), 0.5: (1, 4), 1: (2, 8), 2: (4, 16), 4: (8, 30), 8: (16, 60), 16: (32, 120),
 }  # fmt: skip

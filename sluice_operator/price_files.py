@@ -42,6 +42,14 @@ def in_use() -> Prices:
         raise ConfigError(str(error)) from error
 
 
+def to_refresh() -> Prices:
+    """What `--refresh-prices` replaces; a user's file that lacks an item of this release does not stop it."""
+    try:
+        return in_use()
+    except ConfigError:
+        return shipped()
+
+
 def keep(prices: Prices) -> Path:
     """Write the user's prices, and return their file; ConfigError if it cannot be written."""
     path = user_file()

@@ -222,6 +222,9 @@ ARROWS: Mapping[str, str] = {
     "sluice_operator.core": "sluice.core",
     "sluice_operator.aws": """sluice.aws sluice.core sluice.errors sluice.ports sluice_operator.core
         sluice_worker.aws""",
+    "sluice_operator.cost": """sluice.aws sluice.core sluice.errors sluice.ports sluice.usecases
+        sluice.wiring sluice_operator.account sluice_operator.aws sluice_operator.core
+        sluice_operator.status""",
     "sluice_operator.doctor": """sluice.aws sluice.core sluice.errors sluice.ports sluice.usecases
         sluice.wiring sluice_operator.account sluice_operator.aws sluice_operator.core
         sluice_operator.status""",

@@ -24,6 +24,7 @@ from sluice.decision_events import REPEAT_AFTER
 from sluice.events import RetuneRequest
 from sluice.ports import NO_TICK_S, StateWrite, StoredState
 from sluice.usecases.guard_downstream import guard_downstream
+from sluice.usecases.native_metrics import PUBLISHED_MINUTES
 from sluice.usecases.offered_load import (
     ARRIVALS,
     PROCESSING,
@@ -283,6 +284,10 @@ def test_what_a_workload_costs_in_addition() -> None:
             f"While it is empty above its minimum: GetMetricData of {proof} metric every minute",
             proofs,
             proofs,
+        ),
+        (
+            "A policy on AWS's own metrics, while instances run: GetMetricData of 1 metric every 5 minutes",
+            *[dollars(read_cost(1, PUBLISHED_MINUTES.refresh_interval // MINUTE))] * 2,
         ),
         ("GetQueueAttributes every minute", reads, reads),
     ]

@@ -52,7 +52,7 @@ PRODUCTS: Mapping[Item, _Product] = {
     Item.DYNAMODB_READ_UNIT: _Product(service="AmazonDynamoDB", usage_type="ReadRequestUnits"),
     Item.EVENT: _Product(service="AWSEvents", usage_type="Event-64K-Chunks"),
 }
-"""What of the table has a regional product; the price of a dashboard is the same everywhere."""
+"""What of the table has a regional product; dashboards and EventBridge Scheduler keep the shipped price."""
 EC2_FILTERS = {
     "operatingSystem": "Linux",
     "tenancy": "Shared",

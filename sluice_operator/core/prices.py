@@ -47,6 +47,7 @@ class Item(StrEnum):
     """On demand; a consistent read of an item of up to 4 KB."""
     EVENT = "eventbridge event"
     """A custom event of up to 64 KB; its delivery within the account is free."""
+    SCHEDULER_INVOCATION = "eventbridge scheduler invocation"
 
 
 class PriceError(ValueError):

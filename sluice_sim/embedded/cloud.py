@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -59,9 +60,12 @@ from sluice_sim.embedded.roles import create_instance_profile, create_worker_rol
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stack_records import StackRecords
 from sluice_sim.embedded.stacks import Account, Stacks
+from sluice_sim.embedded.table_units import TableUnits
 from sluice_sim.embedded.target_actions import TargetActions
 from sluice_sim.embedded.worker_protocol import Worker
 
+LAMBDA_POLLERS, LONG_POLLS_A_MINUTE = 5, 3
+"""Lambda keeps five long polls of 20 s at an event source's queue (documented)."""
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
 """Message counts that SQS reports when they are 0; it omits the others while there are no such messages."""
 NAMESPACE = "Sluice"
@@ -93,6 +97,8 @@ class EmbeddedAws:
         self.reports_zero_counts = False
         """Whether SQS reports zeros of messages in flight and delayed to CloudWatch; AWS says it does not."""
         self.log: list[LogLine] = []
+        self._logged_bytes: Counter[str] = Counter()
+        """By log group, since it was last sampled."""
         self.notifications: list[Notification] = []
         self.scaled: list[tuple[float, ScalingActivity]] = []
         self.on_log: Callable[[LogLine], None] = lambda _: None
@@ -104,13 +110,16 @@ class EmbeddedAws:
         runs = ActionRuns(clock, seed=seed)
         self.group_actions = GroupActions(clock, self.groups, runs)
         self.target_actions = TargetActions(clock, self.services, runs)
-        self.message_counts = MessageCounts()
+        self.message_counts, self.table_units = MessageCounts(), TableUnits()
         self.quotas = ServiceQuotas()
         self.functions = Lambda(clock, Scheduler(clock, seed=seed), self._on_log_line)
         self.monitoring = Monitoring(
             clock, MotoMetrics(self.cloudwatch), on_action=self._on_alarm_action, on_scaled=self._scaled
         )
         self.monitoring.add_source(self._function_metrics)
+        self.monitoring.add_source(self._log_metrics)
+        self.monitoring.add_source(self._polled_queue_metrics)
+        self.monitoring.add_source(self._table_metrics)
         self.logs = FunctionLogs(self.log, self.functions)
         account = Account(
             functions=self.functions,
@@ -212,12 +221,18 @@ class EmbeddedAws:
             family=service,
             taskRoleArn=create_worker_role(f"{service}-worker", "ecs-tasks.amazonaws.com", NAMESPACE),
             containerDefinitions=[{"name": "worker", "image": "worker", "memory": 512}],
+            requiresCompatibilities=["FARGATE"],
+            networkMode="awsvpc",
+            cpu="256",
+            memory="512",
+            runtimePlatform={"cpuArchitecture": "ARM64"},
         )
         self.ecs.create_service(
             cluster=cluster,
             serviceName=service,
             taskDefinition=service,
             desiredCount=0,
+            launchType="FARGATE",
             deploymentController={"type": controller},
             tags=[{"key": key, "value": value} for key, value in MANAGED.items()],
         )
@@ -268,8 +283,27 @@ class EmbeddedAws:
         for function, metric, value in self.functions.metrics():
             yield _native("AWS/Lambda", metric, {"FunctionName": function}), value
 
+    def _log_metrics(self) -> Iterable[tuple[MetricQuery, float]]:
+        logged, self._logged_bytes = self._logged_bytes, Counter()
+        for group, size in logged.items():
+            yield _native("AWS/Logs", "IncomingBytes", {"LogGroupName": group}), float(size)
+
+    def _table_metrics(self) -> Iterable[tuple[MetricQuery, float]]:
+        for (metric, table), units in self.table_units.take().items():
+            yield _native("AWS/DynamoDB", metric, {"TableName": table}), float(units)
+
+    def _polled_queue_metrics(self) -> Iterable[tuple[MetricQuery, float]]:
+        for name in sorted(self.functions.polled_queues):
+            for metric in (SENT, RECEIVED, DELETED):
+                counted = float(self.message_counts.pop(metric, name))
+                yield _native("AWS/SQS", metric, {"QueueName": name}), counted
+            empty = _native("AWS/SQS", "NumberOfEmptyReceives", {"QueueName": name})
+            yield empty, float(LAMBDA_POLLERS * LONG_POLLS_A_MINUTE)
+
     def _on_log_line(self, function: str, record: dict[str, Any]) -> None:
         line = LogLine(at=self.clock.now, function=function, record=record)
+        if logging := self.functions.find(function):
+            self._logged_bytes[logging.log_group] += len(json.dumps(record))
         self.log.append(line)
         self.on_log(line)
 
@@ -309,6 +343,7 @@ def embedded_aws(
         running.enter_context(aws.services.patched_moto(aws.monitoring))
         running.enter_context(aws.target_actions.patched_moto())
         running.enter_context(aws.message_counts.patched_moto())
+        running.enter_context(aws.table_units.patched_moto())
         running.enter_context(simulated_policies())
         running.enter_context(MessageMoveTasks(clock).patched_moto())
         running.enter_context(aws.stacks.records.patched_moto())

@@ -36,6 +36,7 @@ from sluice_sim.embedded.event_sources import EventSources
 from sluice_sim.embedded.schedules import Schedules
 
 INVOCATIONS, ERRORS, THROTTLES = "Invocations", "Errors", "Throttles"
+DURATION_MS = 75.0
 RETRY_DELAYS_S = (60, 120)
 """Failed asynchronous invocations are retried after one and two minutes (documented)."""
 
@@ -102,6 +103,8 @@ class Lambda:
         self._counts: Counter[tuple[str, str]] = Counter()
         """(function's name, metric) -> count since it was last sampled."""
         self._rules: list[tuple[Mapping[str, Any], Function]] = []
+        self.polled_queues: set[str] = set()
+        """Names of the queues that Lambda polls for the functions."""
         self._event_sources, self._sqs = EventSources(clock), boto3.client("sqs")
         self._cloudwatch = boto3.client("cloudwatch")
 
@@ -137,14 +140,14 @@ class Lambda:
     def metrics(self) -> Iterator[tuple[str, str, float]]:
         """(function's name, metric, value) of AWS/Lambda since the previous call, for each that was asked.
 
-        A handler takes no virtual time, so its Duration is 0.
+        A handler takes no virtual time; its Duration is what benchmarks/bill.py measured of a warm one.
         """
         counts, self._counts = self._counts, Counter()
         for name in {name for name, _ in counts}:
             for metric in (INVOCATIONS, ERRORS, THROTTLES):
                 yield name, metric, counts[name, metric]
             if counts[name, INVOCATIONS]:
-                yield name, "Duration", 0.0
+                yield name, "Duration", DURATION_MS * counts[name, INVOCATIONS]
 
     def named(self, name: str) -> Function:
         """The function with this name; KeyError if there is none."""
@@ -280,6 +283,7 @@ class Lambda:
             self._rules.append((properties["Pattern"], function))
             return
         if kind == "SQS":
+            self.polled_queues.add(str(properties["Queue"]).rpartition(":")[2])
             # Shards report their failures one by one; too few workloads run here for a tick to send any.
             if "FunctionResponseTypes" not in properties:
                 self._event_sources.add(properties, partial(self._deliver, function))

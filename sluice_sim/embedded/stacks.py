@@ -138,7 +138,8 @@ class Stacks:
             case _ if kind in STORES:
                 self._store(resource_name(stack_name, logical_id), kind, properties)
             case "AWS::CloudWatch::Alarm":
-                self._account.monitoring.add_alarm(Alarm.from_properties(logical_id, properties))
+                named = {"AlarmName": resource_name(stack_name, logical_id)} | dict(properties)
+                self._account.monitoring.add_alarm(Alarm.from_properties(logical_id, named))
             case "AWS::AutoScaling::ScalingPolicy":
                 self._track_group(resource_name(stack_name, logical_id), logical_id, properties)
             case "AWS::ApplicationAutoScaling::ScalableTarget":

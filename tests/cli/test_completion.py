@@ -29,6 +29,8 @@ def offered(*words: str) -> list[str]:
     ("words", "names"),
     [
         (("",), list(COMMANDS)),
+        (("cost", "--embedded", "a"), ["all"]),
+        (("cost", "--embedded", "tr"), ["transcription"]),
         (("s",), ["status", "surge", "simulate"]),
         (("demo", "--scenario", ""), list(SCENARIOS)),
         (("demo", "--without", "boot"), ["bootstrap-alarm"]),

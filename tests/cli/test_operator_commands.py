@@ -16,7 +16,7 @@ from sluice_cli.main import main
 from sluice_sim.embedded.busy_account import BusyAccount, busy_account
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schemas"
-READING = ("status", "explain", "doctor", "dead-letters")
+READING = ("status", "explain", "doctor", "dead-letters", "cost")
 NAMES = ["photo-import", "queue-proc", "transcription"]
 
 
@@ -47,6 +47,8 @@ def operate(on_embedded: Any, account: BusyAccount) -> Any:
             1,
             ["dead-letters: 7 messages", "sluice dead-letters transcription"],
         ),
+        ("cost", (), 0, ["Lambda publish_backlog", "together"]),
+        ("cost", ("transcription",), 0, ["workers' metrics", "g5.xlarge, on demand"]),
         ("dead-letters", ("transcription",), 1, ["7 dead letters", "KeyError: 'language'"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

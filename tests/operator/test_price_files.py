@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sluice.errors import ConfigError
-from sluice_operator.price_files import in_use, keep, shipped, user_file
+from sluice_operator.price_files import in_use, keep, shipped, to_refresh, user_file
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,16 @@ def test_a_broken_file_is_named(content: bytes, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence) as refused:
         in_use()
     assert str(user_file()) in str(refused.value)
+
+
+def test_prices_can_be_refreshed_over_a_file_of_another_release() -> None:
+    assert to_refresh() == shipped()
+    mine = replace(shipped(), region="eu-west-1")
+    path = keep(mine)
+    assert to_refresh() == mine
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"eventbridge scheduler invocation"', '"gone"'), encoding="utf-8")
+    assert to_refresh() == shipped()
 
 
 def test_a_folder_that_cannot_be_made_is_named(home: Path) -> None:

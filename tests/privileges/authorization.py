@@ -94,7 +94,8 @@ def _tables(parameters: Parameters) -> list[dict[str, str]]:
 
 
 def _stack(parameters: Parameters) -> list[dict[str, str]]:
-    name = parameters["StackName"]
+    """Without a name, every stack is asked for."""
+    name = parameters.get("StackName", "*")
     if name.startswith("arn:"):
         _, name, stack_id = name.split("/")
         return [{"StackName": name, "Id": stack_id}]
@@ -184,6 +185,7 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "kms:DescribeKey": _key,
     "kms:GetKeyPolicy": _key,
     "lambda:GetFunctionConcurrency": _function,
+    "lambda:GetFunctionConfiguration": _function,
     "lambda:InvokeFunction": _function,
     "logs:GetQueryResults": _log_groups,
     "logs:StartQuery": _log_groups,

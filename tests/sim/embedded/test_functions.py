@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import CONTROL_PLANE, Demo
+from sluice_sim.embedded.functions import DURATION_MS
 from sluice_sim.embedded.quotas import CONCURRENCY
 from tests.sim.embedded.test_embedded import ROOT, wait
 
@@ -28,6 +29,9 @@ def aws() -> Iterator[EmbeddedAws]:
     with embedded_aws(ROOT) as account:
         Demo(account, ROOT)
         yield account
+
+
+TICK_ALARMS = ("sluice-TicksFailAlarm", "sluice-TicksMissingAlarm")
 
 
 def fail(*_: object) -> None:
@@ -123,7 +127,12 @@ def test_a_function_with_no_concurrency_is_throttled_until_the_reservation_is_re
 
 def test_each_invocation_is_counted_and_a_failed_one_is_an_error_too(aws: EmbeddedAws) -> None:
     wait(aws, 300)
-    assert sums(aws, PUBLISHER) == {"Invocations": 3, "Errors": 0, "Throttles": 0, "Duration": 0}
+    assert sums(aws, PUBLISHER) == {
+        "Invocations": 3,
+        "Errors": 0,
+        "Throttles": 0,
+        "Duration": 3 * DURATION_MS,
+    }
     assert sums(aws, BOOTSTRAP) == {}
     aws.functions.named(PUBLISHER).handler = fail
     wait(aws, 300)
@@ -133,13 +142,13 @@ def test_each_invocation_is_counted_and_a_failed_one_is_an_error_too(aws: Embedd
 
 def test_the_planes_alarms_see_failing_and_missing_ticks(aws: EmbeddedAws) -> None:
     wait(aws, 600)
-    assert alarm_states(aws, "TicksFailAlarm", "TicksMissingAlarm") == ["OK", "OK"]
+    assert alarm_states(aws, *TICK_ALARMS) == ["OK", "OK"]
     aws.functions.named(PUBLISHER).handler = fail
     wait(aws, 600)
-    assert alarm_states(aws, "TicksFailAlarm", "TicksMissingAlarm") == ["ALARM", "OK"]
+    assert alarm_states(aws, *TICK_ALARMS) == ["ALARM", "OK"]
     update(TICKS, State="DISABLED")
     wait(aws, 900)
-    assert alarm_states(aws, "TicksFailAlarm", "TicksMissingAlarm") == ["OK", "ALARM"]
+    assert alarm_states(aws, *TICK_ALARMS) == ["OK", "ALARM"]
 
 
 def test_an_event_that_fails_in_every_attempt_is_in_the_failure_queue(aws: EmbeddedAws) -> None:

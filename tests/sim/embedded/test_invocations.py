@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import Demo
+from sluice_sim.embedded.functions import DURATION_MS
 from tests.sim.embedded.test_embedded import ROOT, wait
 from tests.sim.embedded.test_functions import BOOTSTRAP, fail, sums
 
@@ -68,7 +69,7 @@ def test_an_exception_is_a_function_error_and_the_request_succeeds(aws: Embedded
     assert error["requestId"]
     assert "raise ValueError" in error["stackTrace"][-1]
     wait(aws, 180)
-    assert sums(aws, BOOTSTRAP) == {"Invocations": 1, "Errors": 1, "Throttles": 0, "Duration": 0}
+    assert sums(aws, BOOTSTRAP) == {"Invocations": 1, "Errors": 1, "Throttles": 0, "Duration": DURATION_MS}
 
 
 def test_an_answer_that_is_no_json_is_a_function_error(aws: EmbeddedAws) -> None:
