@@ -28,7 +28,7 @@ WIDTH = 120
 """Of the output where there is no terminal."""
 ALL = "all"
 FINDING = 1
-COMPLETE_OR_ALL = completion.names(lambda ctx: [ALL, *registered(ctx)])
+COMPLETE_OR_ALL = completion.names(lambda ctx: [*registered(ctx), ALL])
 """Shell completion of WORKLOAD, a registered one, and of `all`."""
 
 
