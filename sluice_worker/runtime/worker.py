@@ -156,11 +156,9 @@ class Worker:
     def is_drained(self) -> bool:
         """Whether it receives nothing for now, holds no message, and no poll can bring one any more."""
         # In this order: a poll counts before its messages do, and none begins while nothing is received.
-        return (
-            not self._is_receiving()
-            and self._dispatcher.polls_in_progress == 0
-            and self._in_flight.count == 0
-        )
+        if self._is_receiving() or self._dispatcher.polls_in_progress > 0:
+            return False
+        return self._in_flight.count == 0
 
     @property
     def processed(self) -> int:

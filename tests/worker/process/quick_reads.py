@@ -1,4 +1,4 @@
-"""`python -m tests.worker.process.quick_reads`: the worker's command, which often reads its draining color."""
+"""`python -m tests.worker.process.quick_reads`: the worker, which often reads its draining color."""
 
 from sluice_worker.command import main
 from sluice_worker.runtime import draining_color
