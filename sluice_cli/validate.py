@@ -8,6 +8,7 @@ import click
 
 from sluice.core.model import (
     AutoScalingGroup,
+    Color,
     Deadline,
     DynamicTarget,
     MetricSource,
@@ -45,7 +46,8 @@ def validate(workloads: tuple[str, ...], as_json: bool) -> None:
         try:
             with as_usage_errors(except_for=(TemplateError, DocumentError)):
                 text = document(name)
-                workload = parsing.parse(text, what=name)
+                # A blue/green workload's stack makes blue the active color.
+                workload = parsing.parse(text, what=name, active=Color.BLUE)
         except (TemplateError, DocumentError) as error:
             status = max(status, 1)
             for problem in error.problems:
