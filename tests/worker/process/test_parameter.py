@@ -17,6 +17,7 @@ from sluice_worker import settings, wiring
 from sluice_worker.aws import parameter
 from sluice_worker.aws.parameter import SsmParameter
 from sluice_worker.runtime.draining_color import DrainingColor
+from sluice_worker.runtime.lifecycle import PeriodicTask
 from tests.sluice.aws.stubs import refusal, stubbed
 from tests.worker.process.endpoints import closed_endpoint
 
@@ -85,6 +86,17 @@ def test_a_worker_of_a_color_follows_the_parameter_and_keeps_its_state_while_the
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 2  # before the first reading, and once it was gone
     assert all(f"reading the parameter {NAME}" in line and "ParameterNotFound" in line for line in warnings)
+
+
+def test_the_parameter_is_read_before_the_first_receive(ssm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that starts while its color drains receives nothing, not even for a moment."""
+    monkeypatch.setenv("ECS_AGENT_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(PeriodicTask, "start", lambda task: None)
+    ssm.put_parameter(Name=NAME, Value="green", Type="String")
+    configured = settings(GREEN)
+    platform = wiring.detect_platform(configured)
+    with wiring.lifecycle_tasks(configured, platform, lambda: False, lambda: False, print):
+        assert not platform.is_receiving()
 
 
 def test_a_worker_without_a_color_reads_no_parameter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,6 +231,24 @@ def test_a_dead_process_counts_as_idle_until_it_is_restarted(family: Any) -> Non
     assert list(family._states) == [supervisor.IDLE] * 2
 
 
+@pytest.mark.parametrize(
+    ("states", "drained", "busy"),
+    [
+        ((supervisor.DRAINED, supervisor.DRAINED), True, False),
+        ((supervisor.DRAINED, supervisor.IDLE), False, False),  # it may still receive
+        ((supervisor.DRAINED, supervisor.BUSY), False, True),
+    ],
+)
+def test_processes_are_drained_only_once_each_of_them_is(
+    family: Any, states: tuple[int, int], drained: bool, busy: bool
+) -> None:
+    family._states[:] = states
+    family._is_receiving = lambda: False
+    assert (family.is_drained, family.busy) == (drained, busy)
+    family._is_receiving = lambda: True  # their states may be a moment old
+    assert not family.is_drained
+
+
 def test_the_busy_flags_need_no_lock_that_a_killed_process_could_keep(family: Any) -> None:
     """A lock shared by processes and held by a dead one would stop the parent for good."""
     assert not hasattr(family._states, "get_lock")
