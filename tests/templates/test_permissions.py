@@ -192,6 +192,25 @@ def test_a_task_reaches_its_own_queue_namespace_and_clusters_protection_only() -
     assert by_action(grants(stacks.example_fleet("ecs"), "TaskRole")) == [put, *protection, *queue]
 
 
+@pytest.mark.parametrize(("fleet", "role"), [("asg", "WorkerRole"), ("ecs", "TaskRole")])
+def test_a_worker_of_a_color_reads_besides_only_the_parameter_of_its_workload(fleet: str, role: str) -> None:
+    name = "/sluice/workloads/builds/draining-color"
+    alone = grants(stacks.example_fleet(fleet), role)
+    colored = grants(stacks.example_fleet(fleet, Color="blue", DrainingColorParameter=name), role)
+    reads = Grant(action="ssm:GetParameter", resource=arn("ssm", f"parameter{name}"), condition={})
+    assert by_action(colored) == by_action([*alone, reads])
+
+
+@pytest.mark.parametrize(("fleet", "role"), [("asg", "WorkerRole"), ("ecs", "TaskRole")])
+def test_a_worker_may_consume_the_queue_of_another_fleet_that_it_is_given_and_not_its_own_name(
+    fleet: str, role: str
+) -> None:
+    found = grants(stacks.example_fleet(fleet, ExistingQueueName="builds.fifo"), role)
+    assert {grant.resource for grant in found if grant.action.startswith("sqs:")} == {
+        arn("sqs", "builds.fifo")
+    }
+
+
 SECRET = arn("secretsmanager", "secret:worker-AbCdEf")
 
 
