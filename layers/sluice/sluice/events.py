@@ -257,10 +257,15 @@ def parse_switch(event: Mapping[str, Any]) -> SwitchRequest:
 
 
 def _minutes(event: Mapping[str, Any], key: str, default: float) -> float:
+    """A number, or its text: CloudFormation puts a parameter into a state machine as text only."""
     value = event.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_SWITCH_MINUTES:
+    try:
+        minutes = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        minutes = 0.0
+    if not 0 < minutes <= MAX_SWITCH_MINUTES:
         raise ConfigError(f"{key}: {value!r}: give minutes, up to {MAX_SWITCH_MINUTES}")
-    return float(value)
+    return minutes
 
 
 def _alarm(arn: str, data: Mapping[str, Any]) -> Alarm:

@@ -183,8 +183,8 @@ def _why_unproven(
         return None
     why = (
         f"{backlog.in_flight} messages are in flight, and no instance of {workload.fleet} has {PROTECTION}, "
-        "so nothing would show when its work is done: let its workers protect their instances, as sluice_worker "
-        "does; if they do, try again"
+        "so nothing would show when its work is done: let its workers protect their instances, as "
+        "sluice_worker does; if they do, try again"
     )
     return Refusal(reason=Reason.UNKNOWN_READING, why=why)
 
