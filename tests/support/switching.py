@@ -1,8 +1,9 @@
-"""A blue/green workload in memory, its workers as time passes, and its switch as the state machine plays it."""
+"""A blue/green workload in memory, its workers as time passes, and a switch as the state machine does it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sluice.core.model import (
@@ -88,44 +89,34 @@ class Switched:
     def steps(self, *steps: str) -> list[Next]:
         return [self.until_over(step).outcome for step in steps]
 
-    def play(self, *, attempts: int = ATTEMPTS) -> str:
+    def play(self) -> str:
         """The whole switch, as the definition in template.yaml has it; how it ends."""
-
-        def attempted(step: str, *, always: bool = False) -> StepDone:
-            for left in reversed(range(attempts)):
-                try:
-                    return self.until_over(step)
-                except TransientError:
-                    if left == 0:
-                        raise
-                except SluiceError:
-                    if left == 0 or not always:
-                        raise
-            raise AssertionError
-
         try:
-            begun = attempted("begin").outcome
+            begun = self._attempted("begin").outcome
             if begun is Next.NOTHING_TO_DO:
                 return "Done"
             if begun is Next.NEXT:
-                attempted("freeze")
-                attempted("raise")
-                if attempted("ready").outcome is Next.TIMED_OUT:
-                    return self._undone(attempted)
-            flipped = attempted("flip").outcome
+                self._attempted("freeze")
+                self._attempted("raise")
+                if self._attempted("ready").outcome is Next.TIMED_OUT:
+                    return self._ended("roll_back", "RolledBack")
+            flipped = self._attempted("flip").outcome
         except SluiceError:
-            return self._undone(attempted)
-        try:
-            if flipped is Next.NEXT and attempted("drain").outcome is Next.NEXT:
-                attempted("retire")
-        except SluiceError:
-            pass
-        ended = attempted("finish", always=True).outcome
-        return "ColorStays" if ended is Next.TIMED_OUT else "Done"
+            return self._ended("roll_back", "RolledBack")
+        with suppress(SluiceError):
+            if flipped is Next.NEXT and self._attempted("drain").outcome is Next.NEXT:
+                self._attempted("retire")
+        return self._ended("finish", "Done")
 
-    def _undone(self, attempted: Callable[..., StepDone]) -> str:
-        ended = attempted("roll_back", always=True).outcome
-        return "ColorStays" if ended is Next.TIMED_OUT else "RolledBack"
+    def _attempted(self, step: str, retried: type[SluiceError] = TransientError) -> StepDone:
+        for _ in range(ATTEMPTS - 1):
+            with suppress(retried):
+                return self.until_over(step)
+        return self.until_over(step)
+
+    def _ended(self, step: str, well: str) -> str:
+        is_late = self._attempted(step, SluiceError).outcome is Next.TIMED_OUT
+        return "ColorStays" if is_late else well
 
     # ---- the workers, as time passes ---------------------------------------------------------------------
 
@@ -147,9 +138,9 @@ class Switched:
     # ---- what is there -----------------------------------------------------------------------------------
 
     def size(self, fleet: Fleet) -> tuple[int, int]:
+        """Its own minimum, 0 if it has none, and its desired count."""
         has = self.account.fleets.capacities[fleet]
-        assert has.bounds is not None
-        return has.bounds.min, has.desired
+        return has.bounds.min if has.bounds else 0, has.desired
 
     @property
     def active(self) -> Color | None:
