@@ -1,4 +1,4 @@
-"""The state machine of a switch, as template.yaml has it, run by moto's interpreter over a workload in memory."""
+"""The state machine of a switch, as template.yaml has it, in moto's interpreter over fakes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Machine:
     hook_fails: bool = False
     names: ClassVar[Iterator[int]] = iter(range(10**6))
 
-    def invoke(self, parameters: Mapping[str, Any], region: str, state_credentials: object) -> dict[str, Any]:  # noqa: ARG002
+    def invoke(self, parameters: Mapping[str, Any], region: str, state_credentials: object) -> dict[str, Any]:
         payload = json.loads(parameters["Payload"])
         answered = {"StatusCode": 200, "ExecutedVersion": "$LATEST"}
         try:
@@ -94,7 +94,7 @@ class Machine:
         """Start an execution and wait for its end: status, error and cause."""
         event = event or {"workload": self.switched.workload.name, "to": None, "by": ALICE}
 
-        def interval(_: object, *, env: object, wait_seconds: float) -> None:  # noqa: ARG001
+        def interval(_: object, *, env: object, wait_seconds: float) -> None:
             self.wait(wait_seconds)
 
         with (
