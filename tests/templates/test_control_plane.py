@@ -216,7 +216,7 @@ def test_a_switch_that_ends_in_the_middle_starts_one_that_restores_it(plane: Res
         "detail": {
             "stateMachineArn": [arn("states", "stateMachine:sluice-switch")],
             "status": ["ABORTED", "TIMED_OUT", "FAILED"],
-            # The input of one that restores is such an event: its failure must not start another one for ever.
+            # The input of one that restores is such an event: its failure must not start others for ever.
             "input": [{"anything-but": {"prefix": '{"version"'}}],
         },
     }

@@ -327,7 +327,9 @@ def _still_as_decided(workload: Workload, observation: Observation, switch: Swit
                 f"{workload.name} was empty and its fleet at zero when the switch began, and work has come "
                 "meanwhile: give the command again"
             )
-    elif new.running < (switch.needed or 0):
+    elif switch.needed is None:
+        raise ConfigError(f"{switch.to} of {workload.name} was not raised yet, so it cannot be active")
+    elif new.running < switch.needed:
         raise TransientError(
             f"{switch.to} of {workload.name} runs {new.running} instances, and had {switch.needed} before"
         )
@@ -346,9 +348,10 @@ def _copy_target(switching: _Switching, workload: Workload, switch: Switch) -> N
 
 def _drain(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
     """Let AWS scale the new color again; the old one receives no more, and finishes what it has."""
+    _check_flipped(workload, switch)
     _thaw(switching, workload, switch, switch.to)
     switching.colors.set_draining(workload.name, switch.old)
-    switch = _began(switching, switch)
+    switch = _began(switching, switch, Step.DRAIN)
     observation = _observed(switching, workload)
     return _after_waiting(
         switching,
@@ -357,6 +360,11 @@ def _drain(switching: _Switching, workload: Workload, switch: Switch) -> StepDon
         switch,
         _drained(switching, workload, observation, switch, switch.old),
     )
+
+
+def _check_flipped(workload: Workload, switch: Switch) -> None:
+    if workload.color is not switch.to:
+        raise ConfigError(f"{switch.old} of {workload.name} is active, so it is neither drained nor retired")
 
 
 def _drained(
@@ -390,9 +398,12 @@ def _after_waiting(
 
 def _retire(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
     """Set the old color to zero, once it is proven again that it works on nothing, and wait until it is."""
+    if switch.step not in (Step.DRAIN, Step.RETIRE):
+        return _drain(switching, workload, switch)
+    _check_flipped(workload, switch)
     observation = _observed(switching, workload)
     old, of = reading_of(workload, observation, switch.old), colored(workload, switch.old)
-    if switch.step is not Step.RETIRE:
+    if switch.step is Step.DRAIN:
         verdict = _drained(switching, workload, observation, switch, switch.old)
         if verdict.next is not Next.NEXT:
             return _after_waiting(switching, workload, observation, switch, verdict)
