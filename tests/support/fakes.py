@@ -237,23 +237,25 @@ class FakeFreezes:
     calls: Calls = field(default_factory=Calls)
     by_fleet: dict[Fleet, dict[str, bool]] = field(default_factory=dict)
 
-    def fields(self, fleet: Fleet) -> Fields:
-        self.calls.record("freezes.fields", fleet)
+    def fields(self, colored: ColoredFleet) -> Fields:
+        self.calls.record("freezes.fields", colored)
+        fleet, names = colored.fleet, ("AlarmNotificationSuspended", "DisableScaleIn")
         names = (
-            ("AlarmNotificationSuspended",)
+            (names if colored.policy_arn else names[:1])
             if isinstance(fleet, AutoScalingGroup)
             else ("DynamicScalingOutSuspended", "DynamicScalingInSuspended")
         )
         return dict(self.by_fleet.setdefault(fleet, dict.fromkeys(names, False)))
 
-    def put(self, fleet: Fleet, fields: Fields) -> None:
-        now = self.fields(fleet)
+    def put(self, colored: ColoredFleet, fields: Fields) -> None:
+        fleet, now = colored.fleet, self.fields(colored)
         if now == fields:
             return
         self.calls.record("freezes.put", (fleet, dict(fields)))
         self.by_fleet[fleet] = dict(fields)
         has = self.fleets.capacities[fleet]
-        blocked = [f"{name.removesuffix('Suspended')} is suspended" for name, held in fields.items() if held]
+        suspended = [name for name, held in fields.items() if held and name.endswith("Suspended")]
+        blocked = [f"{name.removesuffix('Suspended')} is suspended" for name in suspended]
         outs = [each for each in blocked if "Out" in each]
         self.fleets.capacities[fleet] = replace(
             has,

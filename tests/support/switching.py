@@ -159,7 +159,7 @@ class Switched:
 
     def held(self, fleet: Fleet) -> set[str]:
         """The fields that hold the fleet."""
-        return {name for name, is_held in self.account.freezes.fields(fleet).items() if is_held}
+        return {name for name, is_held in self.account.freezes.by_fleet.get(fleet, {}).items() if is_held}
 
     def works(self, fleet: Fleet, busy: int) -> None:
         self.account.occupancy.protected[fleet] = busy

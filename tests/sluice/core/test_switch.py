@@ -16,6 +16,7 @@ from sluice.core.switch import (
     colored,
     drained,
     fades_in_s,
+    growing,
     held,
     needed,
     reading_of,
@@ -173,6 +174,17 @@ def test_only_what_a_switch_holds_is_put_back():
     now = {"AlarmNotificationSuspended": True, "Enabled": True, "DynamicScalingInSuspended": True}
     put_back = thawed(SWITCH, Color.BLUE, now)
     assert put_back == now | {"AlarmNotificationSuspended": False}
+
+
+def test_while_the_old_color_drains_the_new_one_grows_and_what_was_suspended_stays():
+    now = {"AlarmNotificationSuspended": True, "DisableScaleIn": False, "Enabled": True}
+    assert growing(SWITCH, now) == {
+        "AlarmNotificationSuspended": False,
+        "DisableScaleIn": True,
+        "Enabled": True,
+    }
+    was = {Color.GREEN: Was(minimum=0, desired=0, fields={"AlarmNotificationSuspended": True})}
+    assert growing(replace(SWITCH, was=was), now)["AlarmNotificationSuspended"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from sluice.core.model import Bounds, Color, Mode, Reason, Trigger, Unknown
 from sluice.core.pause import BOTH, Pause
 from sluice.core.surge import Asked, MinimumChange, Surge
-from sluice.core.switch import Next
+from sluice.core.switch import Next, colored
 from sluice.core.switch_record import Step
 from sluice.errors import ConfigError, TransientError
 from sluice.events import SwitchRequest
@@ -122,10 +122,10 @@ class TestASwitch:
         account.registry.registered["transcription"] = replace(has, idle=replace(has.idle, policy_arn=None))
         assert switched.play() == "Done"
 
-    def test_aws_scales_the_new_color_while_the_old_one_drains(self, switched):
+    def test_aws_scales_out_the_new_color_and_not_in_while_the_old_one_drains(self, switched):
         switched.steps("begin", "freeze", "raise", "ready", "flip")
         switched.step("drain")
-        assert switched.held(switched.green) == set()
+        assert switched.held(switched.green) in ({"DisableScaleIn"}, {"DynamicScalingInSuspended"})
         assert switched.held(switched.blue) & HOLDS
 
     def test_a_services_old_color_is_not_started_by_the_alarms_of_before(self, account):
@@ -141,10 +141,12 @@ class TestASwitch:
 
     def test_what_was_suspended_before_stays_suspended(self, account):
         switched = pair(account)
-        account.freezes.put(switched.blue, {"AlarmNotificationSuspended": True})
+        for color in Color:
+            of = colored(switched.workload, color)
+            account.freezes.put(of, account.freezes.fields(of) | {"AlarmNotificationSuspended": True})
         assert switched.play() == "Done"
-        assert switched.held(switched.blue) == {"AlarmNotificationSuspended"}
-        assert switched.held(switched.green) == set()
+        for fleet in (switched.blue, switched.green):
+            assert switched.held(fleet) == {"AlarmNotificationSuspended"}
 
 
 class TestAnEmptyQueue:

@@ -33,6 +33,7 @@ from sluice.core.switch import (
     colored,
     drained,
     fades_in_s,
+    growing,
     held,
     needed,
     only_flips,
@@ -213,7 +214,7 @@ def _record(switching: _Switching, workload: Workload, observation: Observation)
         capacity = reading_of(workload, observation, color)
         assert isinstance(capacity, Capacity)
         assert capacity.bounds is not None
-        fields = switching.freezes.fields(colored(workload, color).fleet)
+        fields = switching.freezes.fields(colored(workload, color))
         was[color] = Was(minimum=capacity.bounds.min, desired=capacity.desired, fields=dict(fields))
     old, backlog = observation.capacity, observation.backlog
     assert isinstance(old, Capacity)
@@ -248,8 +249,8 @@ def _refuse(switching: _Switching, workload: Workload, observation: Observation,
 def _freeze(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
     switch = _began(switching, switch)
     for color in Color:
-        fleet = colored(workload, color).fleet
-        switching.freezes.put(fleet, held(switching.freezes.fields(fleet)))
+        of = colored(workload, color)
+        switching.freezes.put(of, held(switching.freezes.fields(of)))
     observation = _observed(switching, workload)
     _decided(switching, workload, observation, switch.old, Reason.COLORS_FROZEN)
     return _done(switching, Next.NEXT, Reason.COLORS_FROZEN, to=switch.to)
@@ -307,7 +308,7 @@ def _flip(switching: _Switching, workload: Workload, switch: Switch) -> StepDone
         old = colored(workload, switch.old)
         _copy_target(switching, workload, switch)
         if isinstance(old.fleet, EcsService) and not switch.flips_only:
-            switching.freezes.put(old.fleet, held(switching.freezes.fields(old.fleet), IDLE))
+            switching.freezes.put(old, held(switching.freezes.fields(old), IDLE))
         switching.colors.set_active(workload.name, switch.to)
     if switch.flipped_at is None:
         switch = _stored_as(
@@ -347,9 +348,10 @@ def _copy_target(switching: _Switching, workload: Workload, switch: Switch) -> N
 
 
 def _drain(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
-    """Let AWS scale the new color again; the old one receives no more, and finishes what it has."""
+    """Let AWS scale out the new color again; the old one receives no more, and finishes what it has."""
     _check_flipped(workload, switch)
-    _thaw(switching, workload, switch, switch.to)
+    new = colored(workload, switch.to)
+    switching.freezes.put(new, growing(switch, switching.freezes.fields(new)))
     switching.colors.set_draining(workload.name, switch.old)
     switch = _began(switching, switch, Step.DRAIN)
     observation = _observed(switching, workload)
@@ -571,8 +573,8 @@ def _end(switching: _Switching, workload: Workload, switch: Switch) -> None:
 
 def _thaw(switching: _Switching, workload: Workload, switch: Switch, color: Color) -> None:
     """Put back what holds AWS's own scaling of a color."""
-    fleet = colored(workload, color).fleet
-    switching.freezes.put(fleet, thawed(switch, color, switching.freezes.fields(fleet)))
+    of = colored(workload, color)
+    switching.freezes.put(of, thawed(switch, color, switching.freezes.fields(of)))
 
 
 def _observed(switching: _Switching, workload: Workload) -> Observation:
