@@ -50,6 +50,7 @@ WITHOUT_EFFECT = frozenset(
         "AWS::IAM::ManagedPolicy",  # permissions are tested on the template, not enforced here
         "AWS::IAM::Role",
         "AWS::Logs::QueryDefinition",  # a text that is saved; tests run it
+        "AWS::Serverless::StateMachine",  # tests run its definition
         "AWS::Serverless::LayerVersion",  # the layer is this checkout's own package
         "AWS::SQS::QueuePolicy",
     }

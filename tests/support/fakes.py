@@ -24,6 +24,7 @@ from sluice.core.model import (
     Bounds,
     Capacity,
     Color,
+    ColoredFleet,
     DataPoint,
     Fleet,
     LaunchAttempt,
@@ -35,6 +36,7 @@ from sluice.core.model import (
 )
 from sluice.core.pause import Pause
 from sluice.core.surge import MinimumChange, ScheduledActions, Surge
+from sluice.core.switch_record import Switch
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import (
     NO_TICK_S,
@@ -225,6 +227,85 @@ class FakeSurges:
             for surge in [each for each in surges.values() if each.until <= self.clock()]:
                 del surges[surge.name]
                 self.set_minimum(fleet, surge.minimum_before)
+
+
+@dataclass
+class FakeFreezes:
+    """Both kinds of fleet, as `fleets` then shows what is suspended."""
+
+    fleets: FakeFleets
+    calls: Calls = field(default_factory=Calls)
+    by_fleet: dict[Fleet, dict[str, bool]] = field(default_factory=dict)
+
+    def fields(self, colored: ColoredFleet) -> Fields:
+        self.calls.record("freezes.fields", colored)
+        fleet, names = colored.fleet, ("AlarmNotificationSuspended", "DisableScaleIn")
+        names = (
+            (names if colored.policy_arn else names[:1])
+            if isinstance(fleet, AutoScalingGroup)
+            else ("DynamicScalingOutSuspended", "DynamicScalingInSuspended")
+        )
+        return dict(self.by_fleet.setdefault(fleet, dict.fromkeys(names, False)))
+
+    def put(self, colored: ColoredFleet, fields: Fields) -> None:
+        fleet, now = colored.fleet, self.fields(colored)
+        if now == fields:
+            return
+        self.calls.record("freezes.put", (fleet, dict(fields)))
+        self.by_fleet[fleet] = dict(fields)
+        has = self.fleets.capacities[fleet]
+        suspended = [name for name, held in fields.items() if held and name.endswith("Suspended")]
+        blocked = [f"{name.removesuffix('Suspended')} is suspended" for name in suspended]
+        outs = [each for each in blocked if "Out" in each]
+        self.fleets.capacities[fleet] = replace(
+            has,
+            scale_in_blocked_by=tuple(each for each in blocked if each not in outs),
+            scale_out_blocked_by=tuple(outs),
+        )
+        self.calls.between()
+
+
+@dataclass
+class FakeColors:
+    """The parameters of the workloads of `registry`, whose active color changes with them."""
+
+    registry: FakeRegistry
+    calls: Calls = field(default_factory=Calls)
+    draining: dict[str, Color | None] = field(default_factory=dict)
+
+    def set_active(self, workload: str, color: Color) -> None:
+        self.calls.record("colors.set_active", color)
+        has = self.registry.registered[workload]
+        assert has.idle is not None
+        if has.color is not color:
+            assert has.color is not None
+            idle = ColoredFleet(color=has.color, fleet=has.fleet, policy_arn=has.policy_arn)
+            self.registry.registered[workload] = replace(
+                has, fleet=has.idle.fleet, policy_arn=has.idle.policy_arn, idle=idle
+            )
+        self.calls.between()
+
+    def set_draining(self, workload: str, color: Color | None) -> None:
+        self.calls.record("colors.set_draining", color)
+        self.draining[workload] = color
+        self.calls.between()
+
+
+@dataclass
+class FakeOccupancy:
+    calls: Calls = field(default_factory=Calls)
+    protected: dict[Fleet, int] = field(default_factory=dict)
+    failing: dict[Fleet, str] = field(default_factory=dict)
+
+    def busy(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, int | Unknown]:
+        self.calls.record("occupancy.busy", set(fleets))
+        found: dict[Fleet, int | Unknown] = {}
+        for fleet in fleets:
+            found[fleet] = self.protected.get(fleet, 0) if remaining_s() > 0 else LATE
+            if fleet in self.failing:
+                found[fleet] = Unknown(reason=self.failing[fleet])
+        self.calls.between()
+        return found
 
 
 @dataclass
@@ -603,7 +684,12 @@ class FakeStates:
         if written:
             learned = found.learned if found and not (replaces and replaces.problem) else None
             self.stored[workload] = StoredState(
-                tick_s=write.state.tick_s, state=write.state, learned=learned, pause=pause, guard=guard
+                tick_s=write.state.tick_s,
+                state=write.state,
+                learned=learned,
+                pause=pause,
+                guard=guard,
+                switch=found.switch if found else None,
             )
         self.calls.between()
         return written
@@ -623,6 +709,17 @@ class FakeStates:
         if found.guard != replaces:
             return found.guard == guard
         self.guard(workload, guard)
+        self.calls.between()
+        return True
+
+    def put_switch(self, workload: str, replaces: Switch | None, switch: Switch | None) -> bool:
+        self.calls.record("states.put_switch", switch.step if switch else None)
+        if workload in self.refusing:
+            raise TransientError(self.refusing[workload])
+        found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
+        if found.switch != replaces:
+            return found.switch == switch
+        self.stored[workload] = replace(found, switch=switch)
         self.calls.between()
         return True
 
@@ -755,6 +852,9 @@ class FakeAccount:
     surges: FakeSurges = field(init=False)
     held_policies: FakeHeldPolicies = field(init=False)
     alarms: FakeAlarms = field(init=False)
+    freezes: FakeFreezes = field(init=False)
+    colors: FakeColors = field(init=False)
+    occupancy: FakeOccupancy = field(init=False)
     warm_pools: FakeWarmPools = field(default_factory=FakeWarmPools)
 
     def __post_init__(self) -> None:
@@ -767,6 +867,9 @@ class FakeAccount:
         self.launches = FakeLaunches(self.calls)
         self.surges = FakeSurges(self.fleets, self.clock, self.calls)
         self.held_policies, self.alarms = FakeHeldPolicies(self.calls), FakeAlarms(self.calls)
+        self.freezes = FakeFreezes(self.fleets, self.calls)
+        self.colors = FakeColors(self.registry, self.calls)
+        self.occupancy = FakeOccupancy(self.calls)
 
     @property
     def ports(self) -> Ports:
@@ -789,6 +892,9 @@ class FakeAccount:
             warm_pools=self.warm_pools,
             held_policies=self.held_policies,
             alarms=self.alarms,
+            freezes=self.freezes,
+            colors=self.colors,
+            occupancy=self.occupancy,
         )
 
     def remaining_s(self) -> float:

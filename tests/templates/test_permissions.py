@@ -24,6 +24,7 @@ FUNCTION_ROLES = (
     "SendTestMessagesRole",
     "ShutdownRole",
     "SurgeRole",
+    "SwitchRole",
 )
 
 
@@ -84,8 +85,13 @@ def test_metrics_are_put_into_the_planes_namespace_only() -> None:
 
 def test_only_the_registry_is_read_from_the_parameter_store() -> None:
     stack = stacks.plane(RegistryPrefix="/acme/fleets")
-    read = {g.resource for r in FUNCTION_ROLES for g in grants(stack, r) if g.action.startswith("ssm:")}
+    used = [(r, g) for r in FUNCTION_ROLES for g in grants(stack, r) if g.action.startswith("ssm:")]
+    read = {grant.resource for _, grant in used if grant.action != "ssm:PutParameter"}
     assert read == {arn("ssm", "parameter/acme/fleets"), arn("ssm", "parameter/acme/fleets/*")}
+    assert {(role, grant.resource) for role, grant in used if grant.action == "ssm:PutParameter"} == {
+        ("SwitchRole", arn("ssm", f"parameter/acme/fleets/*/{name}"))
+        for name in ("active-color", "draining-color")
+    }
 
 
 def test_the_shards_queue_is_the_ticks_own(plane: ResolvedStack) -> None:
@@ -115,7 +121,7 @@ def test_the_minutes_tick_sends_the_ticks_below_a_minute_and_their_function_rece
     }
 
 
-def test_the_deadline_engine_alone_writes_the_table_of_states_and_what_resizes_reads_it(
+def test_the_engine_and_a_switch_alone_write_the_table_of_states_and_what_resizes_reads_it(
     plane: ResolvedStack,
 ) -> None:
     found = {
@@ -125,7 +131,7 @@ def test_the_deadline_engine_alone_writes_the_table_of_states_and_what_resizes_r
         if grant.action.startswith("dynamodb:")
     }
     table = arn("dynamodb", "table/EngineStateTable")
-    engine = ("DeadlineTickRole", "RetuneTargetRole")
+    engine = ("DeadlineTickRole", "RetuneTargetRole", "SwitchRole")
     assert found == {
         *((role, "dynamodb:UpdateItem", table) for role in engine),
         *(

@@ -518,6 +518,7 @@ class Kind(StrEnum):
     LEARN = "learn"
     SURGE = "surge"
     GUARD = "guard"
+    SWITCH = "switch"
 
 
 class Reason(StrEnum):
@@ -573,6 +574,23 @@ class Reason(StrEnum):
     DOWNSTREAM_WELL = "no signal of the downstream is above its threshold"
     GUARD_OVER = "the longest hold of the guard is over"
     GUARD_SPENT = "the guard has held scale-out for this failure once, and does not hold it twice"
+
+    SWITCH_BEGUN = "a switch to the other color begins"
+    COLOR_IS_ACTIVE = "this color is active already"
+    ONLY_FLIPS = "nothing runs and no message waits, so only the color changes"
+    COLORS_FROZEN = "AWS lowers neither color meanwhile"
+    COLOR_RAISED = "the new color is to run what the messages need"
+    COLOR_NOT_READY = "the new color does not run and take messages yet"
+    COLOR_READY = "the new color runs and takes messages"
+    COLOR_FLIPPED = "the new color is active"
+    COLOR_BUSY = "the other color may still work on messages"
+    COLOR_DRAINED = "the other color works on no message"
+    COLOR_RETIRED = "the old color is at zero"
+    COLOR_STAYS = "the other color stays up, as it may still work on messages"
+    ALARMS_FADE = "the old color's alarms still see what was published before"
+    SWITCH_FINISHED = "the switch is over"
+    SWITCH_UNDONE = "everything is as before the switch"
+    NO_SWITCH = "no such switch is in progress"
 
     DURATION_REFUSED = "the measured processing time is not a positive finite number"
 
