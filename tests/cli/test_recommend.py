@@ -39,7 +39,7 @@ def _few_settings(monkeypatch):
     """Two values of each setting: the search itself is tested in tests/sim/study."""
     monkeypatch.setattr(candidates, "TARGET_FACTORS", (0.7, 1.5))
     monkeypatch.setattr(candidates, "IDLE_MINUTES", (2,))
-    monkeypatch.setattr(candidates, "MAXIMUM_FACTORS", (1.5,))
+    monkeypatch.setattr(candidates, "PEAK_FACTORS", (0.8,))
     monkeypatch.setattr(candidates, "DEADLINE_TICKS_S", (30,))
     monkeypatch.setattr(candidates, "TICKS_S", (30,))
     monkeypatch.setattr(candidates, "WARM_POOLS", (1,))

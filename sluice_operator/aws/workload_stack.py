@@ -1,0 +1,33 @@
+"""The parameters of a workload's CloudFormation stack, which hold more than its document does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import MalformedResponse, field, list_field, optional_list_field
+from sluice.core.model import Unknown
+from sluice.errors import SluiceError
+
+
+def parameters(client: Any, stack_id: str) -> Mapping[str, str] | Unknown:
+    """Name -> value as deployed; Unknown with the reason if the stack is gone or may not be read.
+
+    By its id CloudFormation also describes a deleted stack, for 90 days; its parameters are not the present
+    ones.
+    """
+    try:
+        with aws_errors(f"DescribeStacks of {stack_id}"):
+            stacks = list_field(client.describe_stacks(StackName=stack_id), "Stacks")
+            if len(stacks) != 1:
+                raise MalformedResponse(f"{len(stacks)} stacks of one id")
+            stack = stacks[0]
+            if field(stack, "StackStatus") == "DELETE_COMPLETE":
+                return Unknown(f"the stack {stack_id} was deleted")
+            return {
+                field(each, "ParameterKey"): field(each, "ParameterValue")
+                for each in optional_list_field(stack, "Parameters")
+            }
+    except SluiceError as refused:
+        return Unknown(str(refused))
