@@ -179,7 +179,7 @@ def _notes(
 ) -> Iterator[str]:
     if isinstance(of_stack, Unknown):
         yield (
-            "Cooldowns, warm-up times and what else the workload's document does not hold are taken to be the "
+            "Cooldowns, warm-up times and what else is not in the workload's document are taken to be the "
             f"template's defaults: {of_stack.reason}."
         )
     for gap in came.breaks:
@@ -203,8 +203,8 @@ def _notes(
     else:
         boot = _boot(history, workload)
         yield (
-            f"A boot took {history.boot_s:.0f} s on average, by the desired and the running instances of each "
-            f"minute: {boot.min_s:.0f} to {boot.max_s:.0f} s are simulated."
+            f"A boot took {history.boot_s:.0f} s on average, by the desired and the running instances, which "
+            f"are known by the minute: {boot.min_s:.0f} to {boot.max_s:.0f} s are simulated."
         )
 
 
@@ -216,9 +216,7 @@ def _boot(history: QueueHistory, workload: Workload) -> Boot:
     if history.boot_s is not None:
         # One value for all would be in step with the alarms, which are evaluated once a minute, too: each new
         # instance would count at the very evaluation that launches more.
-        return Boot(
-            min_s=max(0.0, history.boot_s - HALF_A_MINUTE_S), max_s=history.boot_s + HALF_A_MINUTE_S
-        )
+        return Boot(min_s=max(0.0, history.boot_s - HALF_A_MINUTE_S), max_s=history.boot_s + HALF_A_MINUTE_S)
     if workload.deadline is not None:
         return Boot(min_s=workload.deadline.boot_s, max_s=workload.deadline.boot_s)
     return THREE_MINUTES

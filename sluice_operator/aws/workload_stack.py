@@ -24,10 +24,10 @@ def parameters(client: Any, stack_id: str) -> Mapping[str, str] | Unknown:
                 raise MalformedResponse(f"{len(stacks)} stacks of one id")
             stack = stacks[0]
             if field(stack, "StackStatus") == "DELETE_COMPLETE":
-                return Unknown(f"the stack {stack_id} was deleted")
+                return Unknown(reason=f"the stack {stack_id} was deleted")
             return {
                 field(each, "ParameterKey"): field(each, "ParameterValue")
                 for each in optional_list_field(stack, "Parameters")
             }
     except SluiceError as refused:
-        return Unknown(str(refused))
+        return Unknown(reason=str(refused))

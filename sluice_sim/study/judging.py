@@ -49,13 +49,14 @@ class Figures:
     minutes: Minutes
     mean_service_s: float
     promise_s: float
-    wall_s: float
+    cpu_s: float
+    """Seconds of processor time that the simulation took."""
     peak_instances: int
 
     @property
-    def wall_s_per_day(self) -> float:
-        """Seconds that a process takes to simulate a day of it."""
-        return self.wall_s / len(self.days)
+    def cpu_s_per_day(self) -> float:
+        """Seconds of processor time that a day of it took to simulate."""
+        return self.cpu_s / len(self.days)
 
     @property
     def instance_hours(self) -> Range:
@@ -113,7 +114,7 @@ def figures_of(run: Run, settle_s: float = 0.0) -> Figures:
         minutes=settled,
         mean_service_s=run.load.mean_service_s,
         promise_s=run.promise_s,
-        wall_s=run.wall_s,
+        cpu_s=run.cpu_s,
         peak_instances=int(settled.running.max(initial=0)),
     )
 
@@ -125,7 +126,7 @@ def joined(first: Figures, second: Figures) -> Figures:
         minutes=first.minutes.followed_by(second.minutes),
         mean_service_s=(first.mean_service_s + second.mean_service_s) / 2,
         promise_s=first.promise_s,
-        wall_s=first.wall_s + second.wall_s,
+        cpu_s=first.cpu_s + second.cpu_s,
         peak_instances=max(first.peak_instances, second.peak_instances),
     )
 

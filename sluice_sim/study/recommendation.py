@@ -125,7 +125,7 @@ def recommend(
     search = _Search(present=present, runs=runs, keep_share=keep_share, on_step=on_step)
     budget = Budget(
         present=present,
-        present_s_per_day=max(figures.wall_s_per_day for figures in now),
+        present_s_per_day=max(figures.cpu_s_per_day for figures in now),
         cores=cores(),
     )
     found = axes(

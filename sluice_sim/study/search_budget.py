@@ -1,6 +1,7 @@
-"""How many days a search can simulate in the time that it has, from how long the present settings took.
+"""How many days a search can simulate in the time that it has, from what the present settings took.
 
-Times are seconds of one process; a search has as many processes as cores. What a day takes to simulate is for
+Times are seconds of processor time, of which each core has as many as pass: what else the machine does makes a
+search slower, and not worse. What a day takes to simulate is for
 the most part its decisions: one a minute with target tracking, one a tick with the deadline engine.
 """
 
@@ -13,7 +14,7 @@ from sluice_sim.study.candidates import Changes, applied
 from sluice_sim.study.experiment import Experiment
 
 TOTAL_S = 220.0
-"""Seconds after the present settings were simulated, which is a tenth of five minutes or so."""
+"""Seconds for the search on every core; five minutes also take the present settings and the report."""
 SEARCH_SHARE, FINALISTS_SHARE = 0.6, 0.3
 """Of the time: settings alone and together; the best of them on all days to tune on. The rest judges."""
 TRACKING_COST, TICK_COST_S = 1.2, 14.0
