@@ -11,11 +11,12 @@ import numpy as np
 
 from sluice.core.model import Mode, Unknown, Workload
 from sluice.ports import Series
+from sluice_cli.gap_sentences import gap_sentences, span
 from sluice_cli.usage_errors import UsageError
 from sluice_cli.workloads import CHECKOUT, parameters
 from sluice_operator.account import Account
 from sluice_operator.aws import workload_stack
-from sluice_operator.core.queue_history import Arrivals, Gap
+from sluice_operator.core.queue_history import Arrivals
 from sluice_operator.history import (
     INGESTION_DELAY,
     MINUTE_S,
@@ -143,9 +144,7 @@ def _whole_days(came: Arrivals, name: str) -> Arrivals:
     """The last whole days of the stretch."""
     days = (came.end - came.start) // DAY
     if days < MIN_DAYS:
-        why = (
-            f", the longest time without a gap ({', '.join(map(_span, came.breaks))})" if came.breaks else ""
-        )
+        why = f", the longest time without a gap ({', '.join(map(span, came.breaks))})" if came.breaks else ""
         raise UsageError(
             f"{name}: CloudWatch has {(came.end - came.start) / DAY:.1f} days of its queue{why}, {TWO_DAYS}; "
             "come back later, or use `sluice simulate`"
@@ -182,22 +181,7 @@ def _notes(
             "Cooldowns, warm-up times and what else is not in the workload's document are taken to be the "
             f"template's defaults: {of_stack.reason}."
         )
-    for gap in came.breaks:
-        yield (
-            f"CloudWatch has no value of the queue {_span(gap)}: only the longest time without such a gap is "
-            "used."
-        )
-    filled = [gap for gap in came.filled if gap.start >= came.start]
-    if filled:
-        minutes = sum(gap.length / came.period for gap in filled)
-        yield f"{minutes:.0f} minutes without a value were filled with the mean of the values around them."
-    silences = [gap for gap in came.silences if gap.end > came.start]
-    if silences:
-        silent_h = sum(gap.length / timedelta(hours=1) for gap in silences)
-        yield (
-            f"SQS was silent {len(silences)} times, for {silent_h:.1f} hours, after six hours without "
-            "activity: no messages. It takes up to 15 minutes to publish again."
-        )
+    yield from gap_sentences(came)
     if history.boot_s is None:
         yield f"No instance was launched: a boot is taken to last {_boot(history, workload).mean_s:g} s."
     else:
@@ -206,10 +190,6 @@ def _notes(
             f"A boot took {history.boot_s:.0f} s on average, by the desired and the running instances, which "
             f"are known by the minute: {boot.min_s:.0f} to {boot.max_s:.0f} s are simulated."
         )
-
-
-def _span(gap: Gap) -> str:
-    return f"from {gap.start:%m-%d %H:%M} to {gap.end:%m-%d %H:%M} UTC"
 
 
 def _boot(history: QueueHistory, workload: Workload) -> Boot:

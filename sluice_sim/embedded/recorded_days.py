@@ -185,7 +185,7 @@ def _minutes(
     columns = {_key(metric): column for column, metric in metrics.items()}
     found: dict[str, dict[int, list[float]]] = {column: {} for column in metrics}
     for datum in data:
-        dimensions = {dimension.name: dimension.value for dimension in datum.dimensions}
+        dimensions = {str(dimension.name): str(dimension.value) for dimension in datum.dimensions}
         of = Metric(namespace=datum.namespace, name=datum.name, dimensions=dimensions)
         if column := columns.get(_key(of)):
             minute = math.floor((_at(datum) - start).total_seconds() / MINUTE_S)

@@ -1,8 +1,8 @@
 """How many days a search can simulate in the time that it has, from what the present settings took.
 
-Times are seconds of processor time, of which each core has as many as pass: what else the machine does makes a
-search slower, and not worse. What a day takes to simulate is for
-the most part its decisions: one a minute with target tracking, one a tick with the deadline engine.
+Times are seconds of processor time: what else the machine does makes a search slower, and not worse. What a
+day takes to simulate is for the most part its decisions: one a minute with target tracking, one a tick with
+the deadline engine.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from sluice_sim.study.candidates import Changes, applied
 from sluice_sim.study.experiment import Experiment
 
-TOTAL_S = 220.0
-"""Seconds for the search on every core; five minutes also take the present settings and the report."""
+TOTAL_S = 150.0
+"""Seconds for the search on every core, half of five minutes: the rest is for the present settings, the
+pictures, and slower machines."""
 SEARCH_SHARE, FINALISTS_SHARE = 0.6, 0.3
 """Of the time: settings alone and together; the best of them on all days to tune on. The rest judges."""
 TRACKING_COST, TICK_COST_S = 1.2, 14.0

@@ -385,7 +385,7 @@ class TestATrace:
             (("--fleet", "ec2:z9.huge", *TRACE), "have no such type: give --price, its dollars an hour"),
             (
                 ("--fleet", "fargate:1vcpu,2gb", *TRACE),
-                "photo-import runs on Auto Scaling group photo-import, which starts EC2 instances: give ec2:TYPE",
+                "photo-import runs on Auto Scaling group photo-import, which starts EC2 instances: give ec2:",
             ),
             (("--fail-above-saving", "-1"), "-1.0 is not in the range 0<=x<=100"),
             (("--duration-s", "3", "--embedded"), "--duration-s describes the load of --trace"),

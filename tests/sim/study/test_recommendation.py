@@ -278,7 +278,7 @@ def test_figures_of_days_add_up_to_the_run(tmp_path: Path) -> None:
 
 
 def test_halves_that_run_side_by_side_are_the_whole(tmp_path: Path) -> None:
-    """The first is the same; the second differs as much as with another seed, by which a day varies by a tenth."""
+    """The first is the same; the second differs as much as with another seed, which is a tenth of a day."""
     hours = np.tile(np.repeat([20, 600, 900, 60], 6), 4)
     trace = Trace(interval_s=3600.0, arrivals=hours, start_s=7 * 3600.0)
     traces.write(trace, tmp_path / "trace.csv")
