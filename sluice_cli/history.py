@@ -66,8 +66,8 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
     NumberOfMessagesSent of its queue: by the minute for 15 days, by five minutes for 63, by the hour for
     455. Of a queue without activity for six hours SQS publishes nothing, which is no messages; any other time
     without a value is a gap. Up to 15 minutes are filled with the mean of the values around them, and of what
-    longer gaps leave the longest part is written. Processing times are MsgProcessingDuration, hour by hour, in
-    twenty parts from its percentiles, or its average where CloudWatch has no percentiles. It takes
+    longer gaps leave the longest part is written. Processing times are MsgProcessingDuration, hour by hour,
+    in twenty parts from its percentiles, or its average where CloudWatch has no percentiles. It takes
     cloudwatch:GetMetricData.
     """
     period_s = next(period for kept, period in PERIOD_S_BY_RETENTION_DAYS.items() if days <= kept)

@@ -104,7 +104,7 @@ def days(minutes: int, first: int, *, seed: int = SEED) -> Days:
     The workers take one message at a time.
     """
     drawn = random.Random(seed)  # noqa: S311 - not for cryptography
-    flow = [_poisson(drawn, _per_minute((first + minute) % DAY)) for minute in range(minutes)]
+    flow = [poisson(drawn, _per_minute((first + minute) % DAY)) for minute in range(minutes)]
     for day in range(minutes // DAY + 1):
         for _ in range(BURSTS_PER_DAY):
             at = day * DAY + drawn.randrange(DAWN, DUSK) - first
@@ -251,7 +251,7 @@ def _per_minute(minute_of_day: int) -> float:
     return PEAK_PER_MINUTE * math.sin(math.pi * (minute_of_day - DAWN) / (DUSK - DAWN))
 
 
-def _poisson(drawn: random.Random, mean: float) -> int:
+def poisson(drawn: random.Random, mean: float) -> int:
     """Knuth's method: how many exponential times fit into one interval."""
     count, product = 0, drawn.random()
     while product > math.exp(-mean):
