@@ -373,6 +373,7 @@ class TestATrace:
         assert "\x1b" not in answer.stdout
         written = {path.name for path in (tmp_path / "report").iterdir()}
         assert {"report.html", "present.png"} <= written
+        assert ("days.png" in written) == ("recommended.png" in written)
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

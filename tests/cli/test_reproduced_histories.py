@@ -1,7 +1,7 @@
 """The simulation of a workload's settings is what the embedded AWS did with them.
 
-The histories are played by the embedded AWS, not by the simulator: its workers poll, its metrics are late, its
-schedules start within a random second of their minute, and its stacks are deployed at any second.
+The histories are played by the embedded AWS, not by the simulator: its workers poll, its metrics are late,
+its schedules start within a random second of their minute, and its stacks are deployed at any second.
 """
 
 from __future__ import annotations
@@ -140,6 +140,5 @@ def test_hours_and_promise_are_those_that_happened(name, tmp_path):
         f"{found.hours_error:+.1%} of the hours, {found.share_error_points:+.1f} points; desired is off by "
         f"{found.desired_error:.2f}, running by {found.running_error:.2f}"
     )
-    print(f"{name}: {said}")
     assert found.happened_instance_hours > 20
     assert list(found.problems()) == [], said
