@@ -76,7 +76,7 @@ def past_of_queue(
 def past_of_history(account: Account, workload: Workload, history: QueueHistory, folder: Path) -> Past:
     """All of a history, with the present settings of the workload's document and stack."""
     came, metrics = history.arrivals, account.ports.metrics
-    of_stack = workload_stack.parameters(account.clients("cloudformation"), workload.stack_id)
+    of_stack = workload_stack.parameters(account.clients("cloudformation"), workload.stack_id, workload.name)
     mean_s = _mean_s(history)
     promised_s = promise_s(workload, mean_s, max(1, round(workload.target.concurrency_per_instance)))
     share = read_share_in_time(metrics, workload, promised_s, came.start, came.end)

@@ -11,11 +11,11 @@ from sluice.core.model import Unknown
 from sluice.errors import SluiceError
 
 
-def parameters(client: Any, stack_id: str) -> Mapping[str, str] | Unknown:
-    """Name -> value as deployed; Unknown with the reason if the stack is gone or may not be read.
+def parameters(client: Any, stack_id: str, name: str) -> Mapping[str, str] | Unknown:
+    """Parameter -> value as deployed; Unknown with the reason if the stack is gone or may not be read.
 
-    By its id CloudFormation also describes a deleted stack, for 90 days; its parameters are not the present
-    ones.
+    The same for a stack that is not of `workload.yaml`, whose Name is the workload's: its parameters may mean
+    something else. By its id CloudFormation also describes a deleted stack, for 90 days.
     """
     try:
         with aws_errors(f"DescribeStacks of {stack_id}"):
@@ -25,9 +25,12 @@ def parameters(client: Any, stack_id: str) -> Mapping[str, str] | Unknown:
             stack = stacks[0]
             if field(stack, "StackStatus") == "DELETE_COMPLETE":
                 return Unknown(reason=f"the stack {stack_id} was deleted")
-            return {
+            found = {
                 field(each, "ParameterKey"): field(each, "ParameterValue")
                 for each in optional_list_field(stack, "Parameters")
             }
+            if found.get("Name") != name:
+                return Unknown(reason=f"the stack {stack_id} has no parameter Name={name}")
+            return found
     except SluiceError as refused:
         return Unknown(reason=str(refused))

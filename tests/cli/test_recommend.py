@@ -239,6 +239,17 @@ class TestTheWorkloadsStack:
         [
             (not_authorized, "not authorized"),
             (lambda *_: {"Stacks": [{"StackStatus": "DELETE_COMPLETE", "Parameters": []}]}, "was deleted"),
+            (
+                lambda *_: {
+                    "Stacks": [
+                        {
+                            "StackStatus": "CREATE_COMPLETE",
+                            "Parameters": [{"ParameterKey": "MaxCapacity", "ParameterValue": "77"}],
+                        }
+                    ]
+                },
+                "has no parameter Name=queue-proc",
+            ),
         ],
     )
     def test_a_stack_that_is_not_readable_is_told_and_leaves_the_defaults(
