@@ -24,8 +24,9 @@ from sluice_report.chart.rendering import style, to_png
 WIDTH, INDENT = 860.0, 8.0
 HOURS_HEIGHT, LATE_HEIGHT = 170.0, 110.0
 KEY_LINE, KEY_SIZE, SWATCH = 15.0, 9.5, 12.0
-BAR_WIDTH = 0.38
-MAX_DAY_LABELS = 15
+BAR_WIDTH, BAR_WIDTH_PER_DAY = 0.38, 0.07
+"""In days; narrower if there are few."""
+MAX_DAY_LABELS, MAX_DAYS_WITH_NUMBERS = 15, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ def _figure(
     for side, (days, role) in zip((-1, 1), zip(judged, ("arriving", "desired"), strict=True), strict=True):
         _bars(late, side, first_day, [value or 0.0 for value in days.late_percent], role)
     late.axhline(allowed, color=LIGHT["target"], lw=1.4, ls=(0, (5, 2.5)), zorder=4)
-    late.set_ylim(0, 1.15 * max(allowed, *(value or 0.0 for days in judged for value in days.late_percent)))
+    late.set_ylim(0, 1.2 * max(allowed, *(value or 0.0 for days in judged for value in days.late_percent)))
     return canvas.figure
 
 
@@ -94,9 +95,13 @@ def _panel(canvas: Canvas, title: str, keys: Sequence[tuple[str, str, bool]], he
 def _bars(axes: Axes, side: int, first_day: int, values: Sequence[float], role: str) -> None:
     places = [first_day + index for index in range(len(values))]
     step = -(-len(values) // MAX_DAY_LABELS)
-    axes.bar(
-        [place + side * BAR_WIDTH / 2 for place in places], values, BAR_WIDTH, color=LIGHT[role], zorder=3
+    width = min(BAR_WIDTH, BAR_WIDTH_PER_DAY * len(values))
+    bars = axes.bar(
+        [place + side * width / 2 for place in places], values, width, color=LIGHT[role], zorder=3
     )
+    if len(values) <= MAX_DAYS_WITH_NUMBERS:
+        axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=KEY_SIZE, color=LIGHT["muted"], zorder=5)
+        axes.margins(y=0.12)
     axes.set_xlim(places[0] - 0.6, places[-1] + 0.6)
     axes.xaxis.set_major_locator(FixedLocator(places[::step]))
     axes.xaxis.set_major_formatter(lambda place, _: f"day {place:.0f}")
