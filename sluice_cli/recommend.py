@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import click
 from click.core import ParameterSource
 
+from sluice.core.model import AutoScalingGroup
 from sluice_cli import recommend_json, recommend_tables
 from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
 from sluice_cli.outputs import require_writable_directory
@@ -25,7 +26,7 @@ from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError, as_usage_errors
 from sluice_cli.workloads import config_file
 from sluice_operator.price_files import in_use
-from sluice_sim.study.advice import advise
+from sluice_sim.study.advice import Past, advise
 from sluice_sim.study.experiment import Generated
 from sluice_sim.workloads import limits
 
@@ -136,6 +137,7 @@ def recommend(
                 trace=trace_source, duration_s=duration_s, variation=variation, durations=durations
             )
             past = past_of_trace(workload, given, folder)
+        _require_fitting(fleet, workload, past)
         advice = advise(past, folder, bar.show)
         presented = Presented(
             workload=workload,
@@ -157,6 +159,15 @@ def recommend(
         if directory is not None:
             write_report(presented, folder, directory)
     sys.exit(FINDING if presented.saves or presented.breaks else 0)
+
+
+def _require_fitting(fleet: FleetKind | None, workload: str, past: Past) -> None:
+    """UsageError for tasks of Fargate in a group; a service may run on EC2 instances of any type."""
+    runs_on = past.experiment.deployed().workload.fleet
+    if fleet is not None and fleet.instance_type is None and isinstance(runs_on, AutoScalingGroup):
+        raise UsageError(
+            f"--fleet {fleet.label}: {workload} runs on {runs_on}, which starts EC2 instances: give ec2:TYPE"
+        )
 
 
 def _require_one_source(*, has_trace: bool) -> None:

@@ -86,6 +86,8 @@ class Run:
     dead_letters: int
     end_s: float
     wall_s: float
+    cpu_s: float = 0.0
+    """Seconds of processor time that the simulation took."""
     launches_refused: int = 0
     interruptions: int = 0
     warm_pool_size: int | None = None
@@ -120,7 +122,7 @@ def simulate(
 
     `boot_s` is the mean boot time that the operator measured beforehand; `conditions` has the real ones.
     """
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     clock = VirtualClock(start_s)
     if policy.scale_in is not None:
         conditions = replace(conditions, scale_in=policy.scale_in)
@@ -142,11 +144,18 @@ def simulate(
     fleet.set_desired(deployed.workload.bounds.min)
     policy.attach(context)
     _run_clock(clock, fleet, load, start_s, on_progress)
-    return _record(policy, load, context, snapshots, wall_s=time.perf_counter() - began)
+    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
+    return _record(policy, load, context, snapshots, wall_s=wall_s, cpu_s=cpu_s)
 
 
 def _record(
-    policy: Policy, load: Load, context: ScalingContext, snapshots: Sequence[Snapshot], *, wall_s: float
+    policy: Policy,
+    load: Load,
+    context: ScalingContext,
+    snapshots: Sequence[Snapshot],
+    *,
+    wall_s: float,
+    cpu_s: float,
 ) -> Run:
     fleet = context.fleet
     return Run(
@@ -162,6 +171,7 @@ def _record(
         dead_letters=fleet.dead_letters,
         end_s=fleet.now_s,
         wall_s=wall_s,
+        cpu_s=cpu_s,
         launches_refused=fleet.launches_refused,
         interruptions=fleet.interruptions,
         warm_pool_size=None if (pool := fleet.conditions.warm_pool) is None else pool.size,

@@ -11,9 +11,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sluice.core.model import AutoScalingGroup, StaticTarget
+import numpy as np
+
+from sluice.core.model import AutoScalingGroup, Bounds, StaticTarget
+from sluice_sim.simulator.queue_kernel import Floats
 from sluice_sim.study.experiment import Experiment
 from sluice_sim.template.deployment import parameter_text
+from sluice_sim.workloads.limits import MAX_INSTANCES
 
 Changes = Mapping[str, str]
 """Setting -> its other value."""
@@ -22,7 +26,12 @@ WARM_POOL = "WarmPool"
 TARGET_FACTORS = (0.5, 0.7, 0.85, 1.2, 1.5, 2.0)
 IDLE_MINUTES = (1, 2, 5, 10, 20)
 TICKS_S = (5, 10, 20, 30, 60)
-MAXIMUM_FACTORS = (0.75, 1.5, 2.0)
+PEAK_FACTORS = (0.6, 0.8, 0.9)
+"""Of the most instances that ran, as a maximum."""
+RAISED_FACTORS = (1.5, 2.0)
+"""Of a maximum that was reached."""
+USED_PERCENTILES = (10, 25, 50)
+"""Of the instances that ran in each minute, as a minimum."""
 WARM_POOLS = (1, 2, 4)
 DEADLINE_TICKS_S = (10, 30)
 """Ticks with which the deadline engine is tried where target tracking scales now."""
@@ -59,20 +68,22 @@ def present_value(present: Experiment, name: str) -> str:
     return present.parameters.get(name) or present.deployed().defaults.get(name, "")
 
 
-def axes(present: Experiment, *, promise_s: float, processing_s: float) -> list[Axis]:
-    """Every setting with the values to try instead of the present one."""
+def axes(present: Experiment, *, promise_s: float, processing_s: float, running: Floats) -> list[Axis]:
+    """Every setting with the values to try instead of the present one.
+
+    `running` are the instances that run with the present settings, minute by minute: other bounds are between
+    those. A higher maximum makes no difference to a fleet that does not reach the present one.
+    """
     bounds, scaled_by_deadline = present.deployed().workload.bounds, is_deadline(present)
     engine = (
         [_tracking(present, promise_s, processing_s)]
         if scaled_by_deadline
         else [_deadline(present, promise_s, processing_s, tick_s) for tick_s in DEADLINE_TICKS_S]
     )
-    minimums = {0, 1, bounds.min // 2, bounds.min - 1, bounds.min + 1} - {bounds.min}
-    maximums = {math.ceil(bounds.max * factor) for factor in MAXIMUM_FACTORS} - {bounds.max}
     found = [
         Axis(name="engine", options=tuple(engine)),
-        _numbers("MinCapacity", sorted(each for each in minimums if 0 <= each <= bounds.max)),
-        _numbers("MaxCapacity", sorted(each for each in maximums if each >= max(bounds.min, 1))),
+        _numbers("MinCapacity", _minimums(bounds, running)),
+        _numbers("MaxCapacity", _maximums(bounds, running)),
     ]
     if scaled_by_deadline:
         found.append(_numbers("TickSeconds", _others(present, "TickSeconds", TICKS_S)))
@@ -98,6 +109,20 @@ def merged(*changes: Changes) -> dict[str, str]:
 
 def _numbers(name: str, values: list[int]) -> Axis:
     return Axis(name=name, options=tuple({name: str(value)} for value in values))
+
+
+def _minimums(bounds: Bounds, running: Floats) -> list[int]:
+    used = np.percentile(running, USED_PERCENTILES) if running.size else np.zeros(0)
+    found = {0, 1, bounds.min // 2, *(round(each) for each in used.tolist())} - {bounds.min}
+    return sorted(each for each in found if each <= bounds.max)
+
+
+def _maximums(bounds: Bounds, running: Floats) -> list[int]:
+    peak = int(running.max(initial=0))
+    found = {math.ceil(peak * factor) for factor in PEAK_FACTORS}
+    if peak >= bounds.max:
+        found |= {math.ceil(bounds.max * factor) for factor in RAISED_FACTORS}
+    return sorted(each for each in found - {bounds.max} if max(bounds.min, 1) <= each <= MAX_INSTANCES)
 
 
 def _others(present: Experiment, name: str, values: tuple[int, ...]) -> list[int]:

@@ -219,6 +219,14 @@ def trace_of(settings: LoadSettings) -> Trace:
     )
 
 
+def expected_service_s(settings: LoadSettings) -> float:
+    """Mean service time that the load of any trace is drawn with."""
+    if settings.durations is None:
+        return settings.duration_s
+    found = service_times.read(settings.durations)
+    return float(np.average(found.seconds, weights=found.messages))
+
+
 def load_of(settings: LoadSettings, trace: Trace) -> Load:
     """The messages of a trace: arrival, service time and message group of each."""
     arrival_s = traces.moments(trace, np.random.default_rng([settings.seed, ARRIVALS]))
