@@ -38,7 +38,7 @@ from sluice_sim.aws_rules.monitoring import (
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.aws_rules.scheduler import Scheduler
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.action_runs import ActionRuns
+from sluice_sim.aws_rules.action_runs import ActionRuns
 from sluice_sim.embedded.alarms import Alarms, alarm_arn
 from sluice_sim.embedded.cloudwatch import (
     MotoMetrics,

@@ -26,7 +26,7 @@ from sluice_sim.account import arn
 from sluice_sim.aws_rules.cron import Cron
 from sluice_sim.aws_rules.scheduler import Schedule, at
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.action_runs import ActionRuns, Key, Next
+from sluice_sim.aws_rules.action_runs import ActionRuns, Key, Next
 from sluice_sim.embedded.operations import Parameters, answered, page
 from sluice_sim.embedded.services import EcsServices
 
