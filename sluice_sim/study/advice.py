@@ -51,10 +51,12 @@ class Advice:
     refused: str | None
 
 
-def advise(past: Past, folder: Path, on_step: OnStep = lambda _, __: None) -> Advice:
+def advise(
+    past: Past, folder: Path, on_step: OnStep = lambda _, __: None, *, time_zone: str = "UTC"
+) -> Advice:
     """Simulate the present settings, and search others unless the simulation is wrong.
 
-    Parts of the trace are written to `folder`.
+    Schedules are proposed in the time zone, a name of the IANA database. Parts of the trace are written to `folder`.
     """
     present = applied(past.experiment, {})
     deadline = present.deployed().workload.deadline
@@ -76,7 +78,14 @@ def advise(past: Past, folder: Path, on_step: OnStep = lambda _, __: None) -> Ad
                     refused=_refusal(problems),
                 )
         found = recommend(
-            present, past.trace, folder, runs, keep_share=keep_share, whole=whole, on_step=on_step
+            present,
+            past.trace,
+            folder,
+            runs,
+            keep_share=keep_share,
+            whole=whole,
+            time_zone=time_zone,
+            on_step=on_step,
         )
     return Advice(
         present=replace(present, promise_s=whole.promise_s),

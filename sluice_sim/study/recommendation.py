@@ -4,6 +4,9 @@ The search follows coordinates and halves twice. First each setting is changed a
 the first half, as many as the time allows. The best values are combined on the same days. The best few of all
 run on the whole first half, and the cheapest that keeps the promise there is the recommendation. The second
 half is not looked at until then.
+
+A schedule is a floor: alone it only costs more where the promise is kept already. So the best one is also
+combined with the settings that are cheaper and break the promise, which it may mend.
 """
 
 from __future__ import annotations
@@ -15,10 +18,20 @@ from pathlib import Path
 
 import numpy as np
 
-from sluice_sim.study.candidates import Axis, Changes, applied, axes, merged, present_value
+from sluice_sim.study.candidates import (
+    SCHEDULES_AXIS,
+    Axis,
+    Changes,
+    applied,
+    axes,
+    fitted,
+    merged,
+    present_value,
+)
 from sluice_sim.study.experiment import Experiment
 from sluice_sim.study.judging import Figures, figures_of
 from sluice_sim.study.sweep import OnStep, ParallelRuns
+from sluice_sim.study.weekly import floors
 from sluice_sim.workloads import traces
 from sluice_sim.workloads.traces import DAY_S, Trace
 
@@ -29,6 +42,7 @@ FINALISTS = 3
 MIN_GAIN = 0.005
 """A cost that is lower by less than this ratio is the same cost."""
 MAX_COMBINED = 3
+MAX_MENDED = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +83,13 @@ def recommend(
     *,
     keep_share: float,
     whole: Figures,
+    time_zone: str = "UTC",
     on_step: OnStep = lambda _, __: None,
 ) -> Recommendation:
     """Recommend settings for a trace of whole days, at least two.
 
     `keep_share` of the messages must start within the present promise; `whole` are the figures of the present
-    settings over the trace. Parts of the trace are written to `folder`.
+    settings over the trace. Schedules are proposed in the time zone. Parts of the trace are written to `folder`.
     """
     days = round(trace.arrivals.size * trace.interval_s / DAY_S)
     tuned_days = days // 2
@@ -84,7 +99,15 @@ def recommend(
     probe = _part(trace, first, first + probe_days, folder / "probe.csv")
     search = _Search(present=present, runs=runs, keep_share=keep_share, on_step=on_step)
 
-    found = axes(present, promise_s=whole.promise_s, processing_s=whole.mean_service_s)
+    suggested = floors(
+        traces.part(trace, 0, tuned_days * DAY_S),
+        time_zone=time_zone,
+        instance_s=whole.mean_service_s / present.slots_per_instance,
+        boot_s=present.boot.mean_s,
+    )
+    found = axes(
+        present, promise_s=whole.promise_s, processing_s=whole.mean_service_s, floors=suggested
+    )
     alone = search.run(
         "one setting at a time", probe, [{}, *(each for axis in found for each in axis.options)]
     )
@@ -98,7 +121,7 @@ def recommend(
     judged = _part(trace, tuned_days, days, folder / "judged.csv")
     now, *changed = search.run("the days held out", judged, [{}, *([chosen] if chosen else [])])
     return Recommendation(
-        changes={name: text for name, text in chosen.items() if text != present_value(present, name)},
+        changes={name: text for name, text in fitted(present, chosen).items() if text != present_value(present, name)},
         present=now.figures,
         recommended=changed[0].figures if changed else now.figures,
         tuned_days=tuned_days,
@@ -162,8 +185,26 @@ class _Search:
         ]
         if len(best_of_axes) > 2:
             made.append(merged(*(better[0].changes for better in best_of_axes)))
+        made += self.mended(found, alone)
         known = [each.changes for each in alone]
         return [each for index, each in enumerate(made) if each not in known and each not in made[:index]]
+
+    def mended(self, found: Sequence[Axis], alone: Sequence[Tried]) -> list[Changes]:
+        """The best schedule with the two cheapest values of each other setting that cost less than now."""
+        present, rest = alone[0], list(alone[1:])
+        scheduled: list[Tried] = []
+        cheaper: list[Tried] = []
+        for axis in found:
+            own, rest = rest[: len(axis.options)], rest[len(axis.options) :]
+            if axis.name == SCHEDULES_AXIS:
+                scheduled = [each for each in own if any(each.changes.values())]
+            else:
+                less = [each for each in own if _hours(each) < _hours(present) * (1 - MIN_GAIN)]
+                cheaper += sorted(less, key=_hours)[:MAX_MENDED]
+        if not scheduled:
+            return []
+        floor = min(scheduled, key=self.rank).changes
+        return [merged(each.changes, floor) for each in cheaper]
 
     def best(self, tried: Sequence[Tried]) -> list[Tried]:
         """The first few, and the present settings."""
@@ -185,6 +226,10 @@ class _Search:
             if self.rank(each)[0] == broken and self.rank(each)[1] <= value * (1 + MIN_GAIN)
         ]
         return min(alike, key=lambda each: (len(each.changes), self.rank(each))).changes
+
+
+def _hours(tried: Tried) -> float:
+    return tried.figures.instance_hours.mean
 
 
 def _probe_days(wall_s_per_day: float, tuned_days: int) -> int:
