@@ -52,11 +52,11 @@ class Advice:
 
 
 def advise(
-    past: Past, folder: Path, on_step: OnStep = lambda _, __: None, *, time_zone: str = "UTC"
+    past: Past, folder: Path, on_step: OnStep = lambda _, __: None, time_zone: str | None = "UTC"
 ) -> Advice:
     """Simulate the present settings, and search others unless the simulation is wrong.
 
-    Schedules are proposed in the time zone, a name of the IANA database. Parts of the trace are written to `folder`.
+    Schedules are proposed in the time zone, a name of the IANA database; none for None. Parts of the trace are written to `folder`.
     """
     present = applied(past.experiment, {})
     deadline = present.deployed().workload.deadline

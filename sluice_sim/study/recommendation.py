@@ -31,7 +31,7 @@ from sluice_sim.study.candidates import (
 from sluice_sim.study.experiment import Experiment
 from sluice_sim.study.judging import Figures, figures_of
 from sluice_sim.study.sweep import OnStep, ParallelRuns
-from sluice_sim.study.weekly import floors
+from sluice_sim.study.weekly import Floor, floors
 from sluice_sim.workloads import traces
 from sluice_sim.workloads.traces import DAY_S, Trace
 
@@ -83,13 +83,13 @@ def recommend(
     *,
     keep_share: float,
     whole: Figures,
-    time_zone: str = "UTC",
+    time_zone: str | None = "UTC",
     on_step: OnStep = lambda _, __: None,
 ) -> Recommendation:
     """Recommend settings for a trace of whole days, at least two.
 
     `keep_share` of the messages must start within the present promise; `whole` are the figures of the present
-    settings over the trace. Schedules are proposed in the time zone. Parts of the trace are written to `folder`.
+    settings over the trace. Schedules are proposed in the time zone, none for None. Parts of the trace are written to `folder`.
     """
     days = round(trace.arrivals.size * trace.interval_s / DAY_S)
     tuned_days = days // 2
@@ -99,12 +99,7 @@ def recommend(
     probe = _part(trace, first, first + probe_days, folder / "probe.csv")
     search = _Search(present=present, runs=runs, keep_share=keep_share, on_step=on_step)
 
-    suggested = floors(
-        traces.part(trace, 0, tuned_days * DAY_S),
-        time_zone=time_zone,
-        instance_s=whole.mean_service_s / present.slots_per_instance,
-        boot_s=present.boot.mean_s,
-    )
+    suggested = _floors(traces.part(trace, 0, tuned_days * DAY_S), present, whole.mean_service_s, time_zone)
     found = axes(
         present, promise_s=whole.promise_s, processing_s=whole.mean_service_s, floors=suggested
     )
@@ -226,6 +221,18 @@ class _Search:
             if self.rank(each)[0] == broken and self.rank(each)[1] <= value * (1 + MIN_GAIN)
         ]
         return min(alike, key=lambda each: (len(each.changes), self.rank(each))).changes
+
+
+def _floors(tuned: Trace, present: Experiment, processing_s: float, time_zone: str | None) -> list[Floor]:
+    """The floors that the days to tune on suggest."""
+    if time_zone is None or tuned.start_s is None:
+        return []
+    return floors(
+        tuned,
+        time_zone=time_zone,
+        instance_s=processing_s / present.slots_per_instance,
+        boot_s=present.boot.mean_s,
+    )
 
 
 def _hours(tried: Tried) -> float:

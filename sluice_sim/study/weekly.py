@@ -43,6 +43,8 @@ MAX_ERROR_OF_MEAN = 0.5
 """The profile's squared error is at most this ratio of that of the days' mean."""
 MAX_ERROR_OF_ALL_DAYS = 0.75
 """With classes it is at most this ratio of that of the profile without them."""
+ROUNDING = 1e-9
+"""Of the sum of squares: a smaller error is none."""
 LOW_QUANTILE = 0.1
 """Of the days, rounded down: one holiday in ten days or more does not lower the floor, and two do."""
 MIN_LOW_RATIO = 0.5
@@ -122,18 +124,22 @@ def classes_of(days: Days) -> Sequence[frozenset[int]] | None:
     """The weekdays that are alike; None if neither hours nor weekdays explain the demand, or days are few."""
     if set(days.weekdays.tolist()) != WEEK:
         return None
+    rounding = ROUNDING * float(np.nansum(days.rates**2))
     of_mean = held_out_error(days, [WEEK], by_hour=False)
     of_all = held_out_error(days, [WEEK])
+    if of_mean <= rounding:
+        return None
     explained = [
         (error, classes)
         for classes in CLASSES
-        if all(len(_of(days, each)) >= MIN_DAYS_OF_A_CLASS for each in classes)
+        if of_all > rounding
+        and all(len(_of(days, each)) >= MIN_DAYS_OF_A_CLASS for each in classes)
         and (error := held_out_error(days, classes)) <= MAX_ERROR_OF_ALL_DAYS * of_all
         and error <= MAX_ERROR_OF_MEAN * of_mean
     ]
     if explained:
         return min(explained, key=lambda pair: pair[0])[1]
-    return [WEEK] if 0 < of_mean and of_all <= MAX_ERROR_OF_MEAN * of_mean else None
+    return [WEEK] if of_all <= MAX_ERROR_OF_MEAN * of_mean else None
 
 
 def held_out_error(days: Days, classes: Sequence[frozenset[int]], *, by_hour: bool = True) -> float:
