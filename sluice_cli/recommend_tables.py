@@ -175,10 +175,10 @@ def _verdict(presented: Presented, found: Recommendation) -> Iterator[tuple[str,
 
 def _predicts(floors: Sequence[str]) -> str:
     """What a schedule is, and whose."""
-    these, them = (" and ".join(floors), "them") if len(floors) > 1 else (floors[0], "it")
     return (
-        f"{these}: a prediction, by the weeks that were. AWS holds these bounds at these times whatever "
-        f"arrives, and Sluice never changes {them}. Review {them}; set to \"\" switches off (docs/recommend.md)."
+        f"{' and '.join(floors)} predict: AWS holds these bounds from these times on, whatever arrives, and "
+        "Sluice never changes them. They are yours to review; an empty value switches them off "
+        "(docs/recommend.md)."
     )
 
 

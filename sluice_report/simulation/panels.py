@@ -165,7 +165,7 @@ def _most_instances(series: TimeSeries) -> float:
 
 def _shows_ceiling(series: TimeSeries) -> bool:
     """Whether the ceiling comes down to where the instances are: a high one would make them small."""
-    return series.ceiling is not None and series.ceiling.minimum.min() <= _most_instances(series)
+    return series.ceiling is not None and bool(series.ceiling.minimum.min() <= _most_instances(series))
 
 
 def _decisions(axes: Axes, series: TimeSeries, *, decisions: Sequence[Decision]) -> None:

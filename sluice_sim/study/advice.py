@@ -56,7 +56,8 @@ def advise(
 ) -> Advice:
     """Simulate the present settings, and search others unless the simulation is wrong.
 
-    Schedules are proposed in the time zone, a name of the IANA database; none for None. Parts of the trace are written to `folder`.
+    Schedules are proposed in the time zone, a name of the IANA database; none for None. Parts of the trace
+    are written to `folder`.
     """
     present = applied(past.experiment, {})
     deadline = present.deployed().workload.deadline

@@ -60,7 +60,9 @@ def applied(present: Experiment, changes: Changes) -> Experiment:
 def fitted(present: Experiment, changes: Changes) -> dict[str, str]:
     """The changes, and every schedule with its bounds within those of the changed workload."""
     before = present.deployed().workload.bounds
-    low, high = (int(changes.get(f"{name}Capacity", getattr(before, name.lower()))) for name in ("Min", "Max"))
+    low, high = (
+        int(changes.get(f"{name}Capacity", getattr(before, name.lower()))) for name in ("Min", "Max")
+    )
     found = dict(changes)
     for name in SCHEDULES:
         if line := changes.get(name, present.parameters.get(name, "")):

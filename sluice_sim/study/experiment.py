@@ -242,8 +242,8 @@ def run_experiment(
     policy = policies.named(experiment.policy)
     if start_s is None and experiment.deployed().workload.schedules:
         raise SettingError(
-            f"{experiment.trace}: its timestamps are seconds from a zero of its own, and schedules start by the "
-            "clock: write them in ISO 8601, or leave the schedules out"
+            f"{experiment.trace}: its timestamps are seconds from a zero of its own, and schedules start "
+            "by the clock: write them in ISO 8601, or leave the schedules out"
         )
     if experiment.tick_s is not None:
         if not has_tick(experiment.policy):

@@ -89,7 +89,8 @@ def recommend(
     """Recommend settings for a trace of whole days, at least two.
 
     `keep_share` of the messages must start within the present promise; `whole` are the figures of the present
-    settings over the trace. Schedules are proposed in the time zone, none for None. Parts of the trace are written to `folder`.
+    settings over the trace. Schedules are proposed in the time zone, none for None. Parts of the
+    trace are written to `folder`.
     """
     days = round(trace.arrivals.size * trace.interval_s / DAY_S)
     tuned_days = days // 2
@@ -100,9 +101,7 @@ def recommend(
     search = _Search(present=present, runs=runs, keep_share=keep_share, on_step=on_step)
 
     suggested = _floors(traces.part(trace, 0, tuned_days * DAY_S), present, whole.mean_service_s, time_zone)
-    found = axes(
-        present, promise_s=whole.promise_s, processing_s=whole.mean_service_s, floors=suggested
-    )
+    found = axes(present, promise_s=whole.promise_s, processing_s=whole.mean_service_s, floors=suggested)
     alone = search.run(
         "one setting at a time", probe, [{}, *(each for axis in found for each in axis.options)]
     )
@@ -116,7 +115,11 @@ def recommend(
     judged = _part(trace, tuned_days, days, folder / "judged.csv")
     now, *changed = search.run("the days held out", judged, [{}, *([chosen] if chosen else [])])
     return Recommendation(
-        changes={name: text for name, text in fitted(present, chosen).items() if text != present_value(present, name)},
+        changes={
+            name: text
+            for name, text in fitted(present, chosen).items()
+            if text != present_value(present, name)
+        },
         present=now.figures,
         recommended=changed[0].figures if changed else now.figures,
         tuned_days=tuned_days,

@@ -1,7 +1,7 @@
 """Schedules that a history of arrivals suggests: a floor for the hours of the week that are always busy.
 
-Pure. Arrivals become demand by half hour of the local day. A history is weekly if a day is predicted better by
-the other days of its class (Monday to Friday against the weekend, for one) than by all days, and better by
+Pure. Arrivals become demand by half hour of the local day. A history is weekly if a day is predicted better
+by the other days of its class (Monday to Friday against the weekend, for one) than by all days, and better by
 their hours than by their mean. Each day is predicted from the others alone, so that noise explains nothing.
 A floor is what the demand of nearly all days of the busy class exceeds; it starts before the rise, early
 enough for AWS's lateness and a boot. It predicts, and nothing else in Sluice does.
@@ -38,7 +38,7 @@ CLASSES = (
     (frozenset({0, 1, 2, 3, 4, 5}), frozenset({6})),
     (frozenset({6, 0, 1, 2, 3}), frozenset({4, 5})),
 )
-"""Weekdays that are alike, as `date.weekday` numbers them: work weeks of five and of six days, and from Sunday."""
+"""Weekdays that are alike, as `date.weekday` numbers them: weeks of five and six days, and from Sunday."""
 MAX_ERROR_OF_MEAN = 0.5
 """The profile's squared error is at most this ratio of that of the days' mean."""
 MAX_ERROR_OF_ALL_DAYS = 0.75
@@ -223,4 +223,3 @@ def _schedule(name: str, slots: Ints, bounds: Bounds, time_zone: str) -> Schedul
         time_zone=time_zone,
         bounds=bounds,
     )
-

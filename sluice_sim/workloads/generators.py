@@ -35,7 +35,7 @@ SPIKES_PER_DAY = 6.0
 SPIKE_DECAY_S = 600.0
 
 Shape = Callable[[Floats, np.random.Generator], Floats]
-"""(start of each interval in seconds from a Monday's midnight, random generator) -> weight of each interval."""
+"""(start of each interval in seconds since Monday 0:00, random generator) -> weight of each interval."""
 
 
 def steady(at_s: Floats, random: np.random.Generator) -> Floats:  # noqa: ARG001 - the distribution of messages is random
@@ -52,7 +52,7 @@ def diurnal(at_s: Floats, random: np.random.Generator) -> Floats:  # noqa: ARG00
 
 
 def weekly(at_s: Floats, random: np.random.Generator) -> Floats:
-    """Steep ramps on weekdays from 8:00 to 18:00, each day up to 15 % more or less, and next to nothing else."""
+    """Steep ramps on weekdays from 8:00 to 18:00, each up to 15 % more or less, and next to nothing else."""
     day, hour = np.divmod(at_s / 3600.0, 24)
     begin, end = WORK_HOURS
     ramp = np.clip(np.minimum(hour - begin, end - hour) / RAMP_HOURS, QUIET_RATIO, 1.0)

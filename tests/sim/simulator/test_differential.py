@@ -82,8 +82,8 @@ TWO_GROUPS = replace(
     parameters=BY_DEADLINE.parameters | {"QueueName": "photo-import.fifo"},
 )
 DEADLINES = {"deadlines": BY_DEADLINE, "deadlines of two message groups": TWO_GROUPS}
-# The floor raises the fleet before the first burst, the ceiling cuts it later; before the first start both have
-# the workload's own bounds.
+# The floor raises the fleet before the first burst, the ceiling cuts it later; until then both have the
+# workload's own bounds.
 QUIET = {"Schedule1": "quiet,SUN-SAT,12:05,UTC,0,5", "Schedule4": "after,SUN-SAT,12:50,UTC,0,5"}
 SCHEDULED = replace(
     TRANSCRIPTION,

@@ -258,7 +258,9 @@ class TestTheHalves:
         assert traces.read(tmp_path / "tuned.csv").total == 72
         assert sum(each.trace.name == "tuned.csv" for each in runs.ran) <= recommendation.FINALISTS + 1
 
-    def test_a_weekly_history_is_tried_with_a_floor_and_the_same_days_in_another_order_are_not(self, tmp_path):
+    def test_a_weekly_history_is_tried_with_a_floor_and_the_same_days_in_another_order_are_not(
+        self, tmp_path
+    ):
         """Every run with a schedule is cheaper here: it is tried where the first half suggests one."""
         weekly = generators.generate("weekly", days=28, per_day=1000, interval_s=60, seed=0)
         days = np.random.default_rng(0).permutation(weekly.arrivals.reshape(28, -1))
