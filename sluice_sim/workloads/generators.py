@@ -26,7 +26,7 @@ START_S = 1_768_176_000.0
 """2026-01-12 00:00 UTC, a Monday."""
 PEAK_HOUR = 14.0
 WORK_HOURS = (8.0, 18.0)
-RAMP_HOURS = 1 / 6
+RAMP_HOURS = 1 / 30
 QUIET_RATIO = 0.001
 """Of the rate in working hours."""
 DUMP_S = 600.0

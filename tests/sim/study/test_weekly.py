@@ -54,7 +54,7 @@ def lines(trace: Trace, *, time_zone="UTC", instance_s=30.0, boot_s=180.0):
 class TestWhichHistories:
     def test_work_weeks_suggest_a_floor_on_weekdays_that_starts_before_the_ramp(self):
         found = lines(generated())
-        assert found[0] == ("busy,MON-FRI,7:30,UTC,9,9999", "quiet,MON-FRI,18:00,UTC,0,9999")
+        assert found[0] == ("busy,MON-FRI,7:30,UTC,10,9999", "quiet,MON-FRI,18:00,UTC,0,9999")
 
     @pytest.mark.parametrize("seed", range(20))
     def test_the_same_days_in_another_order_suggest_none(self, seed):
@@ -73,7 +73,7 @@ class TestWhichHistories:
         assert lines(generated(days=days)) == []
 
     def test_one_week_has_two_days_of_each_class(self):
-        assert lines(generated(days=7))[0][0] == "busy,MON-FRI,7:30,UTC,9,9999"
+        assert lines(generated(days=7))[0][0] == "busy,MON-FRI,7:30,UTC,11,9999"
 
     def test_a_single_free_day_is_no_class_and_does_not_hide_the_daily_hours(self):
         """Sunday alone is free: the week of six days has one Sunday in a week, and two in the next."""
