@@ -21,7 +21,7 @@ from sluice_cli.progress import ProgressBar
 from sluice_cli.recommend_past import GivenLoad, past_of_queue, past_of_trace
 from sluice_cli.recommend_report import write_report
 from sluice_cli.recommend_tables import Presented
-from sluice_cli.settings import TIME, Seconds, TraceSource
+from sluice_cli.settings import TIME, Seconds, TimeZone, TraceSource
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError, as_usage_errors
 from sluice_cli.workloads import config_file
@@ -78,6 +78,14 @@ MIN_DAYS, MAX_DAYS = 2, 15
 )
 @click.option("--price", type=positive_up_to(10_000), help="Dollars an hour of an instance, your own.")
 @click.option(
+    "--time-zone",
+    type=TimeZone(),
+    default="UTC",
+    show_default=True,
+    help="By whose clock schedules are proposed, where the arrivals are weekly: Europe/Berlin.",
+)
+@click.option("--no-schedules", is_flag=True, help="Propose no schedules.")
+@click.option(
     "--fail-above-saving",
     "fail_above_percent",
     type=Seconds(min=0, max=100),
@@ -104,6 +112,8 @@ def recommend(
     durations: Path | None,
     fleet: FleetKind | None,
     price: float | None,
+    time_zone: str,
+    no_schedules: bool,
     fail_above_percent: float,
     directory: Path | None,
     account: AccountOptions,
@@ -138,7 +148,7 @@ def recommend(
             )
             past = past_of_trace(workload, given, folder)
         _require_fitting(fleet, workload, past)
-        advice = advise(past, folder, bar.show)
+        advice = advise(past, folder, bar.show, None if no_schedules else time_zone)
         presented = Presented(
             workload=workload,
             past=past,

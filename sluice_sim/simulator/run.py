@@ -1,7 +1,8 @@
 """Runs one policy against one load and records everything that happened.
 
-A run begins with the fleet at its minimum. It ends when the trace is over and the queue is empty, or a week
-after the trace. It is deterministic: the same inputs give the same run.
+A run begins with the fleet at its minimum, which is that of the schedule in force if there are schedules. It
+ends when the trace is over and the queue is empty, or a week after the trace. It is deterministic: the same
+inputs give the same run.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sluice_sim.clock import VirtualClock
-from sluice_sim.simulator import queue_kernel
+from sluice_sim.simulator import queue_kernel, schedules
 from sluice_sim.simulator.context import (
+    BoundsSet,
     LogEntry,
     Policy,
     ScalingContext,
@@ -101,6 +103,8 @@ class Run:
     """Attempts that the downstream failed."""
     failed_s: float = 0.0
     """Seconds that slots spent on them."""
+    scheduled: Sequence[BoundsSet] = ()
+    """What schedules set, from the beginning on; empty without schedules."""
     lost: int = 0
     """Messages neither processed nor held anywhere, counted by identity; 0 unless the simulator is wrong."""
 
@@ -141,7 +145,8 @@ def simulate(
     snapshots: list[Snapshot] = []
     # Before everything else at a full minute, so that a row shows the fleet before that minute's decisions.
     clock.every(SNAPSHOT_INTERVAL_S, lambda: snapshots.append(fleet.snapshot()), first=clock.now, priority=-1)
-    fleet.set_desired(deployed.workload.bounds.min)
+    schedules.play(context)
+    fleet.set_desired(context.minimum)
     policy.attach(context)
     _run_clock(clock, fleet, load, start_s, on_progress)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
@@ -181,6 +186,7 @@ def _record(
         target=context.target(),
         failed_attempts=fleet.failed_attempts,
         failed_s=fleet.failed_s,
+        scheduled=context.scheduled,
         lost=fleet.lost(),
     )
 

@@ -55,10 +55,13 @@ class Advice:
     refused: str | None
 
 
-def advise(past: Past, folder: Path, on_step: OnStep = lambda _, __: None) -> Advice:
+def advise(
+    past: Past, folder: Path, on_step: OnStep = lambda _, __: None, time_zone: str | None = "UTC"
+) -> Advice:
     """Simulate the present settings, and search others unless the simulation is wrong.
 
-    Parts of the trace are written to `folder`.
+    Schedules are proposed in the time zone, a name of the IANA database; none for None. Parts of the trace
+    are written to `folder`.
     """
     present = applied(past.experiment, {})
     present = replace(present, promise_s=present.promise(expected_service_s(present.load_settings)))
@@ -83,6 +86,7 @@ def advise(past: Past, folder: Path, on_step: OnStep = lambda _, __: None) -> Ad
                 folder,
                 runs,
                 keep_share=keep_share,
+                time_zone=time_zone,
                 on_step=on_step,
             )
     return Advice(

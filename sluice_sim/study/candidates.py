@@ -2,20 +2,22 @@
 
 A setting is a parameter of `workload.yaml`, or WarmPool, the size of the group's warm pool. The promise stays
 what it is: a dynamic target's AcceptableLatencySeconds is tried as a target, and judged by the present one.
-Floors and ceilings by time of day would be another axis here.
+Schedules are proposed where the arrivals are weekly (`weekly`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sluice.core.model import AutoScalingGroup, Bounds, StaticTarget
+from sluice.document.schedule_lines import parsed, written
 from sluice_sim.simulator.queue_kernel import Floats
 from sluice_sim.study.experiment import Experiment
+from sluice_sim.study.weekly import Floor
 from sluice_sim.template.deployment import parameter_text
 from sluice_sim.workloads.limits import MAX_INSTANCES
 
@@ -23,6 +25,8 @@ Changes = Mapping[str, str]
 """Setting -> its other value."""
 
 WARM_POOL = "WarmPool"
+SCHEDULES = tuple(f"Schedule{place}" for place in range(1, 6))
+SCHEDULES_AXIS = "schedules"
 TARGET_FACTORS = (0.5, 0.7, 0.85, 1.2, 1.5, 2.0)
 IDLE_MINUTES = (1, 2, 5, 10, 20)
 TICKS_S = (5, 10, 20, 30, 60)
@@ -52,6 +56,7 @@ def is_deadline(experiment: Experiment) -> bool:
 
 def applied(present: Experiment, changes: Changes) -> Experiment:
     """The present experiment with these changes."""
+    changes = fitted(present, changes)
     parameters = {**present.parameters, **{name: text for name, text in changes.items() if name != WARM_POOL}}
     warm_pool = int(changes.get(WARM_POOL, present.warm_pool))
     changed = replace(present, parameters=parameters, warm_pool=warm_pool, tick_s=None, policy="sluice")
@@ -61,6 +66,24 @@ def applied(present: Experiment, changes: Changes) -> Experiment:
     return changed
 
 
+def fitted(present: Experiment, changes: Changes) -> dict[str, str]:
+    """The changes, and every schedule with its bounds within those of the changed workload."""
+    before = present.deployed().workload.bounds
+    low, high = (
+        int(changes.get(f"{name}Capacity", getattr(before, name.lower()))) for name in ("Min", "Max")
+    )
+    found = dict(changes)
+    for name in SCHEDULES:
+        if line := changes.get(name, present.parameters.get(name, "")):
+            schedule = parsed(line)
+            bounds = Bounds(
+                min=min(max(schedule.bounds.min, low), high), max=min(max(schedule.bounds.max, low), high)
+            )
+            if bounds != schedule.bounds:
+                found[name] = written(replace(schedule, bounds=bounds))
+    return found
+
+
 def present_value(present: Experiment, name: str) -> str:
     """The value of a setting now, by the workload's parameters or the template's defaults."""
     if name == WARM_POOL:
@@ -68,8 +91,15 @@ def present_value(present: Experiment, name: str) -> str:
     return present.parameters.get(name) or present.deployed().defaults.get(name, "")
 
 
-def axes(present: Experiment, *, promise_s: float, processing_s: float, running: Floats) -> list[Axis]:
-    """Every setting with the values to try instead of the present one.
+def axes(
+    present: Experiment,
+    *,
+    promise_s: float,
+    processing_s: float,
+    running: Floats,
+    floors: Sequence[Floor] = (),
+) -> list[Axis]:
+    """Every setting with the values to try instead of the present one; `floors` are what history suggests.
 
     `running` are the instances that run with the present settings, minute by minute: other bounds are between
     those. A higher maximum makes no difference to a fleet that does not reach the present one.
@@ -92,6 +122,7 @@ def axes(present: Experiment, *, promise_s: float, processing_s: float, running:
         found.append(_numbers("IdleMinutes", _others(present, "IdleMinutes", IDLE_MINUTES)))
     if isinstance(present.deployed().workload.fleet, AutoScalingGroup):
         found.append(_numbers(WARM_POOL, [size for size in WARM_POOLS if size != present.warm_pool]))
+    found.append(Axis(name=SCHEDULES_AXIS, options=tuple(_schedules(present, floors))))
     return [axis for axis in found if axis.options]
 
 
@@ -136,6 +167,15 @@ def _targets(present: Experiment) -> Iterator[Changes]:
             yield {"MessagesPerInstance": _rounded(target.messages_per_instance * factor)}
         else:
             yield {"AcceptableLatencySeconds": _rounded(target.acceptable_latency_s * factor)}
+
+
+def _schedules(present: Experiment, floors: Sequence[Floor]) -> Iterator[Changes]:
+    """None in place of the present ones, and each floor in their place."""
+    none = {name: "" for name in SCHEDULES if present_value(present, name)}
+    if none:
+        yield none
+    for floor in floors:
+        yield none | dict(zip(SCHEDULES, map(written, (floor.busy, floor.quiet)), strict=False))
 
 
 def _deadline(present: Experiment, promise_s: float, processing_s: float, tick_s: int) -> Changes:

@@ -248,6 +248,11 @@ def run_experiment(
 ) -> Run:
     """Run an experiment; `start_s` is when the trace begins, None if it has no timestamps."""
     policy = policies.named(experiment.policy)
+    if start_s is None and experiment.deployed().workload.schedules:
+        raise SettingError(
+            f"{experiment.trace}: its timestamps are seconds from a zero of its own, and schedules start "
+            "by the clock: write them in ISO 8601, or leave the schedules out"
+        )
     if experiment.tick_s is not None:
         if not has_tick(experiment.policy):
             raise SettingError(f"policy {experiment.policy} has no tick of its own: leave --tick-s out")

@@ -4,6 +4,9 @@ The search follows coordinates and halves twice. First each setting is changed a
 the first half, as many as the time allows. The best values are combined on the same days. The best few of all
 run on the whole first half, and the cheapest that keeps the promise there is the recommendation. The second
 half is not looked at until then. The present settings run once on each half.
+
+A schedule is a floor: alone it only costs more where the promise is kept already. So the best one is also
+combined with the settings that are cheaper and break the promise, which it may mend.
 """
 
 from __future__ import annotations
@@ -15,18 +18,28 @@ from pathlib import Path
 
 import numpy as np
 
-from sluice_sim.study.candidates import Axis, Changes, applied, axes, merged, present_value
+from sluice_sim.study.candidates import (
+    SCHEDULES_AXIS,
+    Axis,
+    Changes,
+    applied,
+    axes,
+    fitted,
+    merged,
+    present_value,
+)
 from sluice_sim.study.experiment import Experiment
 from sluice_sim.study.judging import Figures, figures_of
 from sluice_sim.study.search_budget import Budget
 from sluice_sim.study.sweep import OnStep, ParallelRuns, cores
+from sluice_sim.study.weekly import Floor, floors
 from sluice_sim.workloads import traces
 from sluice_sim.workloads.traces import DAY_S, Trace
 
 FINALISTS = 4
 MIN_GAIN = 0.005
 """A cost that is lower by less than this ratio is the same cost."""
-MAX_COMBINED, BEST_OF_AXIS = 3, 2
+MAX_COMBINED, BEST_OF_AXIS, MAX_MENDED = 3, 2, 2
 MAX_COMBINATIONS = MAX_COMBINED * (MAX_COMBINED - 1) // 2 * BEST_OF_AXIS**2 + 1
 SETTLE_S = 7200.0
 """Simulated before the first day of a part, for its fleet and its target to be those of the day before."""
@@ -113,12 +126,14 @@ def recommend(
     runs: ParallelRuns,
     *,
     keep_share: float,
+    time_zone: str | None = "UTC",
     on_step: OnStep = lambda _, __: None,
 ) -> Recommendation:
     """Recommend settings for a trace of whole days, at least two.
 
     `keep_share` of the messages must start within the promise of `present`; `now` are the figures of the
-    present settings on each of the `parts`. The busiest days of the trace are written to `folder`.
+    present settings on each of the `parts`. Schedules are proposed in the time zone, none for None. The
+    busiest days of the trace are written to `folder`.
     """
     tuned_days = parts.tuned_days
     on_tuned, on_judged = (Tried(changes={}, figures=figures) for figures in now)
@@ -133,9 +148,16 @@ def recommend(
         promise_s=on_tuned.figures.promise_s,
         processing_s=on_tuned.figures.mean_service_s,
         running=on_tuned.figures.minutes.running,
+        floors=_floors(
+            traces.part(trace, 0, tuned_days * DAY_S),
+            present,
+            on_tuned.figures.mean_service_s,
+            time_zone,
+        ),
     )
     options = [option for axis in found for option in axis.options]
-    probe_days = budget.probe_days(options, MAX_COMBINATIONS, tuned_days)
+    mended = MAX_MENDED * len(found) if any(axis.name == SCHEDULES_AXIS for axis in found) else 0
+    probe_days = budget.probe_days(options, MAX_COMBINATIONS + mended, tuned_days)
     on_probe, probe = [on_tuned], parts.tuned
     if probe_days < tuned_days:
         first = _busiest(on_tuned.figures, probe_days)
@@ -149,7 +171,11 @@ def recommend(
     chosen = search.chosen([on_tuned, *finalists])
     changed = search.run("the days held out", parts.judged, [chosen] if chosen else [])
     return Recommendation(
-        changes={name: text for name, text in chosen.items() if text != present_value(present, name)},
+        changes={
+            name: text
+            for name, text in fitted(present, chosen).items()
+            if text != present_value(present, name)
+        },
         present=on_judged.figures,
         recommended=changed[0].figures if changed else on_judged.figures,
         tuned_days=tuned_days,
@@ -207,8 +233,26 @@ class _Search:
         ]
         if len(best_of_axes) > 2:
             made.append(merged(*(better[0].changes for better in best_of_axes)))
+        made += self.mended(found, alone)
         known = [each.changes for each in alone]
         return [each for index, each in enumerate(made) if each not in known and each not in made[:index]]
+
+    def mended(self, found: Sequence[Axis], alone: Sequence[Tried]) -> list[Changes]:
+        """The best schedule with the two cheapest values of each other setting that cost less than now."""
+        present, rest = alone[0], list(alone[1:])
+        scheduled: list[Tried] = []
+        cheaper: list[Tried] = []
+        for axis in found:
+            own, rest = rest[: len(axis.options)], rest[len(axis.options) :]
+            if axis.name == SCHEDULES_AXIS:
+                scheduled = [each for each in own if any(each.changes.values())]
+            else:
+                less = [each for each in own if _hours(each) < _hours(present) * (1 - MIN_GAIN)]
+                cheaper += sorted(less, key=_hours)[:MAX_MENDED]
+        if not scheduled:
+            return []
+        floor = min(scheduled, key=self.rank).changes
+        return [merged(each.changes, floor) for each in cheaper]
 
     def best(self, tried: Sequence[Tried]) -> list[Tried]:
         """The first few of those with changes, the best first."""
@@ -228,6 +272,22 @@ class _Search:
             if self.rank(each)[0] == broken and self.rank(each)[1] <= value * (1 + MIN_GAIN)
         ]
         return min(alike, key=lambda each: (len(each.changes), self.rank(each))).changes
+
+
+def _floors(tuned: Trace, present: Experiment, processing_s: float, time_zone: str | None) -> list[Floor]:
+    """The floors that the days to tune on suggest."""
+    if time_zone is None or tuned.start_s is None:
+        return []
+    return floors(
+        tuned,
+        time_zone=time_zone,
+        instance_s=processing_s / present.slots_per_instance,
+        boot_s=present.boot.mean_s,
+    )
+
+
+def _hours(tried: Tried) -> float:
+    return tried.figures.instance_hours.mean
 
 
 def _busiest(tuned: Figures, probe_days: int) -> int:

@@ -8,17 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sluice.core.model import Bounds
+from sluice.document.schedule_lines import parsed
 from sluice_sim.study import advice, candidates, recommendation, search_budget
 from sluice_sim.study.advice import Happened, Past, advise
-from sluice_sim.study.candidates import applied, axes, merged, present_value
+from sluice_sim.study.candidates import applied, axes, fitted, merged, present_value
 from sluice_sim.study.experiment import Experiment
 from sluice_sim.study.judging import DayFigures, Figures, figures_of, joined
 from sluice_sim.study.recommendation import Tried, _Search, halves, recommend
 from sluice_sim.study.reproduction import Minutes
 from sluice_sim.study.search_budget import relative_cost
 from sluice_sim.study.sweep import run_in_turn
+from sluice_sim.study.weekly import Floor
 from sluice_sim.template import deployment
-from sluice_sim.workloads import traces
+from sluice_sim.workloads import generators, traces
 from sluice_sim.workloads.traces import DAY_S, Trace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -138,6 +141,65 @@ class TestWhatIsTried:
         assert [present_value(present, name) for name in names] == ["10", "5", "0", ""]
 
 
+BUSY, QUIET = "busy,MON-FRI,7:30,UTC,4,9999", "quiet,MON-FRI,18:00,UTC,0,9999"
+FLOOR = Floor(busy=parsed(BUSY), quiet=parsed(QUIET))
+OWN = {"Schedule1": "day,SUN-SAT,6:00,UTC,2,10", "Schedule2": "night,SUN-SAT,20:00,UTC,1,10"}
+
+
+class TestSchedules:
+    def test_a_floor_is_tried_within_the_bounds_of_the_workload_and_follows_changed_ones(self):
+        present = experiment(MinCapacity="1")
+        [option] = options_of("schedules", present, floors=[FLOOR])
+        assert fitted(present, option) == {
+            "Schedule1": "busy,MON-FRI,7:30,UTC,4,10",
+            "Schedule2": "quiet,MON-FRI,18:00,UTC,1,10",
+        }
+        lower = applied(present, merged(option, {"MinCapacity": "0", "MaxCapacity": "3"}))
+        assert [each.bounds for each in lower.deployed().workload.schedules] == [
+            Bounds(min=3, max=3),
+            Bounds(min=0, max=3),
+        ]
+
+    def test_present_schedules_are_kept_and_tried_without_and_replaced(self):
+        present = experiment(**OWN, Schedule3="noon,SUN-SAT,12:00,UTC,2,10")
+        without, other = options_of("schedules", present, floors=[FLOOR])
+        assert without == {"Schedule1": "", "Schedule2": "", "Schedule3": ""}
+        assert other == {"Schedule1": BUSY, "Schedule2": QUIET, "Schedule3": ""}
+        assert applied(present, without).deployed().workload.schedules == ()
+        kept = applied(present, {"IdleMinutes": "2"}).deployed().workload.schedules
+        assert [each.name for each in kept] == ["day", "night", "noon"]
+
+    def test_a_smaller_maximum_can_be_tried_beside_present_schedules(self):
+        for axis in axes(experiment(**OWN), promise_s=60, processing_s=5, running=RUNNING):
+            for option in axis.options:
+                applied(experiment(**OWN), option).deployed()
+        narrow = applied(experiment(**OWN), {"MaxCapacity": "8", "MinCapacity": "2"}).deployed().workload
+        assert [each.bounds for each in narrow.schedules] == [Bounds(min=2, max=8)] * 2
+
+    def test_without_a_weekly_history_and_without_schedules_nothing_is_tried(self):
+        found = axes(experiment(), promise_s=60, processing_s=5, running=RUNNING)
+        assert "schedules" not in {axis.name for axis in found}
+
+    def test_the_best_floor_is_combined_with_what_is_cheaper_and_breaks_the_promise(self):
+        """Alone it costs more than the present settings, which keep the promise; together it costs less."""
+        floors = candidates.Axis(name="schedules", options=({"Schedule1": BUSY}, {"Schedule1": QUIET}))
+        target = candidates.Axis(name="target", options=tuple({"T": value} for value in "1234"))
+        found = {"1": (60, 0.9), "2": (50, 0.8), "3": (70, 0.95), "4": (130, 1.0)}
+        alone = [
+            Tried(changes={}, figures=figures(100)),
+            *(Tried(changes={"T": value}, figures=figures(*found[value])) for value in "1234"),
+            Tried(changes={"Schedule1": BUSY}, figures=figures(110)),
+            Tried(changes={"Schedule1": QUIET}, figures=figures(120)),
+        ]
+        made = search().combinations([target, floors], alone)
+        assert made == [{"T": "2", "Schedule1": BUSY}, {"T": "1", "Schedule1": BUSY}]
+
+
+def options_of(name, present, **given):
+    found = axes(present, promise_s=60, processing_s=5, running=RUNNING, **given)
+    return {axis.name: axis.options for axis in found}[name]
+
+
 class TestTheChoice:
     def test_the_cheapest_that_keeps_the_promise_wins(self):
         tried = [
@@ -235,6 +297,30 @@ class TestTheHalves:
         found, runs = self.judged(tmp_path, trace, cpu_s_per_day=1e6)
         assert found.probe_days == 1
         assert [each.trace.name for each in runs.ran].count("tuned.csv") == 1, "the best one alone"
+
+    def test_a_weekly_history_is_tried_with_a_floor_and_the_same_days_in_another_order_are_not(
+        self, tmp_path
+    ):
+        """Every run with a schedule is cheaper here: it is tried where the first half suggests one."""
+        weekly = generators.generate("weekly", days=28, per_day=1000, interval_s=60, seed=0)
+        days = np.random.default_rng(0).permutation(weekly.arrivals.reshape(28, -1))
+        shuffled = replace(weekly, arrivals=days.ravel())
+        for trace, zone, changed in (
+            (weekly, "UTC", ["busy,MON-FRI,7:30,UTC,2,10", "quiet,MON-FRI,18:00,UTC,0,10"]),
+            (weekly, None, []),
+            (replace(weekly, start_s=None), "UTC", []),
+            (shuffled, "UTC", []),
+            (traces.part(weekly, 0, 4 * DAY_S), "UTC", []),
+        ):
+            parts = halves(trace, tmp_path)
+            now = tuple(
+                replace(figures(100, days=days), mean_service_s=60.0)
+                for days in (parts.tuned_days, parts.judged_days)
+            )
+            runs = FakeRuns(lambda each: figures(50 if each.parameters.get("Schedule1") else 100))
+            present = replace(experiment(), promise_s=60.0)
+            found = recommend(present, trace, parts, now, tmp_path, runs, keep_share=0.99, time_zone=zone)
+            assert list(found.changes.values()) == changed, (zone, parts.tuned_days)
 
     def test_nothing_better_is_nothing_changed(self, tmp_path, trace):
         found, runs = self.judged(tmp_path, trace, better="none")
