@@ -11,7 +11,7 @@ import click
 from sluice_cli import completion, cost_json, cost_tables
 from sluice_cli.aws_account import AccountOptions, account_options, opened, registered
 from sluice_cli.cost_tables import Presented
-from sluice_cli.plan_inputs import Fleet, FleetKind, Positive, fleet_price
+from sluice_cli.plan_inputs import FLEET, FleetKind, fleet_price, positive_up_to
 from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError, as_usage_errors
@@ -36,10 +36,10 @@ COMPLETE_OR_ALL = completion.names(lambda ctx: [*registered(ctx), ALL])
 @click.argument("workload", required=False, shell_complete=COMPLETE_OR_ALL)
 @click.option(
     "--fleet",
-    type=Fleet(),
+    type=FLEET,
     help="What the workload's instances are, for their price: ec2:c7g.large, or fargate:0.25vcpu,0.5gb.",
 )
-@click.option("--price", type=Positive(10_000), help="Dollars an hour of an instance, your own.")
+@click.option("--price", type=positive_up_to(10_000), help="Dollars an hour of an instance, your own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/schemas/cost.json).")
 @account_options
 def cost(

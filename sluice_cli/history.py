@@ -16,7 +16,7 @@ import numpy as np
 
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import Metric
-from sluice.ports import Series
+from sluice_cli.gap_sentences import gap_sentences
 from sluice_cli.outputs import require_writable_file
 from sluice_cli.usage_errors import (
     UsageError,
@@ -27,8 +27,8 @@ from sluice_operator.history import (
     CONCURRENT_CALLS,
     INGESTION_DELAY,
     PERIOD_S_BY_RETENTION_DAYS,
+    read_arrivals,
     read_processing_times,
-    read_series,
     start_of_period,
 )
 from sluice_operator.session import AwsSession
@@ -64,8 +64,11 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
 
     WORKLOAD is an environment of samconfig.toml or a file with a workload document. Arrivals are
     NumberOfMessagesSent of its queue: by the minute for 15 days, by five minutes for 63, by the hour for
-    455. Processing times are MsgProcessingDuration, hour by hour, in twenty parts from its percentiles, or
-    its average where CloudWatch has no percentiles. It takes cloudwatch:GetMetricData.
+    455. Of a queue without activity for six hours SQS publishes nothing, which is no messages; any other time
+    without a value is a gap. Up to 15 minutes are filled with the mean of the values around them, and of what
+    longer gaps leave the longest part is written. Processing times are MsgProcessingDuration, hour by hour,
+    in twenty parts from its percentiles, or its average where CloudWatch has no percentiles. It takes
+    cloudwatch:GetMetricData.
     """
     period_s = next(period for kept, period in PERIOD_S_BY_RETENTION_DAYS.items() if days <= kept)
     for path in filter(None, (out, durations_out)):
@@ -78,31 +81,26 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
         described = registered(workload)
         client = AwsSession(region=region).client("cloudwatch")
         metrics = CloudWatchMetrics(lambda: client, ThreadPoolExecutor(CONCURRENT_CALLS))
-        sent = described.queue_metric("NumberOfMessagesSent")
-        counts = read_series(metrics, {"sent": (sent, "Sum")}, period_s, since, until)["sent"]
-        if not any(counts.values()):
+        came = read_arrivals(metrics, described, period_s, since, until)
+        if came is None or not any(came.counts):
             raise UsageError(
                 f"CloudWatch has no message sent to queue {described.queue_name} in the last {days} days: "
                 "check the queue's name, the region and the account of your credentials"
             )
-        trace = _trace(counts, period_s, since, until)
+        trace = Trace(
+            interval_s=float(period_s),
+            arrivals=np.round(came.counts).astype(np.int64),
+            start_s=came.start.timestamp(),
+        )
         _write(out, lambda: traces.write(trace, out))
         click.echo(f"{out}: {trace.total:,} messages in {trace.arrivals.size:,} intervals of {period_s} s")
+        for sentence in gap_sentences(came):
+            click.echo(sentence, err=True)
         if durations_out is not None:
             rows = _durations(metrics, described.duration_metric, since, until)
             text = "\n".join([f"{COLUMN},{WEIGHT_COLUMN}", *rows]) + "\n"
             _write(durations_out, lambda: durations_out.write_text(text, encoding="utf-8"))
             click.echo(f"{durations_out}: {len(rows):,} durations")
-
-
-def _trace(counts: Series, period_s: int, since: datetime, until: datetime) -> Trace:
-    """The trace; a period without data is one in which nothing was sent."""
-    sent = np.zeros(int((until - since).total_seconds()) // period_s, np.int64)
-    for at, count in counts.items():
-        place = int((at - since).total_seconds()) // period_s
-        if 0 <= place < sent.size:
-            sent[place] += round(count)
-    return Trace(interval_s=float(period_s), arrivals=sent, start_s=since.timestamp())
 
 
 def _durations(metrics: CloudWatchMetrics, metric: Metric, since: datetime, until: datetime) -> list[str]:

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import click
 from click.core import ParameterSource
 
+from sluice.core.model import AutoScalingGroup
 from sluice_cli import recommend_json, recommend_tables
 from sluice_cli.aws_account import COMPLETE, AccountOptions, account_options, opened
 from sluice_cli.outputs import require_writable_directory
@@ -20,12 +21,12 @@ from sluice_cli.progress import ProgressBar
 from sluice_cli.recommend_past import GivenLoad, past_of_queue, past_of_trace
 from sluice_cli.recommend_report import write_report
 from sluice_cli.recommend_tables import Presented
-from sluice_cli.settings import TIME, Seconds, TraceSource
+from sluice_cli.settings import TIME, Seconds, TimeZone, TraceSource
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError, as_usage_errors
 from sluice_cli.workloads import config_file
 from sluice_operator.price_files import in_use
-from sluice_sim.study.advice import advise
+from sluice_sim.study.advice import Past, advise
 from sluice_sim.study.experiment import Generated
 from sluice_sim.workloads import limits
 
@@ -77,6 +78,14 @@ MIN_DAYS, MAX_DAYS = 2, 15
 )
 @click.option("--price", type=positive_up_to(10_000), help="Dollars an hour of an instance, your own.")
 @click.option(
+    "--time-zone",
+    type=TimeZone(),
+    default="UTC",
+    show_default=True,
+    help="By whose clock schedules are proposed, where the arrivals are weekly: Europe/Berlin.",
+)
+@click.option("--no-schedules", is_flag=True, help="Propose no schedules.")
+@click.option(
     "--fail-above-saving",
     "fail_above_percent",
     type=Seconds(min=0, max=100),
@@ -103,6 +112,8 @@ def recommend(
     durations: Path | None,
     fleet: FleetKind | None,
     price: float | None,
+    time_zone: str,
+    no_schedules: bool,
     fail_above_percent: float,
     directory: Path | None,
     account: AccountOptions,
@@ -136,7 +147,8 @@ def recommend(
                 trace=trace_source, duration_s=duration_s, variation=variation, durations=durations
             )
             past = past_of_trace(workload, given, folder)
-        advice = advise(past, folder, bar.show)
+        _require_fitting(fleet, workload, past)
+        advice = advise(past, folder, bar.show, None if no_schedules else time_zone)
         presented = Presented(
             workload=workload,
             past=past,
@@ -157,6 +169,15 @@ def recommend(
         if directory is not None:
             write_report(presented, folder, directory)
     sys.exit(FINDING if presented.saves or presented.breaks else 0)
+
+
+def _require_fitting(fleet: FleetKind | None, workload: str, past: Past) -> None:
+    """UsageError for tasks of Fargate in a group; a service may run on EC2 instances of any type."""
+    runs_on = past.experiment.deployed().workload.fleet
+    if fleet is not None and fleet.instance_type is None and isinstance(runs_on, AutoScalingGroup):
+        raise UsageError(
+            f"--fleet {fleet.label}: {workload} runs on {runs_on}, which starts EC2 instances: give ec2:TYPE"
+        )
 
 
 def _require_one_source(*, has_trace: bool) -> None:

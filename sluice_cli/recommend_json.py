@@ -58,7 +58,7 @@ def _recommendation(presented: Presented, found: Recommendation) -> dict[str, An
         "probe_days": found.probe_days,
         "judged_days": found.judged_days,
         "changes": [
-            {"setting": name, "present": present_value(present, name) or None, "recommended": text}
+            {"setting": name, "present": present_value(present, name) or None, "recommended": text or None}
             for name, text in found.changes.items()
         ],
         "present": _figures(found.present, presented),

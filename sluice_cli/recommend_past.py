@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
-from sluice.core.model import Mode, Workload
+from sluice.core.model import Mode, Unknown, Workload
 from sluice.ports import Series
+from sluice_cli.gap_sentences import gap_sentences, span
 from sluice_cli.usage_errors import UsageError
 from sluice_cli.workloads import CHECKOUT, parameters
 from sluice_operator.account import Account
-from sluice_operator.core.queue_history import Arrivals, Gap
+from sluice_operator.aws import workload_stack
+from sluice_operator.core.queue_history import Arrivals
 from sluice_operator.history import (
     INGESTION_DELAY,
     MINUTE_S,
@@ -24,6 +26,7 @@ from sluice_operator.history import (
     start_of_period,
 )
 from sluice_operator.status import registered_workload
+from sluice_sim import template
 from sluice_sim.promise import promise_s
 from sluice_sim.simulator.queue_kernel import Floats
 from sluice_sim.study.advice import Happened, Past
@@ -38,6 +41,8 @@ DAY = timedelta(days=1)
 MIN_DAYS = 2
 TWO_DAYS = "and a recommendation takes two at least: one to tune on, one to judge by"
 READ_LIMIT_S = 120.0
+HALF_A_MINUTE_S = 30.0
+"""CloudWatch's values by the minute tell a boot's length that well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +69,14 @@ def past_of_queue(
     on_step(f"reading {days} days of metrics")
     metrics = account.ports.metrics
     history = read_history(metrics, workload, until - timedelta(days=days), until)
-    came = _whole_days(history.arrivals, name)
+    whole = replace(history, arrivals=_whole_days(history.arrivals, name))
+    return past_of_history(account, workload, whole, folder)
+
+
+def past_of_history(account: Account, workload: Workload, history: QueueHistory, folder: Path) -> Past:
+    """All of a history, with the present settings of the workload's document and stack."""
+    came, metrics = history.arrivals, account.ports.metrics
+    of_stack = workload_stack.parameters(account.clients("cloudformation"), workload.stack_id, workload.name)
     mean_s = _mean_s(history)
     promised_s = promise_s(workload, mean_s, max(1, round(workload.target.concurrency_per_instance)))
     share = read_share_in_time(metrics, workload, promised_s, came.start, came.end)
@@ -76,7 +88,7 @@ def past_of_queue(
     return Past(
         experiment=Experiment(
             root=CHECKOUT,
-            parameters=workload_parameters(workload),
+            parameters=_parameters(workload, of_stack),
             policy="sluice",
             trace=_written(trace, folder),
             durations=_durations(history, folder),
@@ -90,7 +102,7 @@ def past_of_queue(
             ),
             share=share,
         ),
-        notes=tuple(_notes(history, came, workload)),
+        notes=tuple(_notes(history, came, workload, of_stack)),
     )
 
 
@@ -132,9 +144,7 @@ def _whole_days(came: Arrivals, name: str) -> Arrivals:
     """The last whole days of the stretch."""
     days = (came.end - came.start) // DAY
     if days < MIN_DAYS:
-        why = (
-            f", the longest time without a gap ({', '.join(map(_span, came.breaks))})" if came.breaks else ""
-        )
+        why = f", the longest time without a gap ({', '.join(map(span, came.breaks))})" if came.breaks else ""
         raise UsageError(
             f"{name}: CloudWatch has {(came.end - came.start) / DAY:.1f} days of its queue{why}, {TWO_DAYS}; "
             "come back later, or use `sluice simulate`"
@@ -150,36 +160,43 @@ def _whole_days(came: Arrivals, name: str) -> Arrivals:
     )
 
 
-def _notes(history: QueueHistory, came: Arrivals, workload: Workload) -> Iterator[str]:
-    for gap in came.breaks:
+def _parameters(workload: Workload, of_stack: Mapping[str, str] | Unknown) -> dict[str, str]:
+    """Those of the document, and of its stack where that still is a `workload.yaml` that can be read.
+
+    The stack also has what the document does not hold, such as cooldowns and warm-up times. A parameter that
+    this release's template does not have is left out.
+    """
+    described = workload_parameters(workload)
+    if isinstance(of_stack, Unknown):
+        return described
+    declared = template.load(CHECKOUT / "workload.yaml")["Parameters"]
+    return described | {name: text for name, text in of_stack.items() if name in declared}
+
+
+def _notes(
+    history: QueueHistory, came: Arrivals, workload: Workload, of_stack: Mapping[str, str] | Unknown
+) -> Iterator[str]:
+    if isinstance(of_stack, Unknown):
         yield (
-            f"CloudWatch has no value of the queue {_span(gap)}: only the longest time without such a gap is "
-            "used."
+            "Cooldowns, warm-up times and what else is not in the workload's document are taken to be the "
+            f"template's defaults: {of_stack.reason}."
         )
-    filled = [gap for gap in came.filled if gap.start >= came.start]
-    if filled:
-        minutes = sum(gap.length / came.period for gap in filled)
-        yield f"{minutes:.0f} minutes without a value were filled with the mean of the values around them."
-    silences = [gap for gap in came.silences if gap.end > came.start]
-    if silences:
-        silent_h = sum(gap.length / timedelta(hours=1) for gap in silences)
-        yield (
-            f"SQS was silent {len(silences)} times, for {silent_h:.1f} hours, after six hours without "
-            "activity: no messages. It takes up to 15 minutes to publish again."
-        )
+    yield from gap_sentences(came)
     if history.boot_s is None:
         yield f"No instance was launched: a boot is taken to last {_boot(history, workload).mean_s:g} s."
     else:
-        yield f"A boot took {history.boot_s:.0f} s on average, by the desired and the running instances."
-
-
-def _span(gap: Gap) -> str:
-    return f"from {gap.start:%m-%d %H:%M} to {gap.end:%m-%d %H:%M} UTC"
+        boot = _boot(history, workload)
+        yield (
+            f"A boot took {history.boot_s:.0f} s on average, by the desired and the running instances, which "
+            f"are known by the minute: {boot.min_s:.0f} to {boot.max_s:.0f} s are simulated."
+        )
 
 
 def _boot(history: QueueHistory, workload: Workload) -> Boot:
     if history.boot_s is not None:
-        return Boot(min_s=history.boot_s, max_s=history.boot_s)
+        # One value for all would be in step with the alarms, which are evaluated once a minute, too: each new
+        # instance would count at the very evaluation that launches more.
+        return Boot(min_s=max(0.0, history.boot_s - HALF_A_MINUTE_S), max_s=history.boot_s + HALF_A_MINUTE_S)
     if workload.deadline is not None:
         return Boot(min_s=workload.deadline.boot_s, max_s=workload.deadline.boot_s)
     return THREE_MINUTES

@@ -1,4 +1,4 @@
-"""`sluice recommend --report`: pictures of the worst day that was held out, present against recommended."""
+"""`sluice recommend --report`: the days held out with both settings, and pictures of the worst of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 from sluice_cli.recommend_tables import Presented
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import UsageError
+from sluice_report.quantities import duration, number, share
 from sluice_sim.study.candidates import applied
 from sluice_sim.study.recommendation import Recommendation
 from sluice_sim.study.sweep import run_in_turn
 from sluice_sim.workloads import traces
 from sluice_sim.workloads.traces import DAY_S
+
+DAYS_PICTURE = "days.png"
 
 
 def write_report(presented: Presented, folder: Path, directory: Path) -> None:
@@ -38,10 +41,38 @@ def write_report(presented: Presented, folder: Path, directory: Path) -> None:
             names=names,
             workload=f"{presented.workload}, day {day + 1}",
         )
+        if found.changes:
+            written.append(directory / DAYS_PICTURE)
+            written[-1].write_bytes(_days_picture(presented, found))
     except OSError as error:
         raise UsageError(f"{directory}: the report could not be written: {error.strerror}") from error
     Console(stderr=True, highlight=False).print(
         f"report of day {day + 1}: {', '.join(map(str, written))}", style="dim", soft_wrap=True
+    )
+
+
+def _days_picture(presented: Presented, found: Recommendation) -> bytes:
+    from sluice_report import held_out_days
+
+    verdict = (
+        f"{number(found.recommended.instance_hours.mean)} instance-hours a day instead of "
+        f"{number(found.present.instance_hours.mean)}; {share(found.recommended.attainment)} of the messages "
+        f"start within {duration(found.present.promise_s)} instead of {share(found.present.attainment)}"
+    )
+    present, recommended = (
+        held_out_days.JudgedDays(
+            instance_hours=[day.instance_hours for day in figures.days],
+            late_percent=[None if day.share is None else 100 * (1 - day.share) for day in figures.days],
+        )
+        for figures in (found.present, found.recommended)
+    )
+    return held_out_days.png(
+        presented.workload,
+        verdict,
+        first_day=found.tuned_days + 1,
+        present=present,
+        recommended=recommended,
+        allowed_late_percent=round(100 * (1 - presented.advice.keep_share), 6),
     )
 
 

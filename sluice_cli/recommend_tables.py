@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -14,7 +14,7 @@ from sluice_operator.core.monthly_cost import FleetPrice
 from sluice_operator.core.prices import HOURS_A_MONTH, Prices
 from sluice_report.quantities import UNKNOWN, count, duration, number, share
 from sluice_sim.study.advice import Advice, Past
-from sluice_sim.study.candidates import present_value
+from sluice_sim.study.candidates import SCHEDULES, present_value
 from sluice_sim.study.judging import Figures, Range
 from sluice_sim.study.recommendation import Recommendation
 from sluice_sim.study.reproduction import Reproduction
@@ -101,7 +101,7 @@ def _changes(presented: Presented, found: Recommendation) -> Table:
     table.add_column("present", justify="right")
     table.add_column("recommended", justify="right", style="bold")
     for name, text in found.changes.items():
-        table.add_row(name, present_value(presented.advice.present, name) or UNKNOWN, text)
+        table.add_row(name, present_value(presented.advice.present, name) or UNKNOWN, text or UNKNOWN)
     return table
 
 
@@ -157,6 +157,8 @@ def _verdict(presented: Presented, found: Recommendation) -> Iterator[tuple[str,
             "what the control plane itself costs is in docs/costs.md, and not in these figures."
         )
         yield needs, "yellow"
+    if floors := [name for name, line in found.changes.items() if name in SCHEDULES and line]:
+        yield _predicts(floors), "yellow"
     if not found.changes:
         yield "No setting that was tried is better than the present ones.", ""
     elif found.recommended.attainment < keep_share:
@@ -169,6 +171,15 @@ def _verdict(presented: Presented, found: Recommendation) -> Iterator[tuple[str,
         yield f"The recommended settings take {found.saving:.1%} fewer instance-hours.", "bold green"
     else:
         yield f"The recommended settings take {-found.saving:.1%} more instance-hours.", "bold"
+
+
+def _predicts(floors: Sequence[str]) -> str:
+    """What a schedule is, and whose."""
+    return (
+        f"{' and '.join(floors)} predict: AWS holds these bounds from these times on, whatever arrives, and "
+        "Sluice never changes them. They are yours to review; an empty value switches them off "
+        "(docs/recommend.md)."
+    )
 
 
 def _ranged(value: Range | None, written: Callable[[float], str]) -> str:

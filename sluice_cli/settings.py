@@ -8,13 +8,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import click
 from click.shell_completion import CompletionItem
 
+from sluice.document.schedule_lines import ZONE_PATTERN
 from sluice_cli import completion
 from sluice_cli.usage_errors import UsageError
 from sluice_sim.simulator.fleet import ScaleIn
@@ -57,6 +60,30 @@ class BootTime(click.ParamType):
             return service_times.boot(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class TimeZone(click.ParamType):
+    """A name of the IANA database, such as Europe/Berlin, as a schedule takes it."""
+
+    name = "NAME"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete names that a schedule takes."""
+        return completion.names(lambda _: sorted(filter(_is_time_zone, available_timezones())))(
+            ctx, param, incomplete
+        )
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name; fails as click does."""
+        if not _is_time_zone(value) or value not in available_timezones():
+            self.fail(f"{value!r} is no time zone: give one like Europe/Berlin, or UTC.", param, ctx)
+        return str(value)
+
+
+def _is_time_zone(name: str) -> bool:
+    return re.fullmatch(ZONE_PATTERN, name) is not None
 
 
 class TraceSource(click.ParamType):

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 from rich.text import Text
 
+from sluice.document.schedule_lines import written
 from sluice_cli import completion, settings, tables
 from sluice_cli.outputs import require_writable_directory
 from sluice_cli.progress import ProgressBar
@@ -271,6 +272,8 @@ def _print_setup(console: Console, workload: str, first: Experiment, *, swept: b
         facts.append(f"a downstream for {first.downstream_capacity:,} at a time")
     if (groups := first.load_settings.groups) is not None:
         facts.append(f"FIFO, {groups} message groups")
+    if schedules := deployed.workload.schedules:
+        facts.append(f"schedules {' and '.join(map(written, schedules))}")
     if swept:
         facts.append("except for the swept values")
     console.print(f"[bold]{workload}[/]: {', '.join(facts)}", soft_wrap=True)

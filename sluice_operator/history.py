@@ -84,6 +84,20 @@ def read_processing_times(
     return processing_times(read_series(metrics, wanted, HOUR_S, since, until))
 
 
+def read_arrivals(
+    metrics: Metrics, workload: Workload, period_s: int, since: datetime, until: datetime
+) -> Arrivals | None:
+    """The messages sent, in periods of 60, 300 or 3600 s; None if CloudWatch has no value."""
+    wanted = {
+        "sent": (workload.queue_metric(SENT), "Sum"),
+        "visible": (workload.queue_metric(VISIBLE), "Maximum"),
+        "processed": (workload.duration_metric, SAMPLES),
+    }
+    found = read_series(metrics, wanted, period_s, since, until)
+    active = [found["visible"], found["processed"]]
+    return arrivals(found["sent"], active, since, until, timedelta(seconds=period_s))
+
+
 def read_history(metrics: Metrics, workload: Workload, since: datetime, until: datetime) -> QueueHistory:
     """One-minute history of the workload; ConfigError says which metric is missing, and what publishes it."""
     duration, running = workload.duration_metric, workload.fleet.running_metric

@@ -212,13 +212,13 @@ ARROWS: Mapping[str, str] = {
     "sluice_sim.embedded": """sluice.aws sluice.core sluice.document sluice.wiring sluice_sim.account
         sluice_sim.aws_rules sluice_sim.clock sluice_sim.promise sluice_sim.template sluice_worker
         sluice_worker.aws sluice_worker.core""",
-    "sluice_sim.simulator": """sluice.core sluice.errors sluice.ports sluice.report sluice_sim.aws_rules
-        sluice_sim.clock sluice_sim.template""",
+    "sluice_sim.simulator": """sluice.core sluice.errors sluice.ports sluice.report sluice_sim.account
+        sluice_sim.aws_rules sluice_sim.clock sluice_sim.template""",
     "sluice_sim.workloads": "sluice_sim.simulator sluice_sim.template",
     "sluice_sim.policies": """sluice.core sluice.errors sluice.events sluice.usecases
         sluice_sim.account sluice_sim.aws_rules sluice_sim.simulator sluice_sim.template""",
-    "sluice_sim.study": """sluice.core sluice_sim.policies sluice_sim.promise sluice_sim.simulator
-        sluice_sim.template sluice_sim.workloads""",
+    "sluice_sim.study": """sluice.core sluice.document sluice_sim.aws_rules sluice_sim.policies
+        sluice_sim.promise sluice_sim.simulator sluice_sim.template sluice_sim.workloads""",
     "sluice_operator.core": "sluice.core",
     "sluice_operator.aws": """sluice.aws sluice.core sluice.errors sluice.ports sluice_operator.core
         sluice_worker.aws""",

@@ -231,6 +231,8 @@ def _columns(series: TimeSeries) -> dict[str, list[str]]:
         "late": [number(value) for value in series.late.tolist()],
         "hours so far": [number(value) for value in series.billed_h.tolist()],
     }
+    if series.floor is not None and series.ceiling is not None:
+        columns |= {"minimum": _between(series.floor), "maximum": _between(series.ceiling)}
     if series.planned is not None:
         columns["hindsight"] = _between(series.planned)
     return columns

@@ -101,6 +101,9 @@ def _arrival_keys(series: TimeSeries) -> tuple[LegendKey, ...]:
 def _fleet_keys(series: TimeSeries) -> tuple[LegendKey, ...]:
     keys = [LegendKey(role="running", text="running on average"), LegendKey(role="spread", text="at most")]
     keys.append(LegendKey(role="desired", text="desired", line=True))
+    if series.floor is not None:
+        shown = "minimum and maximum" if _shows_ceiling(series) else "minimum"
+        keys.append(LegendKey(role="target", text=f"{shown} by schedules", line=True))
     if series.planned is not None:
         keys.append(LegendKey(role="plan", text="hindsight's plan", line=True, dashed=True))
     return tuple(keys)
@@ -141,16 +144,28 @@ def _backlog(axes: Axes, series: TimeSeries) -> None:
 
 
 def _instances(axes: Axes, series: TimeSeries) -> None:
-    peak = max(series.running.maximum.max(), series.desired.maximum.max())
     plan = series.planned
-    scales.linear(
-        axes, float(max(peak, plan.maximum.max()) if plan else peak), integer=True, headroom=HEADROOM
-    )
+    scales.linear(axes, _most_instances(series), integer=True, headroom=HEADROOM)
     _area(axes, series.running.maximum, "spread")
     _area(axes, series.running.mean, "running")
     _line(axes, series.desired.maximum, "desired", width=1.0)
     if plan is not None:
         _line(axes, plan.maximum, "plan", width=0.9, dashed=True)
+    if series.floor is not None:
+        _line(axes, series.floor.maximum, "target", width=0.9)
+    if series.ceiling is not None and _shows_ceiling(series):
+        _line(axes, series.ceiling.maximum, "target", width=0.9)
+
+
+def _most_instances(series: TimeSeries) -> float:
+    """The most of all that is drawn, apart from the ceiling."""
+    drawn = (series.running, series.desired, series.planned, series.floor)
+    return max(float(each.maximum.max()) for each in drawn if each is not None)
+
+
+def _shows_ceiling(series: TimeSeries) -> bool:
+    """Whether the ceiling comes down to where the instances are: a high one would make them small."""
+    return series.ceiling is not None and bool(series.ceiling.minimum.min() <= _most_instances(series))
 
 
 def _decisions(axes: Axes, series: TimeSeries, *, decisions: Sequence[Decision]) -> None:

@@ -79,6 +79,9 @@ class TimeSeries:
     """Share of the snapshots, one per minute, in which no message waits."""
     desired: Range
     running: Range
+    floor: Range | None
+    """The fleet's own minimum; None without schedules, which set it and the maximum."""
+    ceiling: Range | None
     planned: Range | None
     """The lower bound's plan, in whole instances; None without a bound."""
     wait_s: Floats
@@ -119,6 +122,7 @@ def build(run: Run, bound: Bound | None, *, max_intervals: int) -> TimeSeries:
     snapshot_s = np.array([snapshot.now_s for snapshot in run.snapshots])
     visible = np.array([snapshot.visible for snapshot in run.snapshots])
     desired = np.array([snapshot.desired for snapshot in run.snapshots], np.int64)
+    floor, ceiling = _bounds(run, edges_s)
     return TimeSeries(
         interval_s=interval_s,
         end_s=span_s,
@@ -131,6 +135,8 @@ def build(run: Run, bound: Bound | None, *, max_intervals: int) -> TimeSeries:
         share_without_backlog=float((visible == 0).mean()),
         desired=_range(Steps(at_s=snapshot_s, level=desired), edges_s),
         running=_range(result.supply(run), edges_s),
+        floor=floor,
+        ceiling=ceiling,
         planned=None if bound is None else _range(result.demand(bound), edges_s),
         wait_s=wait_s,
         late=late,
@@ -179,6 +185,18 @@ def _waits(run: Run, edges_s: Floats) -> tuple[Floats, Integers]:
             percentiles[:, interval] = np.percentile(wait_s[begin:end], PERCENTILES, method="inverted_cdf")
     missed = np.concatenate([[0], np.cumsum(late)])
     return percentiles, (missed[ends] - missed[begins]).astype(np.int64)
+
+
+def _bounds(run: Run, edges_s: Floats) -> tuple[Range, Range] | tuple[None, None]:
+    """The fleet's own minimum and maximum in each interval, if schedules set them."""
+    if not run.scheduled:
+        return None, None
+    at_s = np.array([each.at_s for each in run.scheduled])
+    low, high = (
+        _range(Steps(at_s=at_s, level=np.array(levels, np.int64)), edges_s)
+        for levels in zip(*((each.bounds.min, each.bounds.max) for each in run.scheduled), strict=True)
+    )
+    return low, high
 
 
 def _range(steps: Steps, edges_s: Floats) -> Range:

@@ -42,21 +42,18 @@ def put(recorded: Sequence[RecordedMinute], now_s: float, deployed: Mapping[str,
     end = datetime.fromtimestamp(now_s // 60 * 60, UTC).replace(tzinfo=None)
     start = end - MINUTE * len(recorded)
     backend = cloudwatch_backends[ACCOUNT_ID][REGION]
-    fleet = {"ClusterName": deployed["ClusterName"], "ServiceName": deployed["ServiceName"]}
-    queue = {"QueueName": deployed["QueueName"]}
+    metrics = recorded_days.metrics_of(deployed)
 
-    def put_value(metric: tuple[str, str], value: float, at: datetime) -> None:
-        namespace, name = metric
-        whose = queue if namespace == "AWS/SQS" else fleet
-        dimensions = [{"Name": key, "Value": text} for key, text in whose.items()]
-        datum = MetricDatum(namespace, name, value, dimensions, at)
-        backend.metric_data.append(datum)
+    def put_value(column: str, value: float, at: datetime) -> None:
+        metric = metrics[column]
+        dimensions = [{"Name": key, "Value": text} for key, text in metric.dimensions.items()]
+        backend.metric_data.append(MetricDatum(metric.namespace, metric.name, value, dimensions, at))
 
     for place, minute in enumerate(recorded):
         at = start + MINUTE * place
-        for column, metric in COUNTS.items():
+        for column in COUNTS:
             if (count := getattr(minute, column)) is not None:
-                put_value(metric, count, at)
-        for column, metric in SAMPLES.items():
+                put_value(column, count, at)
+        for column in SAMPLES:
             for value in getattr(minute, column).elements():
-                put_value(metric, value, at)
+                put_value(column, value, at)

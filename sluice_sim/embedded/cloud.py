@@ -26,6 +26,7 @@ from moto.sqs.models import sqs_backends
 
 from sluice import wiring
 from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION
+from sluice_sim.aws_rules.action_runs import ActionRuns
 from sluice_sim.aws_rules.alarm_states import AlarmChange
 from sluice_sim.aws_rules.alarms import (
     MetricQuery,
@@ -39,7 +40,6 @@ from sluice_sim.aws_rules.monitoring import (
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.aws_rules.scheduler import Scheduler
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.action_runs import ActionRuns
 from sluice_sim.embedded.alarms import Alarms, alarm_arn
 from sluice_sim.embedded.cloudwatch import (
     MotoMetrics,

@@ -18,9 +18,9 @@ from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
 from moto.autoscaling.responses import AutoScalingResponse
 
 from sluice_sim.account import arn
+from sluice_sim.aws_rules.action_runs import ActionRuns, Key
 from sluice_sim.aws_rules.cron import Cron
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.action_runs import ActionRuns, Key
 from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.operations import Parameters, answered, page
 

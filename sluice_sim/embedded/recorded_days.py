@@ -19,8 +19,9 @@ from pathlib import Path
 
 from moto.cloudwatch.models import CloudWatchBackend, MetricDatum, cloudwatch_backends
 
+from sluice.core.model import Metric
 from sluice_sim.account import ACCOUNT_ID, REGION
-from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
+from sluice_sim.embedded.cloud import NAMESPACE, EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import QUEUE_PROC
 from sluice_sim.embedded.timeline import Scenario
@@ -46,13 +47,20 @@ FIRST_MINUTE = 12 * HOUR + 20
 """Of the day, at which the embedded account begins."""
 KEPT = timedelta(hours=6)
 """Older values are taken out of moto, which looks through all of them for every read."""
-COUNTS = {
-    "sent": ("AWS/SQS", "NumberOfMessagesSent"),
-    "visible": ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
-    "desired": ("ECS/ContainerInsights", "DesiredTaskCount"),
-    "running": ("ECS/ContainerInsights", "RunningTaskCount"),
+COUNTS = ("sent", "visible", "desired", "running")
+SAMPLES = ("durations", "waits")
+QUEUE_METRICS = {"sent": "NumberOfMessagesSent", "visible": "ApproximateNumberOfMessagesVisible"}
+FLEET_METRICS = {
+    "asg": {
+        "desired": ("AWS/AutoScaling", "GroupDesiredCapacity"),
+        "running": ("AWS/AutoScaling", "GroupInServiceInstances"),
+    },
+    "ecs": {
+        "desired": ("ECS/ContainerInsights", "DesiredTaskCount"),
+        "running": ("ECS/ContainerInsights", "RunningTaskCount"),
+    },
 }
-SAMPLES = {"durations": ("Sluice", "MsgProcessingDuration"), "waits": ("Sluice", "MsgWaitDuration")}
+"""By the workload's FleetType."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +104,7 @@ def days(minutes: int, first: int, *, seed: int = SEED) -> Days:
     The workers take one message at a time.
     """
     drawn = random.Random(seed)  # noqa: S311 - not for cryptography
-    flow = [_poisson(drawn, _per_minute((first + minute) % DAY)) for minute in range(minutes)]
+    flow = [poisson(drawn, _per_minute((first + minute) % DAY)) for minute in range(minutes)]
     for day in range(minutes // DAY + 1):
         for _ in range(BURSTS_PER_DAY):
             at = day * DAY + drawn.randrange(DAWN, DUSK) - first
@@ -108,6 +116,24 @@ def days(minutes: int, first: int, *, seed: int = SEED) -> Days:
     return Days(**same | changed | {"max_minutes": minutes + 1}, flow=tuple(flow))
 
 
+def metrics_of(deployed: Mapping[str, str]) -> dict[str, Metric]:
+    """The metric of each column, for the workload that is deployed with these parameters."""
+    kind = deployed["FleetType"]
+    named = ("AutoScalingGroupName",) if kind == "asg" else ("ClusterName", "ServiceName")
+    fleet = {name: deployed[name] for name in named}
+    queue = {"QueueName": deployed["QueueName"]}
+    of_queue = {column: ("AWS/SQS", name, queue) for column, name in QUEUE_METRICS.items()}
+    of_fleet = {column: (*metric, fleet) for column, metric in FLEET_METRICS[kind].items()}
+    of_workers = {
+        "durations": (NAMESPACE, "MsgProcessingDuration", fleet),
+        "waits": (NAMESPACE, "MsgWaitDuration", fleet),
+    }
+    return {
+        column: Metric(namespace=namespace, name=name, dimensions=dimensions)
+        for column, (namespace, name, dimensions) in (of_queue | of_fleet | of_workers).items()
+    }
+
+
 def record(
     root: Path,
     scenario: Scenario,
@@ -115,10 +141,16 @@ def record(
     *,
     parameters: Mapping[str, str] | None = None,
     seed: int = SEED,
+    phase_s: float = PHASE_S,
+    metric_delay_s: float = METRIC_DELAY_S,
 ) -> list[RecordedMinute]:
-    """Play a scenario for so many minutes on an embedded AWS, and return what CloudWatch has of each."""
-    with embedded_aws(root, seed=seed, custom_metric_delay_s=METRIC_DELAY_S) as aws:
-        aws.clock.run_until(aws.clock.now + PHASE_S)
+    """Play a scenario for so many minutes on an embedded AWS, and return what CloudWatch has of each.
+
+    `seed` draws how late each schedule starts, `phase_s` is how far into a minute the workload is deployed,
+    and published metrics can be read after `metric_delay_s`.
+    """
+    with embedded_aws(root, seed=seed, custom_metric_delay_s=metric_delay_s) as aws:
+        aws.clock.run_until(aws.clock.now + phase_s)
         demo = Demo(aws, root, worker_factory=_publishing_waits)
         start = datetime.fromtimestamp(aws.clock.now // MINUTE_S * MINUTE_S, UTC)
         demo.add_workload(scenario, parameters)
@@ -130,9 +162,7 @@ def record(
                 kept += [each for each in _data(backend) if _at(each) < old]
                 backend.metric_data = [each for each in _data(backend) if _at(each) >= old]
         aws.flush_metrics()
-        fleet = demo.runs[0].deployed
-        whose = [{fleet["QueueName"]}, {fleet["ClusterName"], fleet["ServiceName"]}]
-        return _minutes([*kept, *_data(backend)], whose, start, minutes)
+        return _minutes([*kept, *_data(backend)], metrics_of(demo.runs[0].deployed), start, minutes)
 
 
 def _publishing_waits(aws: EmbeddedAws, assignment: Assignment) -> SimulatedWorkers:
@@ -150,25 +180,29 @@ def _at(datum: MetricDatum) -> datetime:
 
 
 def _minutes(
-    data: Iterable[MetricDatum], whose: Sequence[set[str]], start: datetime, minutes: int
+    data: Iterable[MetricDatum], metrics: Mapping[str, Metric], start: datetime, minutes: int
 ) -> list[RecordedMinute]:
-    named: dict[tuple[str, str], dict[int, list[float]]] = {}
+    columns = {_key(metric): column for column, metric in metrics.items()}
+    found: dict[str, dict[int, list[float]]] = {column: {} for column in metrics}
     for datum in data:
-        minute = math.floor((_at(datum) - start).total_seconds() / MINUTE_S)
-        if {dimension.value for dimension in datum.dimensions} not in whose:
-            continue
-        named.setdefault((datum.namespace, datum.name), {}).setdefault(minute, []).append(float(datum.value))
-    counts = {column: named.get(metric, {}) for column, metric in COUNTS.items()}
-    samples = {column: named.get(metric, {}) for column, metric in SAMPLES.items()}
+        dimensions = {str(dimension.name): str(dimension.value) for dimension in datum.dimensions}
+        of = Metric(namespace=datum.namespace, name=datum.name, dimensions=dimensions)
+        if column := columns.get(_key(of)):
+            minute = math.floor((_at(datum) - start).total_seconds() / MINUTE_S)
+            found[column].setdefault(minute, []).append(float(datum.value))
 
     def count(minute: int, column: str) -> int | None:
-        values = counts[column].get(minute)
+        values = found[column].get(minute)
         return None if values is None else round(values[-1])
 
     def sampled(minute: int, column: str) -> Counter[float]:
-        return Counter(round(each, 1) for each in samples[column].get(minute, []))
+        return Counter(round(each, 1) for each in found[column].get(minute, []))
 
     return [_recorded(partial(count, minute), partial(sampled, minute)) for minute in range(minutes)]
+
+
+def _key(metric: Metric) -> tuple[object, ...]:
+    return metric.namespace, metric.name, tuple(sorted(metric.dimensions.items()))
 
 
 def _recorded(count: Callable[[str], int | None], sampled: Callable[[str], Counter[float]]) -> RecordedMinute:
@@ -217,7 +251,7 @@ def _per_minute(minute_of_day: int) -> float:
     return PEAK_PER_MINUTE * math.sin(math.pi * (minute_of_day - DAWN) / (DUSK - DAWN))
 
 
-def _poisson(drawn: random.Random, mean: float) -> int:
+def poisson(drawn: random.Random, mean: float) -> int:
     """Knuth's method: how many exponential times fit into one interval."""
     count, product = 0, drawn.random()
     while product > math.exp(-mean):

@@ -23,10 +23,10 @@ from moto.core.exceptions import ServiceException
 
 from sluice.aws.ecs import DIMENSION
 from sluice_sim.account import arn
+from sluice_sim.aws_rules.action_runs import ActionRuns, Key, Next
 from sluice_sim.aws_rules.cron import Cron
 from sluice_sim.aws_rules.scheduler import Schedule, at
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.action_runs import ActionRuns, Key, Next
 from sluice_sim.embedded.operations import Parameters, answered, page
 from sluice_sim.embedded.services import EcsServices
 

@@ -223,7 +223,7 @@ class SimulatedScalingTarget:
         return Size(desired=size.desired, running=size.running, booting=size.booting)
 
     def bounds(self) -> tuple[int, int]:
-        """Minimum and maximum; here those of the workload document."""
+        """The fleet's own minimum and maximum now."""
         return self.context.minimum, self.context.maximum
 
     def warmed(self, warmup_s: float) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
+from sluice.core.model import Bounds
 from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
 from sluice_sim.clock import VirtualClock
 from sluice_sim.simulator.fleet import (
@@ -51,6 +52,14 @@ class LogEntry:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundsSet:
+    """The fleet's own bounds from a time on, in seconds of the run."""
+
+    at_s: float
+    bounds: Bounds
+
+
 @dataclass(slots=True, kw_only=True)
 class ScalingContext:
     """One run as a policy observes and changes it."""
@@ -72,23 +81,28 @@ class ScalingContext:
     count_lag_s: float = 0.0
     """Age of the message counts that SQS returns, in seconds."""
     log: list[LogEntry] = field(default_factory=list)
+    bounds: Bounds = field(init=False)
+    """The fleet's own minimum and maximum now: the workload's, unless a schedule has set others."""
+    scheduled: list[BoundsSet] = field(default_factory=list)
+    """What schedules have set so far."""
     target: Callable[[], CurrentTarget | None] = lambda: None
     """Returns the policy's current target and its explanation; called at the end of the run."""
     _count_history: deque[QueueCounts] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
+        self.bounds = self.deployed.workload.bounds
         if self.count_lag_s:
             self.clock.every(COUNT_SAMPLE_INTERVAL_S, self._sample, first=self.clock.now, priority=-2)
 
     @property
     def minimum(self) -> int:
-        """Minimum capacity of the workload."""
-        return self.deployed.workload.bounds.min
+        """Minimum of the fleet now."""
+        return self.bounds.min
 
     @property
     def maximum(self) -> int:
-        """Maximum capacity of the workload."""
-        return self.deployed.workload.bounds.max
+        """Maximum of the fleet now."""
+        return self.bounds.max
 
     @property
     def concurrency(self) -> int:
@@ -142,6 +156,13 @@ class ScalingContext:
         """PutMetricData: one value, readable CUSTOM_METRIC_DELAY_S later."""
         put = partial(self.metrics.put, metric, minute, value)
         self.clock.at(self.clock.now + CUSTOM_METRIC_DELAY_S, put)
+
+    def set_bounds(self, bounds: Bounds) -> None:
+        """Set the fleet's own bounds, as a scheduled action does; the desired capacity moves into them."""
+        self.bounds = bounds
+        self.scheduled.append(BoundsSet(at_s=self.fleet.now_s, bounds=bounds))
+        reason = f"a schedule sets {bounds.min} to {bounds.max} instances"
+        self.set_desired(self.fleet.desired, reason, source="AWS")
 
     def set_desired(self, desired: int, reason: str, *, source: str = "policy") -> None:
         """Set the desired capacity, clamped to the bounds; log it if it changes anything."""

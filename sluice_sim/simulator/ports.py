@@ -100,7 +100,7 @@ class SimulatedFleets:
         own = Capacity(
             desired=size.desired,
             running=size.running,
-            bounds=workload.bounds,
+            bounds=self.context.bounds,
             booting=size.booting if lists else None,
             protected=size.busy if lists else None,
             has_warm_pool=size.warm is not None,

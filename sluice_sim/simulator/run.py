@@ -1,7 +1,8 @@
 """Runs one policy against one load and records everything that happened.
 
-A run begins with the fleet at its minimum. It ends when the trace is over and the queue is empty, or a week
-after the trace. It is deterministic: the same inputs give the same run.
+A run begins with the fleet at its minimum, which is that of the schedule in force if there are schedules. It
+ends when the trace is over and the queue is empty, or a week after the trace. It is deterministic: the same
+inputs give the same run.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sluice_sim.clock import VirtualClock
-from sluice_sim.simulator import queue_kernel
+from sluice_sim.simulator import queue_kernel, schedules
 from sluice_sim.simulator.context import (
+    BoundsSet,
     LogEntry,
     Policy,
     ScalingContext,
@@ -86,6 +88,8 @@ class Run:
     dead_letters: int
     end_s: float
     wall_s: float
+    cpu_s: float = 0.0
+    """Seconds of processor time that the simulation took."""
     launches_refused: int = 0
     interruptions: int = 0
     warm_pool_size: int | None = None
@@ -99,6 +103,8 @@ class Run:
     """Attempts that the downstream failed."""
     failed_s: float = 0.0
     """Seconds that slots spent on them."""
+    scheduled: Sequence[BoundsSet] = ()
+    """What schedules set, from the beginning on; empty without schedules."""
     lost: int = 0
     """Messages neither processed nor held anywhere, counted by identity; 0 unless the simulator is wrong."""
 
@@ -120,7 +126,7 @@ def simulate(
 
     `boot_s` is the mean boot time that the operator measured beforehand; `conditions` has the real ones.
     """
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     clock = VirtualClock(start_s)
     if policy.scale_in is not None:
         conditions = replace(conditions, scale_in=policy.scale_in)
@@ -139,14 +145,22 @@ def simulate(
     snapshots: list[Snapshot] = []
     # Before everything else at a full minute, so that a row shows the fleet before that minute's decisions.
     clock.every(SNAPSHOT_INTERVAL_S, lambda: snapshots.append(fleet.snapshot()), first=clock.now, priority=-1)
-    fleet.set_desired(deployed.workload.bounds.min)
+    schedules.play(context)
+    fleet.set_desired(context.minimum)
     policy.attach(context)
     _run_clock(clock, fleet, load, start_s, on_progress)
-    return _record(policy, load, context, snapshots, wall_s=time.perf_counter() - began)
+    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
+    return _record(policy, load, context, snapshots, wall_s=wall_s, cpu_s=cpu_s)
 
 
 def _record(
-    policy: Policy, load: Load, context: ScalingContext, snapshots: Sequence[Snapshot], *, wall_s: float
+    policy: Policy,
+    load: Load,
+    context: ScalingContext,
+    snapshots: Sequence[Snapshot],
+    *,
+    wall_s: float,
+    cpu_s: float,
 ) -> Run:
     fleet = context.fleet
     return Run(
@@ -162,6 +176,7 @@ def _record(
         dead_letters=fleet.dead_letters,
         end_s=fleet.now_s,
         wall_s=wall_s,
+        cpu_s=cpu_s,
         launches_refused=fleet.launches_refused,
         interruptions=fleet.interruptions,
         warm_pool_size=None if (pool := fleet.conditions.warm_pool) is None else pool.size,
@@ -171,6 +186,7 @@ def _record(
         target=context.target(),
         failed_attempts=fleet.failed_attempts,
         failed_s=fleet.failed_s,
+        scheduled=context.scheduled,
         lost=fleet.lost(),
     )
 

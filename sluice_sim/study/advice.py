@@ -8,9 +8,9 @@ from pathlib import Path
 from sluice_sim.promise import KEPT_SHARE
 from sluice_sim.study import reproduction
 from sluice_sim.study.candidates import applied
-from sluice_sim.study.experiment import Experiment
-from sluice_sim.study.judging import Figures, figures_of
-from sluice_sim.study.recommendation import Recommendation, recommend
+from sluice_sim.study.experiment import Experiment, expected_service_s
+from sluice_sim.study.judging import Figures, joined
+from sluice_sim.study.recommendation import Recommendation, halves, recommend, run_parts
 from sluice_sim.study.reproduction import Minutes, Reproduction
 from sluice_sim.study.sweep import OnStep, parallel_runs
 from sluice_sim.workloads.traces import Trace
@@ -22,6 +22,10 @@ class Happened:
 
     minutes: Minutes
     share: float
+
+    def compared(self, simulated: Figures) -> Reproduction:
+        """The errors of a simulation of the same time."""
+        return reproduction.compare(self.minutes, self.share, simulated.minutes, simulated.attainment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class Advice:
 
     present: Experiment
     whole: Figures
-    """The present settings over the whole trace."""
+    """The present settings over the whole trace, whose halves were simulated side by side."""
     keep_share: float
     """Share of the messages for which the promise is to be kept."""
     reproduction: Reproduction | None
@@ -51,40 +55,47 @@ class Advice:
     refused: str | None
 
 
-def advise(past: Past, folder: Path, on_step: OnStep = lambda _, __: None) -> Advice:
+def advise(
+    past: Past, folder: Path, on_step: OnStep = lambda _, __: None, time_zone: str | None = "UTC"
+) -> Advice:
     """Simulate the present settings, and search others unless the simulation is wrong.
 
-    Parts of the trace are written to `folder`.
+    Schedules are proposed in the time zone, a name of the IANA database; none for None. Parts of the trace
+    are written to `folder`.
     """
     present = applied(past.experiment, {})
+    present = replace(present, promise_s=present.promise(expected_service_s(present.load_settings)))
     deadline = present.deployed().workload.deadline
     keep_share = KEPT_SHARE if deadline is None else deadline.promise_percent / 100
+    parts = halves(past.trace, folder)
     with parallel_runs() as runs:
-        on_step("the present settings", 0.0)
-        [whole] = runs.each([present], figures_of)
-        compared = None
-        if past.happened is not None:
-            happened = past.happened
-            compared = reproduction.compare(happened.minutes, happened.share, whole.minutes, whole.attainment)
-            if problems := list(compared.problems()):
-                return Advice(
-                    present=present,
-                    whole=whole,
-                    keep_share=keep_share,
-                    reproduction=compared,
-                    recommendation=None,
-                    refused=_refusal(problems),
-                )
-        found = recommend(
-            present, past.trace, folder, runs, keep_share=keep_share, whole=whole, on_step=on_step
+        tuned, judged = run_parts(
+            runs, "the present settings", [(present, parts.tuned), (present, parts.judged)], on_step
         )
+        whole = joined(tuned, judged)
+        compared = None if past.happened is None else past.happened.compared(whole)
+        found, refused = None, None
+        if compared is not None and (problems := list(compared.problems())):
+            refused = _refusal(problems)
+        else:
+            found = recommend(
+                present,
+                past.trace,
+                parts,
+                (tuned, judged),
+                folder,
+                runs,
+                keep_share=keep_share,
+                time_zone=time_zone,
+                on_step=on_step,
+            )
     return Advice(
-        present=replace(present, promise_s=whole.promise_s),
+        present=present,
         whole=whole,
         keep_share=keep_share,
         reproduction=compared,
         recommendation=found,
-        refused=None,
+        refused=refused,
     )
 
 

@@ -2,27 +2,40 @@
 
 A setting is a parameter of `workload.yaml`, or WarmPool, the size of the group's warm pool. The promise stays
 what it is: a dynamic target's AcceptableLatencySeconds is tried as a target, and judged by the present one.
-Floors and ceilings by time of day would be another axis here.
+Schedules are proposed where the arrivals are weekly (`weekly`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sluice.core.model import AutoScalingGroup, StaticTarget
+import numpy as np
+
+from sluice.core.model import AutoScalingGroup, Bounds, StaticTarget
+from sluice.document.schedule_lines import parsed, written
+from sluice_sim.simulator.queue_kernel import Floats
 from sluice_sim.study.experiment import Experiment
+from sluice_sim.study.weekly import Floor
 from sluice_sim.template.deployment import parameter_text
+from sluice_sim.workloads.limits import MAX_INSTANCES
 
 Changes = Mapping[str, str]
 """Setting -> its other value."""
 
 WARM_POOL = "WarmPool"
+SCHEDULES = tuple(f"Schedule{place}" for place in range(1, 6))
+SCHEDULES_AXIS = "schedules"
 TARGET_FACTORS = (0.5, 0.7, 0.85, 1.2, 1.5, 2.0)
 IDLE_MINUTES = (1, 2, 5, 10, 20)
 TICKS_S = (5, 10, 20, 30, 60)
-MAXIMUM_FACTORS = (0.75, 1.5, 2.0)
+PEAK_FACTORS = (0.6, 0.8, 0.9)
+"""Of the most instances that ran, as a maximum."""
+RAISED_FACTORS = (1.5, 2.0)
+"""Of a maximum that was reached."""
+USED_PERCENTILES = (10, 25, 50)
+"""Of the instances that ran in each minute, as a minimum."""
 WARM_POOLS = (1, 2, 4)
 DEADLINE_TICKS_S = (10, 30)
 """Ticks with which the deadline engine is tried where target tracking scales now."""
@@ -43,6 +56,7 @@ def is_deadline(experiment: Experiment) -> bool:
 
 def applied(present: Experiment, changes: Changes) -> Experiment:
     """The present experiment with these changes."""
+    changes = fitted(present, changes)
     parameters = {**present.parameters, **{name: text for name, text in changes.items() if name != WARM_POOL}}
     warm_pool = int(changes.get(WARM_POOL, present.warm_pool))
     changed = replace(present, parameters=parameters, warm_pool=warm_pool, tick_s=None, policy="sluice")
@@ -52,6 +66,24 @@ def applied(present: Experiment, changes: Changes) -> Experiment:
     return changed
 
 
+def fitted(present: Experiment, changes: Changes) -> dict[str, str]:
+    """The changes, and every schedule with its bounds within those of the changed workload."""
+    before = present.deployed().workload.bounds
+    low, high = (
+        int(changes.get(f"{name}Capacity", getattr(before, name.lower()))) for name in ("Min", "Max")
+    )
+    found = dict(changes)
+    for name in SCHEDULES:
+        if line := changes.get(name, present.parameters.get(name, "")):
+            schedule = parsed(line)
+            bounds = Bounds(
+                min=min(max(schedule.bounds.min, low), high), max=min(max(schedule.bounds.max, low), high)
+            )
+            if bounds != schedule.bounds:
+                found[name] = written(replace(schedule, bounds=bounds))
+    return found
+
+
 def present_value(present: Experiment, name: str) -> str:
     """The value of a setting now, by the workload's parameters or the template's defaults."""
     if name == WARM_POOL:
@@ -59,20 +91,29 @@ def present_value(present: Experiment, name: str) -> str:
     return present.parameters.get(name) or present.deployed().defaults.get(name, "")
 
 
-def axes(present: Experiment, *, promise_s: float, processing_s: float) -> list[Axis]:
-    """Every setting with the values to try instead of the present one."""
+def axes(
+    present: Experiment,
+    *,
+    promise_s: float,
+    processing_s: float,
+    running: Floats,
+    floors: Sequence[Floor] = (),
+) -> list[Axis]:
+    """Every setting with the values to try instead of the present one; `floors` are what history suggests.
+
+    `running` are the instances that run with the present settings, minute by minute: other bounds are between
+    those. A higher maximum makes no difference to a fleet that does not reach the present one.
+    """
     bounds, scaled_by_deadline = present.deployed().workload.bounds, is_deadline(present)
     engine = (
         [_tracking(present, promise_s, processing_s)]
         if scaled_by_deadline
         else [_deadline(present, promise_s, processing_s, tick_s) for tick_s in DEADLINE_TICKS_S]
     )
-    minimums = {0, 1, bounds.min // 2, bounds.min - 1, bounds.min + 1} - {bounds.min}
-    maximums = {math.ceil(bounds.max * factor) for factor in MAXIMUM_FACTORS} - {bounds.max}
     found = [
         Axis(name="engine", options=tuple(engine)),
-        _numbers("MinCapacity", sorted(each for each in minimums if 0 <= each <= bounds.max)),
-        _numbers("MaxCapacity", sorted(each for each in maximums if each >= max(bounds.min, 1))),
+        _numbers("MinCapacity", _minimums(bounds, running)),
+        _numbers("MaxCapacity", _maximums(bounds, running)),
     ]
     if scaled_by_deadline:
         found.append(_numbers("TickSeconds", _others(present, "TickSeconds", TICKS_S)))
@@ -81,6 +122,7 @@ def axes(present: Experiment, *, promise_s: float, processing_s: float) -> list[
         found.append(_numbers("IdleMinutes", _others(present, "IdleMinutes", IDLE_MINUTES)))
     if isinstance(present.deployed().workload.fleet, AutoScalingGroup):
         found.append(_numbers(WARM_POOL, [size for size in WARM_POOLS if size != present.warm_pool]))
+    found.append(Axis(name=SCHEDULES_AXIS, options=tuple(_schedules(present, floors))))
     return [axis for axis in found if axis.options]
 
 
@@ -100,6 +142,20 @@ def _numbers(name: str, values: list[int]) -> Axis:
     return Axis(name=name, options=tuple({name: str(value)} for value in values))
 
 
+def _minimums(bounds: Bounds, running: Floats) -> list[int]:
+    used = np.percentile(running, USED_PERCENTILES) if running.size else np.zeros(0)
+    found = {0, 1, bounds.min // 2, *(round(each) for each in used.tolist())} - {bounds.min}
+    return sorted(each for each in found if each <= bounds.max)
+
+
+def _maximums(bounds: Bounds, running: Floats) -> list[int]:
+    peak = int(running.max(initial=0))
+    found = {math.ceil(peak * factor) for factor in PEAK_FACTORS}
+    if peak >= bounds.max:
+        found |= {math.ceil(bounds.max * factor) for factor in RAISED_FACTORS}
+    return sorted(each for each in found - {bounds.max} if max(bounds.min, 1) <= each <= MAX_INSTANCES)
+
+
 def _others(present: Experiment, name: str, values: tuple[int, ...]) -> list[int]:
     return [value for value in values if str(value) != present_value(present, name)]
 
@@ -111,6 +167,15 @@ def _targets(present: Experiment) -> Iterator[Changes]:
             yield {"MessagesPerInstance": _rounded(target.messages_per_instance * factor)}
         else:
             yield {"AcceptableLatencySeconds": _rounded(target.acceptable_latency_s * factor)}
+
+
+def _schedules(present: Experiment, floors: Sequence[Floor]) -> Iterator[Changes]:
+    """None in place of the present ones, and each floor in their place."""
+    none = {name: "" for name in SCHEDULES if present_value(present, name)}
+    if none:
+        yield none
+    for floor in floors:
+        yield none | dict(zip(SCHEDULES, map(written, (floor.busy, floor.quiet)), strict=False))
 
 
 def _deadline(present: Experiment, promise_s: float, processing_s: float, tick_s: int) -> Changes:

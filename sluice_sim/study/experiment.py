@@ -219,6 +219,14 @@ def trace_of(settings: LoadSettings) -> Trace:
     )
 
 
+def expected_service_s(settings: LoadSettings) -> float:
+    """Mean service time that the load of any trace is drawn with."""
+    if settings.durations is None:
+        return settings.duration_s
+    found = service_times.read(settings.durations)
+    return float(np.average(found.seconds, weights=found.messages))
+
+
 def load_of(settings: LoadSettings, trace: Trace) -> Load:
     """The messages of a trace: arrival, service time and message group of each."""
     arrival_s = traces.moments(trace, np.random.default_rng([settings.seed, ARRIVALS]))
@@ -240,6 +248,11 @@ def run_experiment(
 ) -> Run:
     """Run an experiment; `start_s` is when the trace begins, None if it has no timestamps."""
     policy = policies.named(experiment.policy)
+    if start_s is None and experiment.deployed().workload.schedules:
+        raise SettingError(
+            f"{experiment.trace}: its timestamps are seconds from a zero of its own, and schedules start "
+            "by the clock: write them in ISO 8601, or leave the schedules out"
+        )
     if experiment.tick_s is not None:
         if not has_tick(experiment.policy):
             raise SettingError(f"policy {experiment.policy} has no tick of its own: leave --tick-s out")

@@ -49,8 +49,14 @@ class Figures:
     minutes: Minutes
     mean_service_s: float
     promise_s: float
-    wall_s: float
+    cpu_s: float
+    """Seconds of processor time that the simulation took."""
     peak_instances: int
+
+    @property
+    def cpu_s_per_day(self) -> float:
+        """Seconds of processor time that a day of it took to simulate."""
+        return self.cpu_s / len(self.days)
 
     @property
     def instance_hours(self) -> Range:
@@ -72,26 +78,32 @@ class Figures:
         return 1.0 if self.share is None else self.share.mean
 
 
-def figures_of(run: Run) -> Figures:
-    """The figures of a run; what happens after the trace counts to its last day."""
-    days = max(1, round(run.load.horizon_s / DAY_S))
-    edges = np.append(np.arange(days) * DAY_S, max(run.end_s, days * DAY_S))
+def figures_of(run: Run, settle_s: float = 0.0) -> Figures:
+    """The figures of a run; what happens after the trace counts to its last day.
+
+    The first `settle_s` of the run count to none: a fleet that begins at its minimum, with a target that was
+    not yet retuned, is not what the day before would have left.
+    """
+    days = max(1, round((run.load.horizon_s - settle_s) / DAY_S))
+    begins = settle_s + np.arange(days) * DAY_S
+    edges = np.append(begins, max(run.end_s, settle_s + days * DAY_S))
     ended_s = np.where(np.isnan(run.terminated_s), run.end_s, run.terminated_s)
     launched_s = np.array([one.launched_s for one in run.instances])
-    messages = run.messages
-    in_time = (messages.state == queue_kernel.PROCESSED) & (
-        messages.started_s - messages.arrival_s <= run.promise_s
+    counted = slice(int(run.messages.arrival_s.searchsorted(settle_s)), None)
+    arrival_s = run.messages.arrival_s[counted]
+    in_time = (run.messages.state[counted] == queue_kernel.PROCESSED) & (
+        run.messages.started_s[counted] - arrival_s <= run.promise_s
     )
-    day_of = np.clip(messages.arrival_s // DAY_S, 0, days - 1).astype(np.int64)
+    day_of = np.clip((arrival_s - settle_s) // DAY_S, 0, days - 1).astype(np.int64)
     counts = np.bincount(day_of, minlength=days)
     in_time_counts = np.bincount(day_of, weights=in_time, minlength=days)
-    minutes = minutes_of(run)
+    pool_s = run.warm_pool_cost_s * (1 - settle_s / run.load.horizon_s) / days
+    settled = minutes_of(run).since(settle_s)
     return Figures(
         days=tuple(
             DayFigures(
                 instance_hours=float(
-                    np.clip(np.minimum(ended_s, end) - np.maximum(launched_s, begin), 0, None).sum()
-                    + run.warm_pool_cost_s / days
+                    np.clip(np.minimum(ended_s, end) - np.maximum(launched_s, begin), 0, None).sum() + pool_s
                 )
                 / HOUR_S,
                 messages=int(counts[day]),
@@ -99,11 +111,23 @@ def figures_of(run: Run) -> Figures:
             )
             for day, (begin, end) in enumerate(pairwise(edges))
         ),
-        minutes=minutes,
+        minutes=settled,
         mean_service_s=run.load.mean_service_s,
         promise_s=run.promise_s,
-        wall_s=run.wall_s,
-        peak_instances=int(minutes.running.max(initial=0)),
+        cpu_s=run.cpu_s,
+        peak_instances=int(settled.running.max(initial=0)),
+    )
+
+
+def joined(first: Figures, second: Figures) -> Figures:
+    """The figures of two stretches of time that follow each other, with the same settings and promise."""
+    return Figures(
+        days=first.days + second.days,
+        minutes=first.minutes.followed_by(second.minutes),
+        mean_service_s=(first.mean_service_s + second.mean_service_s) / 2,
+        promise_s=first.promise_s,
+        cpu_s=first.cpu_s + second.cpu_s,
+        peak_instances=max(first.peak_instances, second.peak_instances),
     )
 
 

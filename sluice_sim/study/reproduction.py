@@ -16,7 +16,7 @@ from sluice_sim.simulator.run import Run
 
 MAX_HOURS_ERROR = 0.10
 MAX_SHARE_ERROR_POINTS = 5.0
-MINUTES_PER_HOUR = 60
+MINUTES_PER_HOUR = SECONDS_PER_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,18 @@ class Minutes:
     def paid(self) -> Floats:
         """Instances that cost in each minute: those that boot, run or drain."""
         return np.maximum(self.desired, self.running)
+
+    def since(self, at_s: float) -> Minutes:
+        """Without the minutes before this time."""
+        first = round(at_s / SECONDS_PER_MINUTE)
+        return Minutes(desired=self.desired[first:], running=self.running[first:])
+
+    def followed_by(self, later: Minutes) -> Minutes:
+        """These minutes, and then the later ones."""
+        return Minutes(
+            desired=np.concatenate([self.desired, later.desired]),
+            running=np.concatenate([self.running, later.running]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,17 +145,17 @@ class ParallelRuns:
     def each(
         self,
         experiments: Sequence[Experiment],
-        extract: Callable[[Run], T],
+        extracts: Sequence[Callable[[Run], T]],
         on_done: OnDone = lambda _, __: None,
     ) -> list[T]:
-        """What `extract`, a function of a module, makes of each run, in the order of the experiments."""
+        """What the extract of each experiment, a function of a module, makes of its run; in their order."""
         for settings in dict.fromkeys(experiment.load_settings for experiment in experiments):
             if settings not in self._loads:
                 folder = self._folder / str(len(self._loads))
                 self._loads[settings] = self._pool.submit(_store, settings, folder).result()
         runs = [
             self._pool.submit(_run, experiment, self._loads[experiment.load_settings], extract)
-            for experiment in experiments
+            for experiment, extract in zip(experiments, extracts, strict=True)
         ]
         _wait(runs, on_done)
         return [run.result() for run in runs]
@@ -166,9 +166,14 @@ def parallel_runs() -> Iterator[ParallelRuns]:
     """A pool with one process per core for several rounds of experiments."""
     with (
         tempfile.TemporaryDirectory(prefix="sluice-runs-") as folder,
-        _workers(os.cpu_count() or 1) as pool,
+        _workers(cores()) as pool,
     ):
         yield ParallelRuns(Path(folder), pool)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def frontier(results: Iterable[Result]) -> list[bool]:
@@ -235,9 +240,8 @@ def _workers(tasks: int) -> Iterator[ProcessPoolExecutor]:
 
     Ctrl-C reaches this process only, which then terminates the others: they start with SIGINT blocked.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(max_workers=max(1, min(cores, tasks)), mp_context=context)
+    pool = ProcessPoolExecutor(max_workers=max(1, min(cores(), tasks)), mp_context=context)
     try:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pool.submit(os.getpid)  # the first task starts all processes, with SIGINT blocked

@@ -1,7 +1,8 @@
 """Generates traces of common load shapes from a seed.
 
 A shape is a weight per interval. The messages are distributed over the intervals by these weights, so that a
-trace has exactly the requested number. The shapes are not fitted to any real traffic.
+trace has exactly the requested number. The shapes are not fitted to any real traffic. Every trace begins on a
+Monday at midnight UTC, so that hours, weekdays and schedules mean what they say.
 """
 
 from __future__ import annotations
@@ -21,14 +22,20 @@ from sluice_sim.workloads.limits import (
 from sluice_sim.workloads.traces import Trace
 
 DAY_S = 86_400.0
+START_S = 1_768_176_000.0
+"""2026-01-12 00:00 UTC, a Monday."""
 PEAK_HOUR = 14.0
+WORK_HOURS = (8.0, 18.0)
+RAMP_HOURS = 1 / 30
+QUIET_RATIO = 0.001
+"""Of the rate in working hours."""
 DUMP_S = 600.0
 """Duration of a dump."""
 SPIKES_PER_DAY = 6.0
 SPIKE_DECAY_S = 600.0
 
 Shape = Callable[[Floats, np.random.Generator], Floats]
-"""(start of each interval in seconds, random generator) -> weight of each interval."""
+"""(start of each interval in seconds since Monday 0:00, random generator) -> weight of each interval."""
 
 
 def steady(at_s: Floats, random: np.random.Generator) -> Floats:  # noqa: ARG001 - the distribution of messages is random
@@ -42,6 +49,15 @@ def diurnal(at_s: Floats, random: np.random.Generator) -> Floats:  # noqa: ARG00
     wave: Floats = 1.0 + 0.85 * np.cos((hour - PEAK_HOUR) * 2 * np.pi / 24)
     weekend = (at_s // DAY_S).astype(np.int64) % 7 >= 5
     return np.where(weekend, 0.5 * wave, wave)
+
+
+def weekly(at_s: Floats, random: np.random.Generator) -> Floats:
+    """Steep ramps on weekdays from 8:00 to 18:00, each up to 15 % more or less, and next to nothing else."""
+    day, hour = np.divmod(at_s / 3600.0, 24)
+    begin, end = WORK_HOURS
+    ramp = np.clip(np.minimum(hour - begin, end - hour) / RAMP_HOURS, QUIET_RATIO, 1.0)
+    levels = random.uniform(0.85, 1.15, int(day[-1]) + 1)[day.astype(np.int64)]
+    return np.where(day % 7 < 5, levels * ramp, QUIET_RATIO)
 
 
 def bursty(at_s: Floats, random: np.random.Generator) -> Floats:
@@ -82,11 +98,12 @@ SHAPES: Mapping[str, Shape] = {
     "bursty": bursty,
     "idle-then-dump": idle_then_dump,
     "spiky": spiky,
+    "weekly": weekly,
 }
 
 
 def generate(shape: str, *, days: float, per_day: int, interval_s: float, seed: int) -> Trace:
-    """A trace of this shape, starting at 0; SettingError for values out of range."""
+    """A trace of this shape, starting at `START_S`; SettingError for values out of range."""
     if shape not in SHAPES:
         raise SettingError(f"{shape}: no such shape of trace; there are {', '.join(SHAPES)}")
     if not MIN_S <= interval_s <= MAX_DAYS * DAY_S:
@@ -109,7 +126,7 @@ def generate(shape: str, *, days: float, per_day: int, interval_s: float, seed: 
     at_s: Floats = interval_s * np.arange(intervals, dtype=np.float64)
     weights = SHAPES[shape](at_s, random)
     dealt = random.multinomial(round(per_day * days), weights / weights.sum())
-    return Trace(interval_s=interval_s, arrivals=dealt.astype(np.int64))
+    return Trace(interval_s=interval_s, arrivals=dealt.astype(np.int64), start_s=START_S)
 
 
 def about(shape: str) -> str:

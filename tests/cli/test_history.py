@@ -35,6 +35,7 @@ def cloudwatch(monkeypatch):
 
 
 def send(cloudwatch, minutes_ago, count, queue="transcription"):
+    """Messages sent in a minute; SQS publishes 0 for a minute in which none were."""
     datum = {
         "MetricName": "NumberOfMessagesSent",
         "Dimensions": [{"Name": "QueueName", "Value": queue}],
@@ -56,6 +57,8 @@ def process(cloudwatch, minutes_ago, *seconds):
 
 
 def test_sent_messages_become_a_trace_minute_by_minute(sluice, cloudwatch, tmp_path):
+    for minutes_ago in range(6, 41):
+        send(cloudwatch, minutes_ago, 0)
     send(cloudwatch, 30, 12)
     send(cloudwatch, 30, 3)
     send(cloudwatch, 10, 5)
@@ -63,12 +66,32 @@ def test_sent_messages_become_a_trace_minute_by_minute(sluice, cloudwatch, tmp_p
     send(cloudwatch, 3, 8)  # too new to be counted in full
     path = tmp_path / "a.csv"
     result = sluice("history", "transcription", "--days", 1, "--out", path)
-    assert result.stdout == f"{path}: 20 messages in 1,440 intervals of 60 s\n", result.stderr
+    assert result.stdout == f"{path}: 20 messages in 35 intervals of 60 s\n", result.stderr
+    assert result.stderr == ""
     trace = traces.read(path)
-    begin = datetime(2026, 1, 14, 12, 2, tzinfo=UTC)
-    assert (trace.interval_s, trace.start_s, trace.arrivals.size) == (60.0, begin.timestamp(), 1440)
+    begin = SENT_AT - timedelta(minutes=40)
+    assert (trace.interval_s, trace.start_s, trace.arrivals.size) == (60.0, begin.timestamp(), 35)
     sent = {int(minute): int(trace.arrivals[minute]) for minute in trace.arrivals.nonzero()[0]}
-    assert sent == {1440 + 5 - 30: 15, 1440 + 5 - 10: 5}
+    assert sent == {40 - 30: 15, 40 - 10: 5}
+
+
+def test_a_short_gap_is_filled_a_long_one_cuts_and_only_a_silence_is_zero(sluice, cloudwatch, tmp_path):
+    filled, long, silent = range(70, 74), range(110, 140), range(200, 800)
+    for minutes_ago in range(6, 900):
+        if not any(minutes_ago in gap for gap in (filled, long, silent)):
+            send(cloudwatch, minutes_ago, 4 if minutes_ago < 200 else 0)
+    path = tmp_path / "a.csv"
+    result = sluice("history", "transcription", "--days", 1, "--out", path)
+    assert result.exit_code == 0, result.stderr
+    trace = traces.read(path)
+    assert trace.arrivals.tolist() == [0] * 700 + [4] * 60, "the silence, and all up to the long gap"
+    assert "CloudWatch has no value of the queue from 01-15 09:48 to 01-15 10:18 UTC" in result.stderr
+    assert "SQS was silent 1 time, for 10.0 hours" in result.stderr
+    for minutes_ago in long:
+        send(cloudwatch, minutes_ago, 4)
+    result = sluice("history", "transcription", "--days", 1, "--out", path)
+    assert traces.read(path).arrivals.tolist() == [0] * 700 + [4] * 194
+    assert "4 minutes without a value were filled with the mean" in result.stderr
 
 
 @pytest.mark.parametrize(("days", "period_s"), [(15, 60), (16, 300), (63, 300), (64, 3600), (455, 3600)])
@@ -77,13 +100,17 @@ def test_the_period_is_the_finest_that_cloudwatch_still_has(sluice, monkeypatch,
 
     def read(self, queries, since, until, remaining_s):
         requested.update(queries=queries, since=since, until=until)
-        return {name: {since: 4.0, since + timedelta(seconds=period_s): 1.0} for name in queries}
+        values = [4.0, 1.0] + [0.0] * (int((until - since).total_seconds()) // period_s - 2)
+        return {
+            name: {since + timedelta(seconds=period_s * place): value for place, value in enumerate(values)}
+            for name in queries
+        }
 
     monkeypatch.setattr(history.CloudWatchMetrics, "read", read)
     result = sluice("history", "transcription", "--days", days, "--out", tmp_path / "a.csv")
     assert result.exit_code == 0, result.stderr
-    (query,) = requested["queries"].values()
-    assert (query.period_s, query.statistic) == (period_s, "Sum")
+    assert {query.period_s for query in requested["queries"].values()} == {period_s}
+    assert requested["queries"]["sent"].statistic == "Sum"
     assert requested["until"] - requested["since"] == timedelta(days=days)
     assert requested["since"].timestamp() % period_s == 0
     trace = traces.read(tmp_path / "a.csv")
@@ -136,7 +163,7 @@ def test_percentiles_become_twenty_rows_per_hour(sluice, monkeypatch, tmp_path):
     hour = datetime(2026, 1, 15, 11, tzinfo=UTC)
 
     def read(self, queries, since, until, remaining_s):
-        values = {"Sum": 9.0, "SampleCount": 60.0, "Average": 5.0}
+        values = {"Sum": 9.0, "Maximum": 9.0, "SampleCount": 60.0, "Average": 5.0}
         return {
             name: {hour: values.get(query.statistic) or float(query.statistic.removeprefix("p"))}
             for name, query in queries.items()
@@ -177,7 +204,7 @@ def test_an_aws_error_is_one_line(sluice, monkeypatch, tmp_path):
     result = sluice("history", "transcription", "--out", tmp_path / "a.csv")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
-        "Error: GetMetricData of 1 queries: Unable to locate credentials; check the network, the region, and "
+        "Error: GetMetricData of 3 queries: Unable to locate credentials; check the network, the region, and "
         "that your credentials (AWS_PROFILE) allow cloudwatch:GetMetricData\n"
     )
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 import boto3
 import jsonschema
 import pytest
+from botocore.client import BaseClient
 from moto.cloudwatch.models import cloudwatch_backends
 
 from sluice_cli import recommend as command
@@ -39,7 +40,7 @@ def _few_settings(monkeypatch):
     """Two values of each setting: the search itself is tested in tests/sim/study."""
     monkeypatch.setattr(candidates, "TARGET_FACTORS", (0.7, 1.5))
     monkeypatch.setattr(candidates, "IDLE_MINUTES", (2,))
-    monkeypatch.setattr(candidates, "MAXIMUM_FACTORS", (1.5,))
+    monkeypatch.setattr(candidates, "PEAK_FACTORS", (0.8,))
     monkeypatch.setattr(candidates, "DEADLINE_TICKS_S", (30,))
     monkeypatch.setattr(candidates, "TICKS_S", (30,))
     monkeypatch.setattr(candidates, "WARM_POOLS", (1,))
@@ -100,15 +101,11 @@ def on_another(recommend, account, recorded):
     """`on_another(minutes, parameters, ...)`: the account with this past, registered with these settings."""
     backend = cloudwatch_backends[ACCOUNT_ID][REGION]
     deployed = deployment.environments(workloads.CHECKOUT)[NAME] | recorded_days.PARAMETERS
-    ssm = boto3.client("ssm")
 
     def put(minutes, parameters):
         backend.metric_data.clear()
         past_accounts.put(minutes, account.clock.now, deployed)
-        document = deployment.registration(
-            deployment.resolved(workloads.CHECKOUT, {**deployed, **parameters})
-        )
-        ssm.put_parameter(Name=f"/sluice/workloads/{NAME}", Value=document, Overwrite=True)
+        account.stacks.deploy("workload.yaml", f"sluice-{NAME}", {**deployed, **parameters})
 
     def call(minutes, parameters, *arguments):
         put(minutes, parameters)
@@ -202,6 +199,77 @@ class TestThePast:
         answer = sluice("recommend", "queue-prox", "--embedded")
         assert answer.exit_code == 2
         assert "queue-prox: no such workload is registered: did you mean queue-proc?" in answer.stderr
+
+
+def _of_stack(workload):
+    """What CloudFormation has of the workload's stack."""
+    [stack] = boto3.client("cloudformation").describe_stacks(StackName=f"sluice-{workload}")["Stacks"]
+    return {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+
+
+class TestTheWorkloadsStack:
+    """The document does not hold everything that the simulation depends on."""
+
+    def read(self, account, folder):
+        del account
+        return past_of_queue(open_account(AwsSession(), "sluice"), NAME, 3, folder, lambda _: None)
+
+    @pytest.fixture
+    def redeployed(self, account):
+        """`redeployed(ScaleInCooldownSeconds=...)`: the stack with other parameters."""
+        known = _of_stack(NAME)
+
+        def call(**changes):
+            account.stacks.deploy("workload.yaml", f"sluice-{NAME}", {**known, **changes})
+
+        yield call
+        call()
+
+    def test_cooldowns_and_warm_ups_are_those_of_the_stack(self, account, redeployed, tmp_path):
+        redeployed(ScaleInCooldownSeconds="77", ScaleOutCooldownSeconds="11")
+        found = self.read(account, tmp_path)
+        policy = found.experiment.deployed().stack.resources["EcsTargetTracking"].properties
+        cooldowns = policy["TargetTrackingScalingPolicyConfiguration"]
+        assert (int(cooldowns["ScaleInCooldown"]), int(cooldowns["ScaleOutCooldown"])) == (77, 11)
+        assert found.experiment.parameters == {**_of_stack(NAME), "Mode": "active"}
+        assert not any("defaults" in note for note in found.notes)
+
+    @pytest.mark.parametrize(
+        ("answer", "reason"),
+        [
+            (not_authorized, "not authorized"),
+            (lambda *_: {"Stacks": [{"StackStatus": "DELETE_COMPLETE", "Parameters": []}]}, "was deleted"),
+            (
+                lambda *_: {
+                    "Stacks": [
+                        {
+                            "StackStatus": "CREATE_COMPLETE",
+                            "Parameters": [{"ParameterKey": "MaxCapacity", "ParameterValue": "77"}],
+                        }
+                    ]
+                },
+                "has no parameter Name=queue-proc",
+            ),
+        ],
+    )
+    def test_a_stack_that_is_not_readable_is_told_and_leaves_the_defaults(
+        self, account, monkeypatch, tmp_path, answer, reason
+    ):
+        call = BaseClient._make_api_call
+
+        def made(client, operation, arguments):
+            if operation == "DescribeStacks" and NAME in arguments["StackName"]:
+                if isinstance(answered := answer(operation), Exception):
+                    raise answered
+                return answered
+            return call(client, operation, arguments)
+
+        monkeypatch.setattr(BaseClient, "_make_api_call", made)
+        found = self.read(account, tmp_path)
+        [note] = [note for note in found.notes if "template's defaults" in note]
+        assert reason in note
+        assert "ScaleInCooldownSeconds" not in found.experiment.parameters
+        assert found.experiment.parameters["MaxCapacity"] == "30"
 
 
 class TestPermissions:
@@ -316,6 +384,7 @@ class TestATrace:
         assert "\x1b" not in answer.stdout
         written = {path.name for path in (tmp_path / "report").iterdir()}
         assert {"report.html", "present.png"} <= written
+        assert ("days.png" in written) == ("recommended.png" in written)
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
@@ -326,6 +395,10 @@ class TestATrace:
             (("--price", "0", "--embedded"), "--price 0: give a number above 0"),
             (("--fleet", "c7g.large", "--embedded"), "--fleet c7g.large: write it as ec2:c7g.large"),
             (("--fleet", "ec2:z9.huge", *TRACE), "have no such type: give --price, its dollars an hour"),
+            (
+                ("--fleet", "fargate:1vcpu,2gb", *TRACE),
+                "photo-import runs on Auto Scaling group photo-import, which starts EC2 instances: give ec2:",
+            ),
             (("--fail-above-saving", "-1"), "-1.0 is not in the range 0<=x<=100"),
             (("--duration-s", "3", "--embedded"), "--duration-s describes the load of --trace"),
             (("--trace", "diurnal:days=2", "--embedded"), "--trace reads no account"),

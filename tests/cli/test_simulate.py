@@ -165,6 +165,18 @@ def test_the_output_names_the_message_groups_of_a_fifo_queue(sluice):
     assert "FIFO, 2 message groups" in result.stdout
 
 
+def test_schedules_are_parameters_like_any_other_and_the_output_names_them(sluice):
+    busy, quiet = "busy,MON+TUE,0:30,Europe/Berlin,3,4", "quiet,SUN-SAT,23:00,UTC,0,5"
+    given = ("--set", f"Schedule1={busy}", "--set", f"Schedule2={quiet}")
+    result = sluice(*QUICK, *given, "--no-bound")
+    assert f"schedules {busy} and {quiet}" in result.stdout
+    alone = json.loads(sluice(*QUICK, "--no-bound", "--json").stdout)
+    held = json.loads(sluice(*QUICK, *given, "--no-bound", "--json").stdout)
+    assert held["instance_hours"] > alone["instance_hours"]
+    wrong = sluice(*QUICK, "--set", "Schedule1=busy,MON-FRI,08:00,UTC,3,4")
+    assert "must be empty or like office-hours,MON-FRI,8:00,Europe/Berlin,3,20" in error_line(wrong)
+
+
 def test_a_scale_in_that_kills_redelivers_messages_and_loses_none(sluice):
     killing = ("--scale-in", "kill", "--spot-interruptions-per-hour", 20, "--duration-s", 200)
     numbers = json.loads(sluice(*QUICK, *killing, "--max-receives", 50, "--no-bound", "--json").stdout)

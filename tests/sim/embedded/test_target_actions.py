@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sluice_sim.embedded.action_runs import MAX_LATENESS_S
+from sluice_sim.aws_rules.action_runs import MAX_LATENESS_S
 from sluice_sim.embedded.cloud import START, EmbeddedAws, embedded_aws
 from tests.sim.embedded.test_fleets import ROOT, BusyWorker
 

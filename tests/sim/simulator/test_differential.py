@@ -82,6 +82,18 @@ TWO_GROUPS = replace(
     parameters=BY_DEADLINE.parameters | {"QueueName": "photo-import.fifo"},
 )
 DEADLINES = {"deadlines": BY_DEADLINE, "deadlines of two message groups": TWO_GROUPS}
+# The floor raises the fleet before the first burst, the ceiling cuts it later; until then both have the
+# workload's own bounds.
+QUIET = {"Schedule1": "quiet,SUN-SAT,12:05,UTC,0,5", "Schedule4": "after,SUN-SAT,12:50,UTC,0,5"}
+SCHEDULED = replace(
+    TRANSCRIPTION,
+    parameters=QUIET
+    | {"Schedule2": "busy,THU,13:22,Europe/Berlin,3,5", "Schedule3": "cut,SUN-SAT,12:44,UTC,1,2"},
+)
+SCHEDULED_SERVICE = replace(
+    SERVICE, parameters={name: line.replace(",5", ",10") for name, line in SCHEDULED.parameters.items()}
+)
+SCHEDULED_FLEETS = {"group": SCHEDULED, "service": SCHEDULED_SERVICE}
 SCENARIOS = {
     "group": TRANSCRIPTION,
     "group by its backlog": BACKLOG,
@@ -172,6 +184,40 @@ def test_a_sustained_flow_is_given_tasks_although_its_queue_is_empty() -> None:
     grown = [one for one in decisions(timeline) if one[1] == "AWS" and int(one[3]) > int(one[2])]
     assert grown
     assert {timeline.minutes[minute].visible for minute, *_ in grown} == {0}
+
+
+@pytest.mark.parametrize("kind", SCHEDULED_FLEETS)
+def test_both_have_the_bounds_that_schedules_set_and_the_same_fleet_at_every_full_minute(kind: str) -> None:
+    """With the same seed the scheduled actions are late by the same seconds."""
+    scenario, bounds = SCHEDULED_FLEETS[kind], []
+    with embedded_aws(ROOT) as aws:
+        demo = Demo(aws, ROOT)
+        demo.add_workload(scenario)
+        deployed = deployment.deployed(ROOT, environments(ROOT)[scenario.name] | dict(scenario.parameters))
+        fleet = deployed.workload.fleet
+        read, name = (
+            (aws.groups.bounds, fleet.name)
+            if kind == "group"
+            else (aws.services.bounds, f"service/{fleet.cluster}/{fleet.service}")
+        )
+        aws.clock.every(MINUTE_S, lambda: bounds.append(read(name)), first=START.timestamp() + MINUTE_S)
+        [timeline] = demo.run()
+    run = simulated(scenario)
+    assert len({low for low, _ in bounds}) == len(run.scheduled) - 1 == 3
+
+    def set_by(at_s: float) -> tuple[int, int]:
+        [*_, last] = [each.bounds for each in run.scheduled if each.at_s <= at_s]
+        return last.min, last.max
+
+    assert bounds == [set_by(MINUTE_S * minute) for minute in range(1, len(bounds) + 1)]
+    rows = [(row.minute, row.desired, row.running, row.visible, row.in_flight) for row in timeline.minutes]
+    snapshots = [
+        (round(at.now_s / MINUTE_S), at.desired, at.running, at.visible, at.in_flight) for at in run.snapshots
+    ]
+    assert snapshots[1 : len(rows) + 1] == rows
+    by_schedule = [change(one.text) for one in run.log if "a schedule sets" in one.text]
+    assert by_schedule[0] == ("0", "3"), "the floor raises"
+    assert by_schedule[1][1] == "2", "the ceiling lowers"
 
 
 @pytest.mark.parametrize("kind", SCENARIOS)

@@ -25,6 +25,7 @@ from sluice_sim.study.sweep import (
 )
 from sluice_sim.template import deployment
 from sluice_sim.template.deployment import SettingError
+from sluice_sim.workloads import generators
 from sluice_sim.workloads.service_times import Boot
 from tests.sim.simulator.builders import (
     ROOT,
@@ -118,7 +119,7 @@ def test_the_run_begins_at_the_full_minute_before_its_trace(tmp_path, monkeypatc
     trace = trace_file(tmp_path, "2026-03-01T09:00:20Z,5", "2026-03-01T09:01:20Z,5")
     (dated,) = run_in_turn([experiment(trace=trace)], with_bound=False)
     run_in_turn([experiment()], with_bound=False)
-    assert began == [datetime(2026, 3, 1, 9, tzinfo=UTC).timestamp(), run.START_S]
+    assert began == [datetime(2026, 3, 1, 9, tzinfo=UTC).timestamp(), generators.START_S]
     assert min(dated.run.messages.arrival_s) >= 20.0
 
 

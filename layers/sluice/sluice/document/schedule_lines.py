@@ -14,11 +14,12 @@ DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 """As `date.weekday` numbers them."""
 RANGES = {"MON-FRI": frozenset(range(5)), "SUN-SAT": frozenset(range(7))}
 _DAY = f"({'|'.join(DAYS)})"
+ZONE_PATTERN = "[A-Z][a-zA-Z0-9_+/-]{1,31}"
 PATTERN = (
     r"([a-z][a-z0-9-]{0,23},"
     rf"(MON-FRI|SUN-SAT|{_DAY}(\+{_DAY}){{0,6}}),"
     r"([0-9]|1[0-9]|2[0-3]):[0-5][0-9],"
-    r"[A-Z][a-zA-Z0-9_+/-]{1,31},"
+    rf"{ZONE_PATTERN},"
     r"(0|[1-9][0-9]{0,3}),"
     r"[1-9][0-9]{0,3})?"
 )
