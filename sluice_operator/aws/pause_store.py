@@ -46,8 +46,8 @@ class PauseStore:
     def replace(self, workload: str, read: str | None, pause: Pause | None, now: datetime) -> str | None:
         """Store the pause, or remove it, if what was read is still there.
 
-        Returns None then, and else what is there. An item with a pause without end is kept without end. Raises
-        ConfigError for a pause during a switch between two colors, which holds the same fields of AWS's.
+        Returns None then, and else what is there. An item with a pause without end is kept without end.
+        Raises ConfigError for a pause during a switch between two colors, which holds the same of AWS's fields.
         """
         values: dict[str, Any] = {}
         condition = "attribute_not_exists(pause)"
