@@ -47,7 +47,7 @@ class PauseStore:
         """Store the pause, or remove it, if what was read is still there.
 
         Returns None then, and else what is there. An item with a pause without end is kept without end.
-        Raises ConfigError for a pause during a switch between two colors, which holds the same of AWS's fields.
+        Raises ConfigError for a pause during a switch between two colors, which holds the same fields.
         """
         values: dict[str, Any] = {}
         condition = "attribute_not_exists(pause)"

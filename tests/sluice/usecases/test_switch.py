@@ -561,7 +561,7 @@ class TestAFailure:
 
 class TestMeanwhile:
     def test_sluice_lowers_neither_color(self, switched):
-        account, name = switched.account, switched.workload.name
+        account = switched.account
         switched.steps("begin", "freeze", "raise")
         account.queues.backlogs[switched.workload.queue_url] = replace(
             account.queues.backlogs[switched.workload.queue_url], visible=0, in_flight=0
@@ -570,7 +570,7 @@ class TestMeanwhile:
         sizes = switched.size(switched.blue), switched.size(switched.green)
         publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
         assert (switched.size(switched.blue), switched.size(switched.green)) == sizes
-        assert account.registry.registered[name].color is Color.BLUE
+        assert switched.active is Color.BLUE
 
     def test_a_surge_is_refused(self, switched):
         switched.steps("begin")

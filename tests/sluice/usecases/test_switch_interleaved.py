@@ -25,7 +25,8 @@ SIZED_BY_A_SWITCH = RAISES | LOWERS
 
 
 def act(switched: Switched, what: str, number: int) -> None:
-    account, workload = switched.account, switched.account.registry.registered[switched.workload.name]
+    account = switched.account
+    workload = account.registry.one(switched.workload.name, account.remaining_s)
     ports, report, remaining_s = account.ports, account.report, account.remaining_s
     if what in set(Step):
         switched.step(what, execution=RUN if number % 7 else OTHER_RUN)

@@ -341,8 +341,7 @@ def _copy_target(switching: _Switching, workload: Workload, switch: Switch) -> N
     if workload.policy_arn is None or new.policy_arn is None:
         return
     target = policies.read(workload, switching.remaining_s).target
-    other = replace(workload, fleet=new.fleet, policy_arn=new.policy_arn)
-    policy = policies.read(other, switching.remaining_s)
+    policy = policies.read(workload.with_active(switch.to), switching.remaining_s)
     if policy.target != target:
         policies.put_target(policy, target)
 
