@@ -585,7 +585,9 @@ def _observed_with_refreshes(switching: _Switching, workload: Workload) -> Obser
     """A reading of queue and fleets in which an instance refresh of a group counts as a deployment does."""
     seen = _observed(switching, workload)
     groups = [fleet for fleet in workload.fleets if isinstance(fleet, AutoScalingGroup)]
-    refreshed = switching.occupancy.refreshed(groups, first_half(switching.remaining_s)) if groups else {}
+    refreshed: Mapping[Fleet, bool | Unknown] = {}
+    if groups:
+        refreshed = dict(switching.occupancy.refreshed(groups, first_half(switching.remaining_s)).items())
     assert workload.idle is not None
     assert seen.idle is not None
     return replace(
