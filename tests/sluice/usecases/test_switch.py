@@ -292,6 +292,23 @@ class TestARefusal:
         with pytest.raises(ConfigError, match=unreadable):
             switched.step("begin", execution=OTHER_RUN)
 
+    def test_a_step_that_comes_late_touches_nothing(self, switched):
+        switched.steps("begin", "freeze", "raise", "ready", "flip", "drain")
+        before = switched.facts()
+        for step in ("freeze", "raise", "ready"):
+            with pytest.raises(ConfigError, match=f"is active already: it is too late to {step}"):
+                switched.step(step)
+        assert switched.facts() == before
+
+    def test_no_step_goes_on_once_the_switch_is_being_undone(self, switched):
+        switched.steps("begin", "freeze", "raise", "ready")
+        switched.step("roll_back")
+        before = switched.facts()
+        for step in ("freeze", "raise", "ready", "flip"):
+            with pytest.raises(ConfigError, match=f"is being undone: it is too late to {step}"):
+                switched.step(step)
+        assert switched.facts() == before
+
     def test_a_function_without_the_table_says_so(self, account):
         switched = pair(account)
         ports = replace(account.ports, states=None)
