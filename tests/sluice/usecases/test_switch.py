@@ -502,6 +502,17 @@ class TestAWait:
         account.fleets.settle()
         assert switched.step("roll_back").outcome is Next.NEXT
 
+    def test_a_green_whose_instances_do_not_end_is_waited_for_only_so_long(self, account):
+        switched = pair(account)
+        switched.steps("begin", "freeze", "raise", "ready")
+        while switched.size(switched.green)[1] > 0:
+            switched.step("roll_back")
+            account.clock.advance(seconds=10)
+            switched.works(switched.green, 0)
+        account.clock.advance(minutes=61)
+        assert switched.step("roll_back").outcome is Next.NEXT
+        assert (switched.record, switched.size(switched.green)) == (None, (0, 0))
+
     def test_a_green_that_cannot_be_read_is_not_lowered(self, account):
         switched = pair(account)
         switched.steps("begin", "freeze", "raise", "ready")
