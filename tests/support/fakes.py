@@ -275,14 +275,7 @@ class FakeColors:
 
     def set_active(self, workload: str, color: Color) -> None:
         self.calls.record("colors.set_active", color)
-        has = self.registry.registered[workload]
-        assert has.idle is not None
-        if has.color is not color:
-            assert has.color is not None
-            idle = ColoredFleet(color=has.color, fleet=has.fleet, policy_arn=has.policy_arn)
-            self.registry.registered[workload] = replace(
-                has, fleet=has.idle.fleet, policy_arn=has.idle.policy_arn, idle=idle
-            )
+        self.registry.colors[workload] = str(color)
         self.calls.between()
 
     def set_draining(self, workload: str, color: Color | None) -> None:
@@ -295,6 +288,7 @@ class FakeColors:
 class FakeOccupancy:
     calls: Calls = field(default_factory=Calls)
     protected: dict[Fleet, int] = field(default_factory=dict)
+    refreshing: set[Fleet] = field(default_factory=set)
     failing: dict[Fleet, str] = field(default_factory=dict)
 
     def busy(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, int | Unknown]:
@@ -306,6 +300,12 @@ class FakeOccupancy:
                 found[fleet] = Unknown(reason=self.failing[fleet])
         self.calls.between()
         return found
+
+    def refreshed(
+        self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
+    ) -> Mapping[AutoScalingGroup, bool | Unknown]:
+        self.calls.record("occupancy.refreshed", set(groups))
+        return {group: group in self.refreshing if remaining_s() > 0 else LATE for group in groups}
 
 
 @dataclass

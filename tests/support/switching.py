@@ -144,7 +144,8 @@ class Switched:
 
     @property
     def active(self) -> Color | None:
-        return self.account.registry.registered[self.workload.name].color
+        told = self.account.registry.colors.get(self.workload.name)
+        return self.workload.color if told is None else Color(told)
 
     @property
     def record(self) -> Switch | None:

@@ -292,6 +292,23 @@ class TestARefusal:
         with pytest.raises(ConfigError, match=unreadable):
             switched.step("begin", execution=OTHER_RUN)
 
+    def test_a_step_that_comes_late_touches_nothing(self, switched):
+        switched.steps("begin", "freeze", "raise", "ready", "flip", "drain")
+        before = switched.facts()
+        for step in ("freeze", "raise", "ready"):
+            with pytest.raises(ConfigError, match=f"is active already: it is too late to {step}"):
+                switched.step(step)
+        assert switched.facts() == before
+
+    def test_no_step_goes_on_once_the_switch_is_being_undone(self, switched):
+        switched.steps("begin", "freeze", "raise", "ready")
+        switched.step("roll_back")
+        before = switched.facts()
+        for step in ("freeze", "raise", "ready", "flip"):
+            with pytest.raises(ConfigError, match=f"is being undone: it is too late to {step}"):
+                switched.step(step)
+        assert switched.facts() == before
+
     def test_a_function_without_the_table_says_so(self, account):
         switched = pair(account)
         ports = replace(account.ports, states=None)
@@ -363,6 +380,20 @@ class TestAWait:
         of(switched, switched.green, scale_in_blocked_by=("a deployment is rolling",))
         assert switched.step("ready").outcome is Next.WAIT
         assert "a deployment is rolling" in switched.log[-1].detail
+
+    def test_an_instance_refresh_counts_as_a_deployment_does(self, account):
+        switched = pair(account)
+        account.occupancy.refreshing.add(switched.blue)
+        with pytest.raises(ConfigError, match="an instance refresh replaces its instances; wait for its end"):
+            switched.step("begin")
+        account.occupancy.refreshing = set()
+        switched.steps("begin", "freeze", "raise")
+        switched.wait(10)
+        account.occupancy.refreshing.add(switched.green)
+        assert switched.step("ready").outcome is Next.WAIT
+        assert "an instance refresh" in switched.log[-1].detail
+        account.occupancy.refreshing = set()
+        assert switched.step("ready").outcome is Next.NEXT
 
     def test_green_that_takes_no_message_is_not_ready(self, switched):
         switched.steps("begin", "freeze", "raise")
@@ -471,6 +502,17 @@ class TestAWait:
         account.fleets.settle()
         assert switched.step("roll_back").outcome is Next.NEXT
 
+    def test_a_green_whose_instances_do_not_end_is_waited_for_only_so_long(self, account):
+        switched = pair(account)
+        switched.steps("begin", "freeze", "raise", "ready")
+        while switched.size(switched.green)[1] > 0:
+            switched.step("roll_back")
+            account.clock.advance(seconds=10)
+            switched.works(switched.green, 0)
+        account.clock.advance(minutes=61)
+        assert switched.step("roll_back").outcome is Next.NEXT
+        assert (switched.record, switched.size(switched.green)) == (None, (0, 0))
+
     def test_a_green_that_cannot_be_read_is_not_lowered(self, account):
         switched = pair(account)
         switched.steps("begin", "freeze", "raise", "ready")
@@ -561,7 +603,7 @@ class TestAFailure:
 
 class TestMeanwhile:
     def test_sluice_lowers_neither_color(self, switched):
-        account, name = switched.account, switched.workload.name
+        account = switched.account
         switched.steps("begin", "freeze", "raise")
         account.queues.backlogs[switched.workload.queue_url] = replace(
             account.queues.backlogs[switched.workload.queue_url], visible=0, in_flight=0
@@ -570,7 +612,7 @@ class TestMeanwhile:
         sizes = switched.size(switched.blue), switched.size(switched.green)
         publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
         assert (switched.size(switched.blue), switched.size(switched.green)) == sizes
-        assert account.registry.registered[name].color is Color.BLUE
+        assert switched.active is Color.BLUE
 
     def test_a_surge_is_refused(self, switched):
         switched.steps("begin")

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from sluice.core.model import (
+    AutoScalingGroup,
     Capacity,
     Color,
     ColoredFleet,
@@ -63,6 +64,7 @@ from sluice.usecases.observe import observe
 from sluice.usecases.pauses import holds_in_force
 
 Reading = TypeVar("Reading")
+BEFORE_THE_FLIP = (Step.FREEZE, Step.RAISE, Step.READY)
 SHORT_S = 10
 """How long the state machine waits for what takes AWS a moment."""
 
@@ -135,7 +137,16 @@ def switch_step(request: SwitchRequest, ports: Ports, report: Report, remaining_
             f"{request.workload} has one fleet only since its stack was updated in the middle of {stored}: "
             "give the stack its green fleet again, so that the switch can be undone"
         )
+    _check_order(request.step, workload, stored)
     return _STEPS[request.step](switching, workload, stored)
+
+
+def _check_order(step: Step, workload: Workload, switch: Switch) -> None:
+    """Raise ConfigError for a step that comes late, when a slower invocation of it was repeated long ago."""
+    if step in BEFORE_THE_FLIP and workload.color is switch.to:
+        raise ConfigError(f"{switch.to} of {workload.name} is active already: it is too late to {step}")
+    if step in (*BEFORE_THE_FLIP, Step.FLIP) and switch.step is Step.ROLL_BACK:
+        raise ConfigError(f"the switch of {workload.name} is being undone: it is too late to {step}")
 
 
 def _begin(switching: _Switching, stored: Switch | None) -> StepDone:
@@ -151,7 +162,7 @@ def _begin(switching: _Switching, stored: Switch | None) -> StepDone:
             f"{workload.name} has one fleet only, {workload.fleet}, so there is nothing to switch to: give "
             "its stack a GreenAutoScalingGroupName or a GreenServiceName"
         )
-    observation = observe(ports, [workload], first_half(remaining_s))[workload.name]
+    observation = _observed_with_refreshes(switching, workload)
     if stored is not None:
         return _done(switching, _after_begin(stored), str(stored), to=stored.to)
     if request.to is not None and request.to is workload.color:
@@ -287,7 +298,7 @@ def _target(switching: _Switching, workload: Workload) -> float:
 
 def _ready(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
     switch = _began(switching, switch)
-    observation = _observed(switching, workload)
+    observation = _observed_with_refreshes(switching, workload)
     verdict = ready(
         switch,
         observation.backlog,
@@ -341,8 +352,7 @@ def _copy_target(switching: _Switching, workload: Workload, switch: Switch) -> N
     if workload.policy_arn is None or new.policy_arn is None:
         return
     target = policies.read(workload, switching.remaining_s).target
-    other = replace(workload, fleet=new.fleet, policy_arn=new.policy_arn)
-    policy = policies.read(other, switching.remaining_s)
+    policy = policies.read(workload.with_active(switch.to), switching.remaining_s)
     if policy.target != target:
         policies.put_target(policy, target)
 
@@ -579,6 +589,29 @@ def _thaw(switching: _Switching, workload: Workload, switch: Switch, color: Colo
 
 def _observed(switching: _Switching, workload: Workload) -> Observation:
     return observe(switching.ports, [workload], first_half(switching.remaining_s))[workload.name]
+
+
+def _observed_with_refreshes(switching: _Switching, workload: Workload) -> Observation:
+    """A reading of queue and fleets in which an instance refresh of a group counts as a deployment does."""
+    seen = _observed(switching, workload)
+    groups = [fleet for fleet in workload.fleets if isinstance(fleet, AutoScalingGroup)]
+    refreshed: Mapping[Fleet, bool | Unknown] = {}
+    if groups:
+        refreshed = dict(switching.occupancy.refreshed(groups, first_half(switching.remaining_s)).items())
+    assert workload.idle is not None
+    assert seen.idle is not None
+    return replace(
+        seen,
+        capacity=_with_refresh(seen.capacity, refreshed.get(workload.fleet, False)),
+        idle=_with_refresh(seen.idle, refreshed.get(workload.idle.fleet, False)),
+    )
+
+
+def _with_refresh(capacity: Capacity | Unknown, refreshed: bool | Unknown) -> Capacity | Unknown:
+    if isinstance(capacity, Unknown) or isinstance(refreshed, Unknown):
+        return refreshed if isinstance(refreshed, Unknown) else capacity
+    refresh = ("an instance refresh replaces its instances",) if refreshed else ()
+    return replace(capacity, scale_in_blocked_by=(*capacity.scale_in_blocked_by, *refresh))
 
 
 def _busy(switching: _Switching, of: ColoredFleet) -> int | Unknown:
