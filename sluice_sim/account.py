@@ -61,6 +61,8 @@ def identity(
             return arn("cloudwatch", f"alarm:{properties['AlarmName']}")
         case "AWS::Serverless::Function", "Arn":
             return arn("lambda", f"function:{name}")
+        case "AWS::Serverless::StateMachine", "Ref":
+            return arn("states", f"stateMachine:{properties['Name']}")
         case "AWS::IAM::Role", "Arn":
             return f"arn:aws:iam::{ACCOUNT_ID}:role/{name}"
         case "AWS::SQS::Queue", "Ref":

@@ -39,6 +39,8 @@ class WorkerConfig:
     """Messages per receive, 1 to 10."""
     on_ended: Callable[[str, Outcome, float, float], None]
     """Called for each message: id, outcome, seconds it took, seconds it waited from sending to start."""
+    receives: Callable[[], bool] = lambda: True
+    """False while its color is drained: it receives nothing new, and stays."""
 
 
 class SimulatedWorker:
@@ -69,7 +71,9 @@ class SimulatedWorker:
 
         The messages run in rounds of `concurrency`; every round takes the batch's mean duration.
         """
-        if self._in_flight or self._when_drained is not None or not self._config.has_messages():
+        if self._in_flight or self._when_drained is not None or not self._config.receives():
+            return
+        if not self._config.has_messages():
             return
         answer = self._sqs.receive_message(
             QueueUrl=self._config.queue_url,

@@ -37,6 +37,7 @@ from sluice_sim.embedded.scaling_target import EmbeddedScalingTarget
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stack_records import StackRecords
 from sluice_sim.embedded.stack_schedules import GROUP_ACTION, StackSchedules
+from sluice_sim.embedded.state_machines import StateMachines
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
@@ -50,7 +51,6 @@ WITHOUT_EFFECT = frozenset(
         "AWS::IAM::ManagedPolicy",  # permissions are tested on the template, not enforced here
         "AWS::IAM::Role",
         "AWS::Logs::QueryDefinition",  # a text that is saved; tests run it
-        "AWS::Serverless::StateMachine",  # tests run its definition
         "AWS::Serverless::LayerVersion",  # the layer is this checkout's own package
         "AWS::SQS::QueuePolicy",
     }
@@ -71,6 +71,7 @@ class Account:
     """The services of the account in which a stack creates its resources."""
 
     functions: Lambda
+    machines: StateMachines
     logs: FunctionLogs
     monitoring: Monitoring
     groups: AutoScalingGroups
@@ -128,6 +129,8 @@ class Stacks:
         match kind:
             case "AWS::Serverless::Function":
                 self._account.functions.create(resource_name(stack_name, logical_id), properties, self._root)
+            case "AWS::Serverless::StateMachine":
+                self._account.machines.deploy(properties)
             case "AWS::Lambda::Permission":
                 self._account.functions.permit(
                     properties["FunctionName"], properties["Principal"], properties["SourceArn"]

@@ -45,6 +45,8 @@ class Assignment:
     """Whether the workers also publish MsgWaitDuration, as those of the deadline engine do."""
     on_failure: Callable[[str], None]
     """Called with a sentence when a worker fails."""
+    receives: Callable[[], bool] = lambda: True
+    """Whether simulated workers of this fleet receive: not while a switch drains their color."""
 
 
 class Workers(Protocol):
@@ -84,6 +86,7 @@ class SimulatedWorkers:
             concurrency=self._assignment.scenario.concurrency,
             batch=self._assignment.scenario.batch,
             on_ended=self._on_ended,
+            receives=self._assignment.receives,
         )
         return SimulatedWorker(self._aws.clock, self._aws.sqs, config)
 
