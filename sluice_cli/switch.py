@@ -121,7 +121,9 @@ def _shown(
 ) -> tuple[Execution, Progress]:
     """Print each step once it says something new; returns the end."""
     printed: list[str] = []
-    for stands, seen in follow:
+    shown: tuple[Execution, Progress] | None = None
+    for shown in follow:
+        seen = shown[1]
         for line in switch_report.lines(seen)[len(printed) :]:
             printed.append(line)
             if not is_quiet:
@@ -129,4 +131,5 @@ def _shown(
                 click.echo(line)
         text, share = switch_report.now(begun, seen)
         bar.show(text, share)
-    return stands, seen
+    assert shown is not None
+    return shown

@@ -40,10 +40,12 @@ def plan_json(of: Plan) -> Mapping[str, Any]:
 
 def lines(seen: Progress) -> list[str]:
     """A line for each step that has ended; one that is repeated has ended once the next one begins."""
-    return [
-        f"{_time(each.began_at)} {each.step:<{WIDTH}} {'failed: ' if each.failed else ''}{each.detail}".rstrip()
-        for each in seen.steps[:-1]
-    ]
+    return [_line(each) for each in seen.steps[:-1]]
+
+
+def _line(each: StepSeen) -> str:
+    failed = "failed: " if each.failed else ""
+    return f"{_time(each.began_at)} {each.step:<{WIDTH}} {failed}{each.detail}".rstrip()
 
 
 def now(begun: Found, seen: Progress) -> tuple[str, float]:
@@ -87,9 +89,10 @@ def aborted(found: Found) -> Mapping[str, Any]:
 
 def left(begun: Found) -> str:
     """What is told at Ctrl-C."""
+    name = begun.workload
     return (
-        f"{begun.workload}: the switch goes on without this command; `sluice switch {begun.workload} --follow` "
-        f"follows it, `sluice switch {begun.workload} --abort` stops and undoes it"
+        f"{name}: the switch goes on without this command; `sluice switch {name} --follow` follows it, "
+        f"`sluice switch {name} --abort` stops and undoes it"
     )
 
 

@@ -136,7 +136,8 @@ def find(account: Account, name: str, remaining_s: RemainingS, on_step: OnStep =
             if is_of(workload.name, named):
                 return Found(workload=workload.name, to=None, execution=arn)
         raise ConfigError(
-            f"no switch of {workload.name} is in progress; `sluice explain {workload.name}` shows the last one"
+            f"no switch of {workload.name} is in progress; "
+            f"`sluice explain {workload.name}` shows the last one"
         )
     own = Found(workload=workload.name, to=stored.to, execution=stored.execution)
     if executions.describe(states, stored.execution).runs:
