@@ -116,7 +116,7 @@ def start(
         raise ConfigError(_in_progress(workload.name, stored))
     assert workload.idle is not None
     color = workload.idle.color
-    by = caller.arn(account.clients("sts"))
+    by = _caller(account)
     on_step("starting the switch")
     started = executions.start(
         account.clients("stepfunctions"),
@@ -158,7 +158,7 @@ def abort(account: Account, name: str, remaining_s: RemainingS, on_step: OnStep 
     """
     workload = _blue_green(account, name, remaining_s, on_step)
     states, stored = account.clients("stepfunctions"), _stored(account, workload.name, remaining_s)
-    by = caller.arn(account.clients("sts"))
+    by = _caller(account)
     on_step("stopping the switch")
     if stored is not None and not executions.describe(states, stored.execution).runs:
         if undoing := _restoring(account, stored):
@@ -203,6 +203,10 @@ def _restoring(account: Account, stored: Switch) -> str | None:
         if isinstance(asked, dict) and asked.get("executionArn") == stored.execution:
             return arn
     return None
+
+
+def _caller(account: Account) -> str:
+    return caller.arn(account.clients("sts"))
 
 
 def _blue_green(account: Account, name: str, remaining_s: RemainingS, on_step: OnStep) -> Workload:

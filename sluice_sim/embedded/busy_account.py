@@ -52,7 +52,7 @@ def busy_account(
     minutes: int = MINUTES,
     on_minute: Callable[[int, int], None] = lambda *_: None,
 ) -> Iterator[BusyAccount]:
-    """Deploy the control plane and these workloads, transcription among them, and play up to that minute.
+    """Deploy the control plane and these workloads, and play them up to that minute.
 
     Within the context, boto3 in this process reaches this account alone. `on_minute` is called with the
     minutes played and those to play.
@@ -61,7 +61,8 @@ def busy_account(
         demo = Demo(aws, root)
         for scenario in scenarios:
             demo.add_workload(scenario)
-        _give_up_messages(aws, TRANSCRIPTION.name)
+        if TRANSCRIPTION in scenarios:
+            _give_up_messages(aws, TRANSCRIPTION.name)
         account = BusyAccount(demo)
         for minute in range(minutes):
             account.play_minute()

@@ -119,6 +119,19 @@ def _quota(parameters: Parameters) -> list[dict[str, str]]:
     return [{name: parameters[name] for name in ("ServiceCode", "QuotaCode")}]
 
 
+def _machine(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"StateMachineName": parameters["stateMachineArn"].rpartition(":")[2]}]
+
+
+def _execution(parameters: Parameters) -> list[dict[str, str]]:
+    *_, machine, execution = parameters["executionArn"].split(":")
+    return [{"StateMachineName": machine, "ExecutionId": execution}]
+
+
+def _parameters(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"ParameterNameWithoutLeadingSlash": path.removeprefix("/")} for path in parameters["Names"]]
+
+
 def _key(parameters: Parameters) -> list[dict[str, str]]:
     return [{"KeyId": parameters["KeyId"].rsplit("/", 1)[-1]}]
 
@@ -202,7 +215,13 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "sqs:SendMessage": _queue,
     "sqs:StartMessageMoveTask": _dead_letter_queue,
     "ssm:GetParameter": _parameter,
+    "ssm:GetParameters": _parameters,
     "ssm:GetParametersByPath": _parameter,
+    "states:DescribeExecution": _execution,
+    "states:GetExecutionHistory": _execution,
+    "states:ListExecutions": _machine,
+    "states:StartExecution": _machine,
+    "states:StopExecution": _execution,
 }
 """Action -> what names its resources among the parameters, as the placeholders of AWS's ARN formats."""
 CONDITION_KEYS: Mapping[str, Mapping[str, str]] = {
