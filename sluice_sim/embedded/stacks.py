@@ -127,10 +127,8 @@ class Stacks:
 
     def _put(self, stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any]) -> None:
         match kind:
-            case "AWS::Serverless::Function":
-                self._account.functions.create(resource_name(stack_name, logical_id), properties, self._root)
-            case "AWS::Serverless::StateMachine":
-                self._account.machines.deploy(properties)
+            case "AWS::Serverless::Function" | "AWS::Serverless::StateMachine":
+                self._run(resource_name(stack_name, logical_id), kind, properties)
             case "AWS::Lambda::Permission":
                 self._account.functions.permit(
                     properties["FunctionName"], properties["Principal"], properties["SourceArn"]
@@ -151,6 +149,13 @@ class Stacks:
                 self._track_service(logical_id, properties)
             case _ if kind not in {*WITHOUT_EFFECT, GROUP_ACTION}:
                 raise ValueError(f"{logical_id}: resources of type {kind} are not simulated")
+
+    def _run(self, name: str, kind: str, properties: Mapping[str, Any]) -> None:
+        """Create a function or a state machine."""
+        if kind == "AWS::Serverless::Function":
+            self._account.functions.create(name, properties, self._root)
+        else:
+            self._account.machines.deploy(properties)
 
     def _store(self, name: str, kind: str, properties: Mapping[str, Any]) -> None:
         """Put a dashboard; create a group of logs or schedules, a queue, or a table, unless it exists."""

@@ -111,8 +111,7 @@ def group_of(color):
 def held():
     """The suspended processes of both colors."""
     return [
-        [each["ProcessName"] for each in group_of(color)["SuspendedProcesses"]]
-        for color in ("blue", "green")
+        [each["ProcessName"] for each in group_of(color)["SuspendedProcesses"]] for color in ("blue", "green")
     ]
 
 
@@ -166,7 +165,9 @@ class TestASwitch:
             raise KeyboardInterrupt
 
         follow = switches.follow
-        monkeypatch.setattr(switch.switches, "follow", lambda account, arn, _: follow(account, arn, interrupt))
+        monkeypatch.setattr(
+            switch.switches, "follow", lambda account, arn, _: follow(account, arn, interrupt)
+        )
         answer = alice(PAIR)
         assert answer.exit_code == 130
         assert f"`sluice switch {PAIR} --follow` follows it" in words(answer.stderr)
@@ -318,7 +319,8 @@ def test_its_policy_allows_exactly_what_a_switch_of_groups_asks_for(alice, allow
     policy = json.loads((DOCS / "policies/switch.json").read_text(encoding="utf-8"))
     policy["Statement"] = [each for each in policy["Statement"] if not each["Sid"].endswith("Services")]
     with allows_exactly(policy):
+        assert alice(PAIR, "--abort").exit_code == 0
         assert alice(PAIR, "--follow").exit_code == 0
+        assert alice(PAIR, "--follow").exit_code == 2
         assert alice(PAIR, "--dry-run").exit_code == 0
-        assert alice(PAIR, "--abort").exit_code == 2
         assert alice(PAIR).exit_code == 0
