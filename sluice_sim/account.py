@@ -33,7 +33,7 @@ ARNS: Mapping[str, tuple[str, str]] = {
     "AWS::Serverless::Function": ("lambda", "function:"),
     "AWS::DynamoDB::Table": ("dynamodb", "table/"),
 }
-"""Service, and what is before the name, in the ARN of a type; the others have the type's service and nothing."""
+"""Service, and what is before the name, in the ARN of a type; others have the type's service, and nothing."""
 
 
 def arn(service: str, resource: str) -> str:

@@ -1,8 +1,9 @@
 """CloudWatch metric math, as far as this project's templates use it.
 
 Parses numbers, metric ids, `+ - * /`, comparisons, `AND`, `OR`, `IF(condition, then, else)`, `FILL(metric,
-number)`, `PERIOD(metric)`, `MAX([metric, metric])` and parentheses, and evaluates them minute by minute. Every
-other function and operator, and a mixture whose precedence AWS does not document, is an ExpressionError.
+number)`, `PERIOD(metric)`, `MAX([metric, metric])` and parentheses, and evaluates them minute by minute.
+Every other function and operator, and a mixture whose precedence AWS does not document, is an
+ExpressionError.
 
 A minute in which no referenced metric has a datapoint yields none, unless FILL provides it. A datapoint
 dropped inside a larger expression is a missing operand of it. `metric_nodes` defines how operators treat
