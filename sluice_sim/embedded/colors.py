@@ -12,6 +12,8 @@ from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.fleet import EmbeddedFleet
 from sluice_sim.embedded.worker_protocol import Worker
 
+ONE_AFTER_THE_OTHER_S = (0.0, 2.0, 4.0, 1.0, 3.0)
+"""When the workers of two colors poll first, so that both get messages."""
 REGISTRY = "/sluice/workloads"
 
 

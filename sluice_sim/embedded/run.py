@@ -19,7 +19,7 @@ from moto.sqs.models import sqs_backends
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.embedded.cloud import EmbeddedAws
-from sluice_sim.embedded.colors import create_fleet, fleets_of, receives
+from sluice_sim.embedded.colors import ONE_AFTER_THE_OTHER_S, create_fleet, fleets_of, receives
 from sluice_sim.embedded.fleet import EmbeddedFleet
 from sluice_sim.embedded.function_logs import LogLine
 from sluice_sim.embedded.lateness import causes
@@ -82,7 +82,8 @@ class WorkloadRun:
         self._workers: list[Workers] = []
         self._fleets: dict[str, EmbeddedFleet] = {}
         """Name by which AWS scales it -> fleet; of two colors, blue is the first."""
-        for color, fleet in fleets_of(deployed).items():
+        fleets = fleets_of(deployed)
+        for color, fleet in fleets.items():
             assignment = Assignment(
                 scenario=scenario,
                 queue_url=self._queue_url,
@@ -92,6 +93,7 @@ class WorkloadRun:
                 publishes_waits=deployed.get("Scaling") == "deadline",
                 on_failure=self._on_failure,
                 receives=partial(receives, self.name, color),
+                first_polls_s=ONE_AFTER_THE_OTHER_S if len(fleets) > 1 else (0.0,),
             )
             self._workers.append(worker_factory(aws, assignment))
             key, created = create_fleet(

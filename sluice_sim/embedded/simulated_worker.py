@@ -41,6 +41,8 @@ class WorkerConfig:
     """Called for each message: id, outcome, seconds it took, seconds it waited from sending to start."""
     receives: Callable[[], bool] = lambda: True
     """False while its color is drained: it receives nothing new, and stays."""
+    first_poll_s: float = 0.0
+    """Seconds until its first poll."""
 
 
 class SimulatedWorker:
@@ -53,7 +55,7 @@ class SimulatedWorker:
         self._clock, self._sqs, self._config = clock, sqs, config
         self._in_flight = 0
         self._when_drained: Callable[[], None] | None = None
-        self._polling = clock.every(POLL_S, self._poll, first=clock.now)
+        self._polling = clock.every(POLL_S, self._poll, first=clock.now + config.first_poll_s)
 
     @property
     def protected(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import Protocol
 
 from moto.sqs.models import sqs_backends
@@ -47,6 +48,11 @@ class Assignment:
     """Called with a sentence when a worker fails."""
     receives: Callable[[], bool] = lambda: True
     """Whether simulated workers of this fleet receive: not while a switch drains their color."""
+    first_polls_s: tuple[float, ...] = (0.0,)
+    """Seconds until the first poll of one simulated worker after the other.
+
+    SQS gives a message to any of the workers that wait; of those that poll at once the oldest would get all.
+    """
 
 
 class Workers(Protocol):
@@ -69,6 +75,7 @@ class SimulatedWorkers:
 
     def __init__(self, aws: EmbeddedAws, assignment: Assignment) -> None:
         self._aws, self._assignment = aws, assignment
+        self._first_polls_s = cycle(assignment.first_polls_s)
         self._counters = Counters(began_at=aws.clock.now)
         self._sink = CloudWatchSink(
             aws.cloudwatch,
@@ -87,6 +94,7 @@ class SimulatedWorkers:
             batch=self._assignment.scenario.batch,
             on_ended=self._on_ended,
             receives=self._assignment.receives,
+            first_poll_s=next(self._first_polls_s),
         )
         return SimulatedWorker(self._aws.clock, self._aws.sqs, config)
 

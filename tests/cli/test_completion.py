@@ -29,7 +29,7 @@ def offered(*words: str) -> list[str]:
     ("words", "names"),
     [
         (("",), list(COMMANDS)),
-        (("s",), ["status", "surge", "simulate"]),
+        (("s",), ["status", "surge", "switch", "simulate"]),
         (("demo", "--scenario", ""), list(SCENARIOS)),
         (("demo", "--without", "boot"), ["bootstrap-alarm"]),
         (("simulate", ""), ENVIRONMENTS),

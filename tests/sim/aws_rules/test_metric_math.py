@@ -207,7 +207,7 @@ def test_fill_knows_no_other_minutes_than_those_of_the_points_and_those_asked_fo
         ("FILL(m + a, 0)", r"','"),
         ("FILL(1, 0)", "something else than a metric"),
         ("FILL(METRICS(), 0)", "METRICS"),
-        ("MAX([a, b])", "MAX"),
+        ("MAX(a)", "where '[' should stand"),
         ("METRICS()", "METRICS"),
         ("m ^ 2", r"\^"),
         ("m % 2", "%"),
