@@ -14,7 +14,7 @@ from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.aws.freezes import AwsFreezes
 from sluice.aws.occupancy import AwsOccupancy
 from sluice.aws.registry import SsmRegistry
-from sluice.core.model import Bounds, Capacity, Color, Fleet, Unknown
+from sluice.core.model import Bounds, Capacity, Color, ColoredFleet, Fleet, Unknown
 from sluice.core.pause import BOTH, Pause, encoded
 from sluice.core.switch import FROZEN, IDLE, held
 from sluice.core.switch_record import Step, Switch, Was
@@ -51,7 +51,7 @@ OTHER = replace(SWITCH, execution=SWITCH.execution.replace("one", "two"))
 @dataclass
 class Frozen:
     port: Freezes
-    fleet: Fleet
+    colored: ColoredFleet
 
 
 @pytest.fixture(params=["fake groups", "fake services", "groups", "services"])
@@ -60,30 +60,38 @@ def frozen(request: pytest.FixtureRequest) -> Iterator[Frozen]:
     if request.param.startswith("fake"):
         fleet: Fleet = group("transcription") if is_group else service("transcription")
         capacity = Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))
-        yield Frozen(FakeFreezes(FakeFleets(capacities={fleet: capacity})), fleet)
+        port = FakeFreezes(FakeFleets(capacities={fleet: capacity}))
+        yield Frozen(port, ColoredFleet(color=Color.BLUE, fleet=fleet, policy_arn="blue"))
         return
     with account.account():
-        made: Callable[..., Fleet] = account.create_group if is_group else account.create_service
-        yield Frozen(AwsFreezes(account.client), made("transcription", desired=2))
+        made: Callable[..., Any] = account.create_group if is_group else account.create_service
+        fleet = made("transcription", desired=2)
+        policy = account.create_group_policy("transcription") if is_group else "blue"
+        in_full = account.session().client
+        yield Frozen(AwsFreezes(in_full), ColoredFleet(color=Color.BLUE, fleet=fleet, policy_arn=policy))
 
 
 def test_nothing_is_held_at_first(frozen: Frozen) -> None:
-    assert set(frozen.port.fields(frozen.fleet).values()) == {False}
+    fields = dict(frozen.port.fields(frozen.colored))
+    assert fields.pop("Enabled", True)
+    assert set(fields.values()) == {False}
 
 
-@pytest.mark.parametrize("by", [FROZEN, IDLE])
+@pytest.mark.parametrize("by", [FROZEN, IDLE, {"DisableScaleIn": True, "DynamicScalingInSuspended": True}])
 def test_what_is_held_is_read_back_and_released(frozen: Frozen, by: dict[str, bool]) -> None:
-    before = frozen.port.fields(frozen.fleet)
-    frozen.port.put(frozen.fleet, held(before, by))
-    assert frozen.port.fields(frozen.fleet) == held(before, by) != before
-    frozen.port.put(frozen.fleet, held(before, by))
-    frozen.port.put(frozen.fleet, before)
-    assert frozen.port.fields(frozen.fleet) == before
+    before = frozen.port.fields(frozen.colored)
+    frozen.port.put(frozen.colored, held(before, by))
+    assert frozen.port.fields(frozen.colored) == held(before, by) != before
+    frozen.port.put(frozen.colored, held(before, by))
+    frozen.port.put(frozen.colored, before)
+    assert frozen.port.fields(frozen.colored) == before
 
 
 def test_a_fleet_that_aws_does_not_know_is_a_refusal() -> None:
     with account.account(), pytest.raises(ConfigError, match="does not exist"):
-        AwsFreezes(account.client).fields(group("nowhere"))
+        AwsFreezes(account.client).fields(
+            ColoredFleet(color=Color.BLUE, fleet=group("nowhere"), policy_arn=None)
+        )
 
 
 # ---- the colors ------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -62,13 +61,13 @@ def is_held(fleet: AutoScalingGroup | EcsService) -> bool:
 
 
 @pytest.fixture
-def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[Any, int]]:
+def busy(monkeypatch: pytest.MonkeyPatch) -> dict[Any, int]:
     """Fleet -> busy instances: moto has no protection of tasks."""
     found: dict[Any, int] = {}
     monkeypatch.setattr(
         AwsOccupancy, "busy", lambda _, fleets, __: {fleet: found.get(fleet, 0) for fleet in fleets}
     )
-    yield found
+    return found
 
 
 def step(plane: Plane, kind: str, name: str, **changes: Any) -> dict[str, Any]:

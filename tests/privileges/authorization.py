@@ -79,13 +79,18 @@ def _tasks(parameters: Parameters) -> list[dict[str, str]]:
     return [{"ClusterName": cluster, "TaskId": task_id} for _, cluster, task_id in arns]
 
 
+def _container_instances(parameters: Parameters) -> list[dict[str, str]]:
+    """A listing of a cluster's tasks takes any of its container instances; those of Fargate are on none."""
+    return [{"ClusterName": parameters["cluster"], "ContainerInstanceId": "any"}]
+
+
 def _scalable_target(parameters: Parameters) -> list[dict[str, str]]:
     return [{"ResourceId": opaque_id(parameters["ResourceId"])}]
 
 
 def _parameter(parameters: Parameters) -> list[dict[str, str]]:
-    path = parameters.get("Name") or parameters["Path"]
-    return [{"ParameterNameWithoutLeadingSlash": path.removeprefix("/")}]
+    paths = parameters.get("Names") or [parameters.get("Name") or parameters["Path"]]
+    return [{"ParameterNameWithoutLeadingSlash": path.removeprefix("/")} for path in paths]
 
 
 def _tables(parameters: Parameters) -> list[dict[str, str]]:
@@ -126,10 +131,6 @@ def _machine(parameters: Parameters) -> list[dict[str, str]]:
 def _execution(parameters: Parameters) -> list[dict[str, str]]:
     *_, machine, execution = parameters["executionArn"].split(":")
     return [{"StateMachineName": machine, "ExecutionId": execution}]
-
-
-def _parameters(parameters: Parameters) -> list[dict[str, str]]:
-    return [{"ParameterNameWithoutLeadingSlash": path.removeprefix("/")} for path in parameters["Names"]]
 
 
 def _key(parameters: Parameters) -> list[dict[str, str]]:
@@ -189,6 +190,8 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "dynamodb:UpdateItem": _tables,
     "ecs:DescribeClusters": _clusters,
     "ecs:DescribeServices": _services,
+    "ecs:GetTaskProtection": _tasks,
+    "ecs:ListTasks": _container_instances,
     "ecs:UpdateService": _services,
     "ecs:UpdateTaskProtection": _tasks,
     "events:PutEvents": _event_buses,
@@ -215,8 +218,9 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "sqs:SendMessage": _queue,
     "sqs:StartMessageMoveTask": _dead_letter_queue,
     "ssm:GetParameter": _parameter,
-    "ssm:GetParameters": _parameters,
+    "ssm:GetParameters": _parameter,
     "ssm:GetParametersByPath": _parameter,
+    "ssm:PutParameter": _parameter,
     "states:DescribeExecution": _execution,
     "states:GetExecutionHistory": _execution,
     "states:ListExecutions": _machine,

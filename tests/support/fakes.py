@@ -237,23 +237,25 @@ class FakeFreezes:
     calls: Calls = field(default_factory=Calls)
     by_fleet: dict[Fleet, dict[str, bool]] = field(default_factory=dict)
 
-    def fields(self, fleet: Fleet) -> Fields:
-        self.calls.record("freezes.fields", fleet)
+    def fields(self, colored: ColoredFleet) -> Fields:
+        self.calls.record("freezes.fields", colored)
+        fleet, names = colored.fleet, ("AlarmNotificationSuspended", "DisableScaleIn")
         names = (
-            ("AlarmNotificationSuspended",)
+            (names if colored.policy_arn else names[:1])
             if isinstance(fleet, AutoScalingGroup)
             else ("DynamicScalingOutSuspended", "DynamicScalingInSuspended")
         )
         return dict(self.by_fleet.setdefault(fleet, dict.fromkeys(names, False)))
 
-    def put(self, fleet: Fleet, fields: Fields) -> None:
-        now = self.fields(fleet)
+    def put(self, colored: ColoredFleet, fields: Fields) -> None:
+        fleet, now = colored.fleet, self.fields(colored)
         if now == fields:
             return
         self.calls.record("freezes.put", (fleet, dict(fields)))
         self.by_fleet[fleet] = dict(fields)
         has = self.fleets.capacities[fleet]
-        blocked = [f"{name.removesuffix('Suspended')} is suspended" for name, held in fields.items() if held]
+        suspended = [name for name, held in fields.items() if held and name.endswith("Suspended")]
+        blocked = [f"{name.removesuffix('Suspended')} is suspended" for name in suspended]
         outs = [each for each in blocked if "Out" in each]
         self.fleets.capacities[fleet] = replace(
             has,
@@ -273,14 +275,7 @@ class FakeColors:
 
     def set_active(self, workload: str, color: Color) -> None:
         self.calls.record("colors.set_active", color)
-        has = self.registry.registered[workload]
-        assert has.idle is not None
-        if has.color is not color:
-            assert has.color is not None
-            idle = ColoredFleet(color=has.color, fleet=has.fleet, policy_arn=has.policy_arn)
-            self.registry.registered[workload] = replace(
-                has, fleet=has.idle.fleet, policy_arn=has.idle.policy_arn, idle=idle
-            )
+        self.registry.colors[workload] = str(color)
         self.calls.between()
 
     def set_draining(self, workload: str, color: Color | None) -> None:
@@ -488,6 +483,8 @@ class FakeRegistry:
     bad: dict[str, str] = field(default_factory=dict)
     """Name -> the reason why its document is refused."""
     failing: SluiceError | None = None
+    colors: dict[str, str | None] = field(default_factory=dict)
+    """Name of a blue/green workload -> what its parameter says, None without one; absent: its own color."""
     by_text: dict[str, Workload] = field(default_factory=dict)
     """Text -> the workload it describes, for every document that was ever registered."""
     _copy: Registered | None = None
@@ -497,14 +494,30 @@ class FakeRegistry:
         self.calls.record("registry.all", fresh)
         existing, at = self._copy, self._copied_at
         if existing and at and not fresh and self.clock() - at < timedelta(minutes=5):
-            return existing
+            return self._colored(existing)
         failing = self._failing(remaining_s)
         if failing:
             if existing is None:
                 raise failing
             return replace(existing, stale=str(failing))
         self._copy, self._copied_at = self._now(), self.clock()
-        return self._copy
+        return self._colored(self._copy)
+
+    def _colored(self, copy: Registered) -> Registered:
+        """The copy with the active colors of this moment; a workload without one is refused."""
+        refused, served = dict(copy.refused), []
+        for workload in copy.workloads:
+            if workload.idle is None:
+                served.append(workload)
+                continue
+            color = self.colors.get(workload.name, str(workload.color))
+            if color in tuple(Color):
+                served.append(workload.with_active(Color(color)))
+            else:
+                refused[workload.name] = f"workload {workload.name} has no active color: {color}"
+        documents = {each.name: repr(each) for each in served}
+        self.by_text |= {documents[each.name]: each for each in served}
+        return replace(copy, workloads=tuple(served), refused=refused, documents=documents)
 
     def _failing(self, remaining_s: RemainingS) -> SluiceError | None:
         return TransientError(LATE.reason) if remaining_s() <= 0 else self.failing
@@ -518,14 +531,20 @@ class FakeRegistry:
             raise ConfigError(refused[name])
         if name not in self.registered:
             raise ConfigError(f"no workload {name} is registered")
-        return self.registered[name]
+        colored = self._colored(Registered(workloads=(self.registered[name],), refused={}))
+        if name in colored.refused:
+            raise ConfigError(colored.refused[name])
+        return colored.workloads[0]
 
     def _now(self) -> Registered:
-        claims = collections.Counter(workload.fleet for workload in self.registered.values())
+        claims = collections.Counter(
+            fleet for workload in self.registered.values() for fleet in workload.fleets
+        )
         shared = {
-            name: f"{workload.fleet} is claimed by another workload too"
+            name: f"{fleet} is claimed by another workload too"
             for name, workload in self.registered.items()
-            if claims[workload.fleet] > 1
+            for fleet in workload.fleets
+            if claims[fleet] > 1
         }
         refused = self.bad | shared
         served = {name: each for name, each in self.registered.items() if name not in refused}
@@ -884,8 +903,9 @@ class FakeAccount:
         desired: int = 0,
         running: int | None = None,
         bounds: Bounds | None = None,
+        idle: int = 0,
     ) -> Workload:
-        """Register a workload, with these counts of its queue and its fleet."""
+        """Register a workload, with these counts of its queue and its fleet, and of its idle color if any."""
         self.registry.registered[workload.name] = workload
         self.queues.backlogs[workload.queue_url] = Backlog(
             visible=visible, in_flight=in_flight, delayed=delayed
@@ -895,6 +915,10 @@ class FakeAccount:
             running=desired if running is None else running,
             bounds=bounds or workload.bounds,
         )
+        if workload.idle is not None:
+            self.fleets.capacities[workload.idle.fleet] = Capacity(
+                desired=idle, running=idle, bounds=workload.bounds
+            )
         return workload
 
     def publish_idle_minutes(

@@ -144,7 +144,8 @@ class Switched:
 
     @property
     def active(self) -> Color | None:
-        return self.account.registry.registered[self.workload.name].color
+        told = self.account.registry.colors.get(self.workload.name)
+        return self.workload.color if told is None else Color(told)
 
     @property
     def record(self) -> Switch | None:
@@ -159,7 +160,7 @@ class Switched:
 
     def held(self, fleet: Fleet) -> set[str]:
         """The fields that hold the fleet."""
-        return {name for name, is_held in self.account.freezes.fields(fleet).items() if is_held}
+        return {name for name, is_held in self.account.freezes.by_fleet.get(fleet, {}).items() if is_held}
 
     def works(self, fleet: Fleet, busy: int) -> None:
         self.account.occupancy.protected[fleet] = busy

@@ -209,19 +209,19 @@ def rule_of(stack: ResolvedStack, source: str) -> dict[str, Any]:
 
 
 def test_a_switch_that_ends_in_the_middle_starts_one_that_restores_it(plane: ResolvedStack) -> None:
-    rule, [machine] = rule_of(plane, "aws.states"), of_type(plane, "AWS::StepFunctions::StateMachine")
+    rule = rule_of(plane, "aws.states")
     assert rule["EventPattern"] == {
         "source": ["aws.states"],
         "detail-type": ["Step Functions Execution Status Change"],
         "detail": {
             "stateMachineArn": [arn("states", "stateMachine:sluice-switch")],
             "status": ["ABORTED", "TIMED_OUT", "FAILED"],
-            # The input of one that restores is such an event: its failure must not start another one for ever.
+            # The input of one that restores is such an event: its failure must not start others for ever.
             "input": [{"anything-but": {"prefix": '{"version"'}}],
         },
     }
     [target] = rule["Targets"]
-    assert target["Arn"] == f"{machine}.Ref"
+    assert target["Arn"] == arn("states", "stateMachine:sluice-switch")
     assert "Input" not in target
 
 
@@ -441,11 +441,21 @@ PLANE_ALARMS: dict[str, tuple[Any, ...]] = {
         *ERRORS_NOW,
     ),
     "SwitchFailedAlarm": (
-        *("AWS/States", "ExecutionsFailed", {"StateMachineArn": "SwitchStateMachine.Ref"}, "Sum"),
+        *(
+            "AWS/States",
+            "ExecutionsFailed",
+            {"StateMachineArn": arn("states", "stateMachine:sluice-switch")},
+            "Sum",
+        ),
         *ERRORS_NOW,
     ),
     "SwitchTimedOutAlarm": (
-        *("AWS/States", "ExecutionsTimedOut", {"StateMachineArn": "SwitchStateMachine.Ref"}, "Sum"),
+        *(
+            "AWS/States",
+            "ExecutionsTimedOut",
+            {"StateMachineArn": arn("states", "stateMachine:sluice-switch")},
+            "Sum",
+        ),
         *ERRORS_NOW,
     ),
     "FailureQueueAlarm": (

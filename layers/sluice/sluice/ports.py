@@ -22,6 +22,7 @@ from sluice.core.model import (
     Backlog,
     Capacity,
     Color,
+    ColoredFleet,
     DataPoint,
     Fleet,
     LaunchAttempt,
@@ -338,13 +339,13 @@ class EngineStates(Protocol):
 
 
 class Freezes(Protocol):
-    """The fields by which AWS's own scaling of a fleet is held, whichever color it is."""
+    """The fields by which AWS's own scaling of one color is held."""
 
-    def fields(self, fleet: Fleet) -> Fields:
+    def fields(self, colored: ColoredFleet) -> Fields:
         """The fields as they are now, without those that the fleet does not have; raises SluiceError."""
         ...
 
-    def put(self, fleet: Fleet, fields: Fields) -> None:
+    def put(self, colored: ColoredFleet, fields: Fields) -> None:
         """Bring the fields to these values; what has its value already takes no call."""
         ...
 

@@ -8,10 +8,13 @@ import pytest
 from sluice.core.model import Bounds, Color, Mode, Reason, Trigger, Unknown
 from sluice.core.pause import BOTH, Pause
 from sluice.core.surge import Asked, MinimumChange, Surge
-from sluice.core.switch import Next
+from sluice.core.switch import Next, colored
+from sluice.core.switch_record import Step
 from sluice.errors import ConfigError, TransientError
+from sluice.events import SwitchRequest
 from sluice.ports import Outcome
 from sluice.usecases.surge import surge
+from sluice.usecases.switch import switch_step
 from sluice.usecases.tick import publish_backlog
 from tests.support.builders import NOW, guard, guard_settings
 from tests.support.fakes import FakeAccount
@@ -119,10 +122,10 @@ class TestASwitch:
         account.registry.registered["transcription"] = replace(has, idle=replace(has.idle, policy_arn=None))
         assert switched.play() == "Done"
 
-    def test_aws_scales_the_new_color_while_the_old_one_drains(self, switched):
+    def test_aws_scales_out_the_new_color_and_not_in_while_the_old_one_drains(self, switched):
         switched.steps("begin", "freeze", "raise", "ready", "flip")
         switched.step("drain")
-        assert switched.held(switched.green) == set()
+        assert switched.held(switched.green) in ({"DisableScaleIn"}, {"DynamicScalingInSuspended"})
         assert switched.held(switched.blue) & HOLDS
 
     def test_a_services_old_color_is_not_started_by_the_alarms_of_before(self, account):
@@ -138,10 +141,12 @@ class TestASwitch:
 
     def test_what_was_suspended_before_stays_suspended(self, account):
         switched = pair(account)
-        account.freezes.put(switched.blue, {"AlarmNotificationSuspended": True})
+        for color in Color:
+            of = colored(switched.workload, color)
+            account.freezes.put(of, account.freezes.fields(of) | {"AlarmNotificationSuspended": True})
         assert switched.play() == "Done"
-        assert switched.held(switched.blue) == {"AlarmNotificationSuspended"}
-        assert switched.held(switched.green) == set()
+        for fleet in (switched.blue, switched.green):
+            assert switched.held(fleet) == {"AlarmNotificationSuspended"}
 
 
 class TestAnEmptyQueue:
@@ -287,6 +292,50 @@ class TestARefusal:
         with pytest.raises(ConfigError, match=unreadable):
             switched.step("begin", execution=OTHER_RUN)
 
+    def test_a_function_without_the_table_says_so(self, account):
+        switched = pair(account)
+        ports = replace(account.ports, states=None)
+        request = SwitchRequest(
+            step=Step.BEGIN,
+            workload="transcription",
+            to=None,
+            by=ALICE,
+            execution=RUN,
+            ready_s=60,
+            drain_s=60,
+        )
+        with pytest.raises(ConfigError, match="SLUICE_STATE_TABLE"):
+            switch_step(request, ports, account.report, account.remaining_s)
+        assert switched.record is None
+
+    def test_a_defect_behind_the_record_is_raised_as_what_it_is(self, account, monkeypatch):
+        switched = pair(account)
+        defect = IndexError("broken")
+        broken = {switched.workload.name: Unknown(reason="broken", defect=defect)}
+        monkeypatch.setattr(account.states, "read", lambda *_: broken)
+        with pytest.raises(IndexError):
+            switched.step("begin")
+
+    @pytest.mark.parametrize("step", ["begin", "freeze", "finish"])
+    def test_another_invocation_that_writes_the_record_first_goes_on_alone(self, switched, monkeypatch, step):
+        if step != "begin":
+            switched.steps("begin")
+        if step == "finish":
+            switched.steps("freeze", "raise", "ready", "flip", "drain", "retire")
+            switched.account.clock.advance(minutes=8)
+            switched.step("finish", execution=OTHER_RUN)
+        monkeypatch.setattr(switched.account.states, "put_switch", lambda *_: False)
+        with pytest.raises(TransientError, match=r"meanwhile|at the same time"):
+            switched.step(step)
+
+    def test_a_step_out_of_its_order_changes_nothing(self, switched):
+        switched.step("begin")
+        before = switched.facts()
+        for step in ("flip", "drain", "retire"):
+            with pytest.raises(ConfigError, match=r"was not raised yet|neither drained nor retired"):
+                switched.step(step)
+            assert switched.facts() | {"record": None} == before | {"record": None}
+
     def test_a_stack_that_lost_its_green_fleet_is_told_how_to_let_it_be_undone(self, switched):
         switched.step("begin")
         one_fleet(switched)
@@ -410,11 +459,40 @@ class TestAWait:
         assert (switched.record, switched.draining) == (None, None)
         assert switched.reasons()[-1] is Reason.COLOR_STAYS
 
+    def test_a_green_that_is_lowered_receives_nothing_until_its_instances_have_ended(self, account):
+        switched = pair(account)
+        switched.steps("begin", "freeze", "raise", "ready")
+        while switched.size(switched.green)[1] > 0:
+            assert switched.step("roll_back").outcome is Next.WAIT
+            account.clock.advance(seconds=10)
+            switched.works(switched.green, 0)
+        assert switched.step("roll_back").outcome is Next.WAIT
+        assert switched.draining is Color.GREEN
+        account.fleets.settle()
+        assert switched.step("roll_back").outcome is Next.NEXT
+
+    def test_a_green_that_cannot_be_read_is_not_lowered(self, account):
+        switched = pair(account)
+        switched.steps("begin", "freeze", "raise", "ready")
+        account.fleets.failing[switched.green] = "throttled"
+        assert switched.until_over("roll_back").outcome is Next.TIMED_OUT
+        assert switched.size(switched.green) == (0, 5)
+        assert "throttled" in switched.log[-1].detail
+        assert switched.record is None
+
+    def test_a_raise_waits_for_every_reading(self, account):
+        switched = pair(account)
+        switched.steps("begin", "freeze")
+        account.queues.failing[switched.workload.queue_url] = "throttled"
+        with pytest.raises(TransientError, match="unknown is not zero: throttled"):
+            switched.step("raise")
+        assert switched.size(switched.green) == (0, 0)
+
 
 class TestAFailure:
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("failure", [ConfigError("denied"), TransientError("throttled")], ids=str)
-    @pytest.mark.parametrize("changes", [{}, {"minimum": 2}, {"green": 2}, {"visible": 0, "desired": 0}])
+    @pytest.mark.parametrize("changes", [{"minimum": 2}, {"green": 2}, {"visible": 0, "desired": 0}])
     def test_at_any_moment_leaves_all_as_before_or_the_new_color_in_charge(self, kind, failure, changes):
         ends = set()
         for switched, before in by_points(kind, failure, **changes):
@@ -432,7 +510,7 @@ class TestAFailure:
         assert "Done" in ends
 
     @pytest.mark.parametrize("kind", KINDS)
-    @pytest.mark.parametrize("changes", [{}, {"minimum": 2}, {"visible": 0, "desired": 0}])
+    @pytest.mark.parametrize("changes", [{"minimum": 2}, {"visible": 0, "desired": 0}])
     def test_an_execution_that_is_stopped_at_any_moment_is_restored(self, kind, changes):
         for switched, before in by_points(kind, Aborted(), **changes):
             try:
@@ -455,6 +533,24 @@ class TestAFailure:
         assert switched.until_over("roll_back").outcome is Next.NEXT
         assert switched.facts() == before
 
+    def test_a_switch_that_is_finished_before_the_flip_is_undone(self, switched):
+        before = switched.facts()
+        switched.steps("begin", "freeze")
+        assert switched.step("finish").outcome is Next.NEXT
+        assert switched.facts() == before
+
+    def test_the_last_write_of_the_record_may_be_another_invocations(self, switched, monkeypatch):
+        switched.steps("begin", "freeze", "raise", "ready", "flip", "drain", "retire")
+        switched.account.clock.advance(minutes=8)
+        put = switched.account.states.put_switch
+        monkeypatch.setattr(
+            switched.account.states,
+            "put_switch",
+            lambda name, replaces, switch: switch is not None and put(name, replaces, switch),
+        )
+        with pytest.raises(TransientError, match="meanwhile"):
+            switched.step("finish")
+
     def test_green_that_has_lost_instances_since_is_not_made_active(self, switched):
         switched.steps("begin", "freeze", "raise", "ready")
         of(switched, switched.green, running=1)
@@ -465,7 +561,7 @@ class TestAFailure:
 
 class TestMeanwhile:
     def test_sluice_lowers_neither_color(self, switched):
-        account, name = switched.account, switched.workload.name
+        account = switched.account
         switched.steps("begin", "freeze", "raise")
         account.queues.backlogs[switched.workload.queue_url] = replace(
             account.queues.backlogs[switched.workload.queue_url], visible=0, in_flight=0
@@ -474,7 +570,7 @@ class TestMeanwhile:
         sizes = switched.size(switched.blue), switched.size(switched.green)
         publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
         assert (switched.size(switched.blue), switched.size(switched.green)) == sizes
-        assert account.registry.registered[name].color is Color.BLUE
+        assert switched.active is Color.BLUE
 
     def test_a_surge_is_refused(self, switched):
         switched.steps("begin")

@@ -304,6 +304,21 @@ class Workload:
         """The active color; None if the workload has one fleet."""
         return None if self.idle is None else self.idle.color.other
 
+    def with_active(self, color: Color) -> Workload:
+        """The same blue/green workload with this color as the active one."""
+        if self.idle is None or self.idle.color is not color:
+            return self
+        fleet, metric = self.idle.fleet, self.duration_metric
+        if metric.dimensions == self.fleet.dimensions:
+            metric = replace(metric, dimensions=fleet.dimensions)
+        return replace(
+            self,
+            fleet=fleet,
+            policy_arn=self.idle.policy_arn,
+            idle=ColoredFleet(color=color.other, fleet=self.fleet, policy_arn=self.policy_arn),
+            duration_metric=metric,
+        )
+
     @property
     def fleets(self) -> tuple[Fleet, ...]:
         """The fleets that consume the queue, the active one first."""

@@ -27,7 +27,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.core.pause import ALARM_NOTIFICATION, IN_SUSPENDED, OUT_SUSPENDED
+from sluice.core.pause import ALARM_NOTIFICATION, DISABLE_SCALE_IN, IN_SUSPENDED, OUT_SUSPENDED
 from sluice.core.surge import Refusal, ScheduledActions
 from sluice.core.switch_record import Switch
 
@@ -35,6 +35,9 @@ FROZEN: Fields = {ALARM_NOTIFICATION: True, IN_SUSPENDED: True}
 """What holds AWS's and Sluice's own scale-in of both colors: of a group, a service."""
 IDLE: Fields = {**FROZEN, OUT_SUSPENDED: True}
 """What also holds the scale-out of a service's color that is not active any more."""
+GROWS: Fields = {ALARM_NOTIFICATION: False, DISABLE_SCALE_IN: True, IN_SUSPENDED: True}
+"""What lets AWS scale out the new color, and not in: the backlog is shared by the old one, which drains."""
+SETS = FROZEN.keys() | IDLE.keys() | GROWS.keys()
 SETTLING = timedelta(seconds=60)
 """The workers read the draining color every ten seconds; what was received before is busy by then."""
 BETWEEN_READINGS = timedelta(seconds=10)
@@ -354,7 +357,13 @@ def fades_in_s(switch: Switch, now: datetime) -> int:
 def thawed(switch: Switch, color: Color, now: Fields) -> Fields:
     """The fields of a color as they were before the switch; what it has not set stays as it is."""
     before = switch.was[color].fields
-    return {name: before.get(name, value) if name in IDLE else value for name, value in now.items()}
+    return {name: before.get(name, value) if name in SETS else value for name, value in now.items()}
+
+
+def growing(switch: Switch, now: Fields) -> Fields:
+    """The fields of the new color while the old one drains; what was suspended before stays so."""
+    before = switch.was[switch.to].fields
+    return {name: before.get(name, False) or GROWS.get(name, value) for name, value in now.items()}
 
 
 def held(now: Fields, by: Fields = FROZEN) -> Fields:

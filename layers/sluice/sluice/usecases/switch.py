@@ -33,6 +33,7 @@ from sluice.core.switch import (
     colored,
     drained,
     fades_in_s,
+    growing,
     held,
     needed,
     only_flips,
@@ -213,7 +214,7 @@ def _record(switching: _Switching, workload: Workload, observation: Observation)
         capacity = reading_of(workload, observation, color)
         assert isinstance(capacity, Capacity)
         assert capacity.bounds is not None
-        fields = switching.freezes.fields(colored(workload, color).fleet)
+        fields = switching.freezes.fields(colored(workload, color))
         was[color] = Was(minimum=capacity.bounds.min, desired=capacity.desired, fields=dict(fields))
     old, backlog = observation.capacity, observation.backlog
     assert isinstance(old, Capacity)
@@ -248,8 +249,8 @@ def _refuse(switching: _Switching, workload: Workload, observation: Observation,
 def _freeze(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
     switch = _began(switching, switch)
     for color in Color:
-        fleet = colored(workload, color).fleet
-        switching.freezes.put(fleet, held(switching.freezes.fields(fleet)))
+        of = colored(workload, color)
+        switching.freezes.put(of, held(switching.freezes.fields(of)))
     observation = _observed(switching, workload)
     _decided(switching, workload, observation, switch.old, Reason.COLORS_FROZEN)
     return _done(switching, Next.NEXT, Reason.COLORS_FROZEN, to=switch.to)
@@ -307,7 +308,7 @@ def _flip(switching: _Switching, workload: Workload, switch: Switch) -> StepDone
         old = colored(workload, switch.old)
         _copy_target(switching, workload, switch)
         if isinstance(old.fleet, EcsService) and not switch.flips_only:
-            switching.freezes.put(old.fleet, held(switching.freezes.fields(old.fleet), IDLE))
+            switching.freezes.put(old, held(switching.freezes.fields(old), IDLE))
         switching.colors.set_active(workload.name, switch.to)
     if switch.flipped_at is None:
         switch = _stored_as(
@@ -327,7 +328,9 @@ def _still_as_decided(workload: Workload, observation: Observation, switch: Swit
                 f"{workload.name} was empty and its fleet at zero when the switch began, and work has come "
                 "meanwhile: give the command again"
             )
-    elif new.running < (switch.needed or 0):
+    elif switch.needed is None:
+        raise ConfigError(f"{switch.to} of {workload.name} was not raised yet, so it cannot be active")
+    elif new.running < switch.needed:
         raise TransientError(
             f"{switch.to} of {workload.name} runs {new.running} instances, and had {switch.needed} before"
         )
@@ -338,17 +341,18 @@ def _copy_target(switching: _Switching, workload: Workload, switch: Switch) -> N
     if workload.policy_arn is None or new.policy_arn is None:
         return
     target = policies.read(workload, switching.remaining_s).target
-    other = replace(workload, fleet=new.fleet, policy_arn=new.policy_arn)
-    policy = policies.read(other, switching.remaining_s)
+    policy = policies.read(workload.with_active(switch.to), switching.remaining_s)
     if policy.target != target:
         policies.put_target(policy, target)
 
 
 def _drain(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
-    """Let AWS scale the new color again; the old one receives no more, and finishes what it has."""
-    _thaw(switching, workload, switch, switch.to)
+    """Let AWS scale out the new color again; the old one receives no more, and finishes what it has."""
+    _check_flipped(workload, switch)
+    new = colored(workload, switch.to)
+    switching.freezes.put(new, growing(switch, switching.freezes.fields(new)))
     switching.colors.set_draining(workload.name, switch.old)
-    switch = _began(switching, switch)
+    switch = _began(switching, switch, Step.DRAIN)
     observation = _observed(switching, workload)
     return _after_waiting(
         switching,
@@ -357,6 +361,11 @@ def _drain(switching: _Switching, workload: Workload, switch: Switch) -> StepDon
         switch,
         _drained(switching, workload, observation, switch, switch.old),
     )
+
+
+def _check_flipped(workload: Workload, switch: Switch) -> None:
+    if workload.color is not switch.to:
+        raise ConfigError(f"{switch.old} of {workload.name} is active, so it is neither drained nor retired")
 
 
 def _drained(
@@ -390,9 +399,12 @@ def _after_waiting(
 
 def _retire(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
     """Set the old color to zero, once it is proven again that it works on nothing, and wait until it is."""
+    if switch.step not in (Step.DRAIN, Step.RETIRE):
+        return _drain(switching, workload, switch)
+    _check_flipped(workload, switch)
     observation = _observed(switching, workload)
     old, of = reading_of(workload, observation, switch.old), colored(workload, switch.old)
-    if switch.step is not Step.RETIRE:
+    if switch.step is Step.DRAIN:
         verdict = _drained(switching, workload, observation, switch, switch.old)
         if verdict.next is not Next.NEXT:
             return _after_waiting(switching, workload, observation, switch, verdict)
@@ -560,8 +572,8 @@ def _end(switching: _Switching, workload: Workload, switch: Switch) -> None:
 
 def _thaw(switching: _Switching, workload: Workload, switch: Switch, color: Color) -> None:
     """Put back what holds AWS's own scaling of a color."""
-    fleet = colored(workload, color).fleet
-    switching.freezes.put(fleet, thawed(switch, color, switching.freezes.fields(fleet)))
+    of = colored(workload, color)
+    switching.freezes.put(of, thawed(switch, color, switching.freezes.fields(of)))
 
 
 def _observed(switching: _Switching, workload: Workload) -> Observation:
