@@ -324,3 +324,55 @@ def test_its_policy_allows_exactly_what_a_switch_of_groups_asks_for(alice, allow
         assert alice(PAIR, "--follow").exit_code == 2
         assert alice(PAIR, "--dry-run").exit_code == 0
         assert alice(PAIR).exit_code == 0
+
+
+def test_status_shows_both_colors_and_the_switch_in_progress(begun, alice):
+    active, new = parameter("active"), other()
+    shown = words(alice(PAIR, command="status").stdout)
+    assert f"{active}, is active; {new}, Auto Scaling group {PAIR}-{new}: 5 desired" in shown
+    assert re.search(rf"in a switch to {new} by {ALICE} since \S+ \S+ UTC, at \w+", shown)
+    document = json.loads(alice("--json", command="status").stdout)
+    jsonschema.validate(document, json.loads((DOCS / "schemas/status.json").read_text(encoding="utf-8")))
+    [colors, single] = [
+        next(each["colors"] for each in document["workloads"] if each["name"] == name)
+        for name in (PAIR, SINGLE)
+    ]
+    assert (colors["active"], colors["switch"]["to"], colors["switch"]["by"]) == (active, new, ALICE)
+    assert colors["idle"]["instances"]["desired"] == 5
+    assert single is None
+
+
+def test_the_doctor_tells_a_lock_without_an_execution_and_a_color_that_is_left_drained(
+    begun, alice, account, monkeypatch
+):
+    def shown():
+        return words(alice(PAIR, command="doctor").stdout)
+
+    assert f"it is in a switch to {other()} by {ALICE}" in shown()
+    with monkeypatch.context() as patch:
+        patch.setattr(account.aws.machines, "on_event", lambda _: None)
+        boto3.client("stepfunctions").stop_execution(executionArn=begun)
+    assert f"sluice switch {PAIR} --abort" in shown()
+    alice(PAIR, "--abort")
+    alice(PAIR, "--follow")
+    path = f"/sluice/workloads/{PAIR}/draining-color"
+    ssm = boto3.client("ssm")
+    ssm.put_parameter(Name=path, Value="blue", Overwrite=True)
+    drained = shown()
+    ssm.put_parameter(Name=path, Value="none", Overwrite=True)
+    assert f"--value none --name {path}" in drained
+    assert "colors-settled" not in shown()
+
+
+def test_explain_tells_each_step_with_its_reason(alice):
+    old, new = parameter("active"), other()
+    assert alice(PAIR).exit_code == 0
+    shown = words(alice(PAIR, command="explain").stdout)
+    for said in (
+        f"begin of {new}; to {new}; by {ALICE}",
+        f"raise of {new}",
+        f"flip of {new}",
+        f"retire of {old}",
+        f"finish of {new}",
+    ):
+        assert said in shown
