@@ -61,6 +61,7 @@ from sluice_sim.embedded.stack_records import StackRecords
 from sluice_sim.embedded.stacks import Account, Stacks
 from sluice_sim.embedded.state_machines import StateMachines
 from sluice_sim.embedded.target_actions import TargetActions
+from sluice_sim.embedded.task_protection import simulated_tasks
 from sluice_sim.embedded.worker_protocol import Worker
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
@@ -310,6 +311,7 @@ def embedded_aws(
         running.enter_context(aws.groups.patched_moto(aws.monitoring))
         running.enter_context(aws.group_actions.patched_moto())
         running.enter_context(aws.services.patched_moto(aws.monitoring))
+        running.enter_context(simulated_tasks(aws.services.fleets))
         running.enter_context(aws.target_actions.patched_moto())
         running.enter_context(aws.message_counts.patched_moto())
         running.enter_context(simulated_policies())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -21,6 +22,21 @@ from sluice_sim.embedded.scenarios import TRANSCRIPTION
 pytestmark = pytest.mark.slow
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+SERVICES = replace(
+    BLUE_GREEN,
+    name="voices",
+    environment="queue-proc",
+    parameters={
+        "Name": "voices",
+        "QueueName": "voices",
+        "ServiceName": "voices-blue",
+        "GreenServiceName": "voices-green",
+        "MaxCapacity": "5",
+        "TargetType": "static",
+        "MessagesPerInstance": "2",
+        "ProcessingSeconds": "60",
+    },
+)
 PAIR, SINGLE = BLUE_GREEN.name, TRANSCRIPTION.name
 ALICE, BOB = (f"arn:aws:sts::123456789012:assumed-role/on-call/{name}" for name in ("alice", "bob"))
 STEPS = ["begin", "freeze", "raise", "ready", "flip", "drain", "retire", "finish"]
@@ -29,7 +45,7 @@ STEPS = ["begin", "freeze", "raise", "ready", "flip", "drain", "retire", "finish
 @pytest.fixture(scope="module")
 def deployed():
     """One for all tests: to deploy it takes seconds."""
-    with busy_account(workloads.CHECKOUT, scenarios=(TRANSCRIPTION, BLUE_GREEN)) as busy:
+    with busy_account(workloads.CHECKOUT, scenarios=(TRANSCRIPTION, BLUE_GREEN, SERVICES)) as busy:
         yield busy
 
 
@@ -315,15 +331,32 @@ def test_its_json_follows_its_documented_schema(alice):
         jsonschema.validate(document, schema)
 
 
-def test_its_policy_allows_exactly_what_a_switch_of_groups_asks_for(alice, allows_exactly, begun):
+def test_its_policy_allows_exactly_what_it_asks_for_with_groups_and_with_services(
+    alice, allows_exactly, begun
+):
     policy = json.loads((DOCS / "policies/switch.json").read_text(encoding="utf-8"))
-    policy["Statement"] = [each for each in policy["Statement"] if not each["Sid"].endswith("Services")]
     with allows_exactly(policy):
         assert alice(PAIR, "--abort").exit_code == 0
         assert alice(PAIR, "--follow").exit_code == 0
         assert alice(PAIR, "--follow").exit_code == 2
         assert alice(PAIR, "--dry-run").exit_code == 0
         assert alice(PAIR).exit_code == 0
+        assert alice(SERVICES.name, "--dry-run").exit_code == 0
+
+
+def test_two_services_are_switched_alike(alice):
+    ecs = boto3.client("ecs")
+
+    def sizes():
+        names = ["voices-blue", "voices-green"]
+        found = ecs.describe_services(cluster="workers", services=names)["services"]
+        return {service["serviceName"]: service["desiredCount"] for service in found}
+
+    assert sizes()["voices-green"] == 0
+    answer = alice(SERVICES.name, "--to", "green")
+    assert answer.exit_code == 0, answer.stderr
+    assert sizes()["voices-blue"] == 0
+    assert sizes()["voices-green"] > 0
 
 
 def test_status_shows_both_colors_and_the_switch_in_progress(begun, alice):

@@ -23,7 +23,7 @@ def settled(check: Check, facts: Facts) -> Finding:
     if draining != "none":
         return failed(
             check,
-            f"no switch is in progress, and the workers of {draining} receive no more, as draining-color says",
+            f"no switch is in progress, and the workers of {draining} receive no more: see draining-color",
             "aws ssm put-parameter --overwrite --value none --name "
             f"{quote(f'{facts.registry_prefix}/{facts.workload.name}/draining-color')}",
         )
