@@ -199,6 +199,30 @@ def test_whether_a_group_that_is_not_there_works_is_unknown_and_the_others_are_t
         assert late == {fleet: 0} or isinstance(late[fleet], Unknown)
 
 
+@pytest.mark.parametrize(
+    ("statuses", "is_refreshed"),
+    [
+        ([], False),
+        (["Successful"], False),
+        (["InProgress"], True),
+        (["Baking"], True),
+        (["Cancelled"], False),
+    ],
+)
+def test_a_refresh_that_has_not_ended_is_told(statuses: list[str], *, is_refreshed: bool) -> None:
+    fleet = group("transcription")
+    refreshing = {fleet} if is_refreshed else set()
+    assert FakeOccupancy(refreshing=refreshing).refreshed([fleet], plenty) == {fleet: is_refreshed}
+    autoscaling = account.session().client("autoscaling")
+    answer = {"InstanceRefreshes": [{"Status": status} for status in statuses]}
+    with Stubber(autoscaling) as stub, account.threads() as pool:
+        asked = {"AutoScalingGroupName": "transcription", "MaxRecords": 1}
+        stub.add_response("describe_instance_refreshes", answer, asked)
+        port = AwsOccupancy(lambda: autoscaling, lambda: autoscaling, pool)
+        assert port.refreshed([fleet], plenty) == {fleet: is_refreshed}
+        assert port.refreshed([], plenty) == {}
+
+
 TASKS = [f"arn:aws:ecs:eu-west-1:123456789012:task/workers/{number}" for number in range(3)]
 
 

@@ -288,6 +288,7 @@ class FakeColors:
 class FakeOccupancy:
     calls: Calls = field(default_factory=Calls)
     protected: dict[Fleet, int] = field(default_factory=dict)
+    refreshing: set[Fleet] = field(default_factory=set)
     failing: dict[Fleet, str] = field(default_factory=dict)
 
     def busy(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, int | Unknown]:
@@ -299,6 +300,12 @@ class FakeOccupancy:
                 found[fleet] = Unknown(reason=self.failing[fleet])
         self.calls.between()
         return found
+
+    def refreshed(
+        self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
+    ) -> Mapping[AutoScalingGroup, bool | Unknown]:
+        self.calls.record("occupancy.refreshed", set(groups))
+        return {group: group in self.refreshing if remaining_s() > 0 else LATE for group in groups}
 
 
 @dataclass

@@ -369,6 +369,12 @@ class Occupancy(Protocol):
         """How many instances of each fleet are protected, those that are being ended included."""
         ...
 
+    def refreshed(
+        self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
+    ) -> Mapping[AutoScalingGroup, bool | Unknown]:
+        """Whether AWS replaces the instances of each group by an instance refresh now."""
+        ...
+
 
 class Outcome(StrEnum):
     """The outcome of a decision."""

@@ -364,6 +364,20 @@ class TestAWait:
         assert switched.step("ready").outcome is Next.WAIT
         assert "a deployment is rolling" in switched.log[-1].detail
 
+    def test_an_instance_refresh_counts_as_a_deployment_does(self, account):
+        switched = pair(account)
+        account.occupancy.refreshing.add(switched.blue)
+        with pytest.raises(ConfigError, match="an instance refresh replaces its instances; wait for its end"):
+            switched.step("begin")
+        account.occupancy.refreshing = set()
+        switched.steps("begin", "freeze", "raise")
+        switched.wait(10)
+        account.occupancy.refreshing.add(switched.green)
+        assert switched.step("ready").outcome is Next.WAIT
+        assert "an instance refresh" in switched.log[-1].detail
+        account.occupancy.refreshing = set()
+        assert switched.step("ready").outcome is Next.NEXT
+
     def test_green_that_takes_no_message_is_not_ready(self, switched):
         switched.steps("begin", "freeze", "raise")
         switched.account.fleets.settle()

@@ -1,7 +1,7 @@
-"""Which instances work on messages: a worker protects its instance or task from scale-in while it does.
+"""Which instances work on messages, and whether AWS replaces them.
 
-An instance that is being ended counts as long as it is protected. A task whose protection AWS does not tell
-makes the number unknown.
+A worker protects its instance or task from scale-in while it works. An instance that is being ended counts as
+long as it is protected. A task whose protection AWS does not tell makes the number unknown.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TASKS_PER_CALL = 100
 ENDED = "MISSING"
 """The reason that AWS gives for a task that has ended since it was listed."""
+
+ENDED_REFRESHES = ("Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful")
+"""Any other status, such as Baking, is of a refresh that still replaces instances, or may."""
 
 
 class AwsOccupancy:
@@ -52,6 +55,27 @@ class AwsOccupancy:
                 return _tasks(services, fleet)
 
         return start_reads(self._pool, protected, fleets, _read)(remaining_s)
+
+    def refreshed(
+        self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
+    ) -> Mapping[AutoScalingGroup, bool | Unknown]:
+        """DescribeInstanceRefreshes of each group: the newest one comes first."""
+        client = self._groups() if groups else None
+
+        def is_refreshed(group: AutoScalingGroup) -> bool:
+            assert client is not None
+            with aws_errors(_read_refreshes(group)):
+                newest = client.describe_instance_refreshes(AutoScalingGroupName=group.name, MaxRecords=1)
+                return any(
+                    field(refresh, "Status") not in ENDED_REFRESHES
+                    for refresh in list_field(newest, "InstanceRefreshes")
+                )
+
+        return start_reads(self._pool, is_refreshed, groups, _read_refreshes)(remaining_s)
+
+
+def _read_refreshes(group: AutoScalingGroup) -> str:
+    return f"DescribeInstanceRefreshes of {group}"
 
 
 def _read(fleet: Fleet) -> str:

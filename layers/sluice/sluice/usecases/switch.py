@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from sluice.core.model import (
+    AutoScalingGroup,
     Capacity,
     Color,
     ColoredFleet,
@@ -151,7 +152,7 @@ def _begin(switching: _Switching, stored: Switch | None) -> StepDone:
             f"{workload.name} has one fleet only, {workload.fleet}, so there is nothing to switch to: give "
             "its stack a GreenAutoScalingGroupName or a GreenServiceName"
         )
-    observation = observe(ports, [workload], first_half(remaining_s))[workload.name]
+    observation = _observed_with_refreshes(switching, workload)
     if stored is not None:
         return _done(switching, _after_begin(stored), str(stored), to=stored.to)
     if request.to is not None and request.to is workload.color:
@@ -287,7 +288,7 @@ def _target(switching: _Switching, workload: Workload) -> float:
 
 def _ready(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
     switch = _began(switching, switch)
-    observation = _observed(switching, workload)
+    observation = _observed_with_refreshes(switching, workload)
     verdict = ready(
         switch,
         observation.backlog,
@@ -578,6 +579,29 @@ def _thaw(switching: _Switching, workload: Workload, switch: Switch, color: Colo
 
 def _observed(switching: _Switching, workload: Workload) -> Observation:
     return observe(switching.ports, [workload], first_half(switching.remaining_s))[workload.name]
+
+
+def _observed_with_refreshes(switching: _Switching, workload: Workload) -> Observation:
+    """A reading of queue and fleets in which an instance refresh of a group counts as a deployment does."""
+    seen = _observed(switching, workload)
+    groups = [fleet for fleet in workload.fleets if isinstance(fleet, AutoScalingGroup)]
+    refreshed: Mapping[Fleet, bool | Unknown] = {}
+    if groups:
+        refreshed = dict(switching.occupancy.refreshed(groups, first_half(switching.remaining_s)).items())
+    assert workload.idle is not None
+    assert seen.idle is not None
+    return replace(
+        seen,
+        capacity=_with_refresh(seen.capacity, refreshed.get(workload.fleet, False)),
+        idle=_with_refresh(seen.idle, refreshed.get(workload.idle.fleet, False)),
+    )
+
+
+def _with_refresh(capacity: Capacity | Unknown, refreshed: bool | Unknown) -> Capacity | Unknown:
+    if isinstance(capacity, Unknown) or isinstance(refreshed, Unknown):
+        return refreshed if isinstance(refreshed, Unknown) else capacity
+    refresh = ("an instance refresh replaces its instances",) if refreshed else ()
+    return replace(capacity, scale_in_blocked_by=(*capacity.scale_in_blocked_by, *refresh))
 
 
 def _busy(switching: _Switching, of: ColoredFleet) -> int | Unknown:
