@@ -16,8 +16,8 @@ from sluice.core.switch_record import Switch
 from sluice.core.target import initial_target
 from sluice.errors import ConfigError, TransientError
 from sluice.ports import RemainingS
-from sluice.usecases.observe import observe
 from sluice.usecases.pauses import holds_in_force
+from sluice.usecases.switch import observe_colors
 from sluice_operator.account import Account
 from sluice_operator.aws import caller, executions
 from sluice_operator.core.switching import (
@@ -71,7 +71,7 @@ def plan(
     ports = account.ports
     assert ports.occupancy is not None
     assert ports.surges is not None
-    observation = observe(ports, [workload], remaining_s)[workload.name]
+    observation = observe_colors(ports, workload, remaining_s)
     holding = holds_in_force(ports, [workload.name], remaining_s)[workload.name]
     busy = ports.occupancy.busy(workload.fleets, remaining_s)
     refusal = why_not_begun(
