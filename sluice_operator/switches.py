@@ -61,12 +61,12 @@ def plan(
     active, idle = workload.color, workload.idle
     assert active is not None
     assert idle is not None
-    if to is active:
-        return Plan(workload=workload.name, active=active, to=active)
     if stored := _stored(account, workload.name, remaining_s):
         return Plan(
             workload=workload.name, active=active, to=idle.color, refusal=_in_progress(workload.name, stored)
         )
+    if to is active:
+        return Plan(workload=workload.name, active=active, to=active)
     on_step("reading the queue and both fleets")
     ports = account.ports
     assert ports.occupancy is not None
@@ -110,10 +110,10 @@ def start(
     """Start a switch; None if this color is active already. Raises ConfigError if it would be refused."""
     workload = _blue_green(account, name, remaining_s, on_step)
     machine = _machine(account)
-    if to is not None and to is workload.color:
-        return None
     if stored := _stored(account, workload.name, remaining_s):
         raise ConfigError(_in_progress(workload.name, stored))
+    if to is not None and to is workload.color:
+        return None
     assert workload.idle is not None
     color = workload.idle.color
     by = _caller(account)

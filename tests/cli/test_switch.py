@@ -278,6 +278,7 @@ class TestRefusals:
         assert (answer.exit_code, answer.stdout) == (2, "")
         assert re.search(rf"is in a switch to \w+ by {ALICE} since \S+ \S+ UTC", words(answer.stderr))
         assert "--follow` shows it" in words(answer.stderr)
+        assert bob(PAIR, "--to", parameter("active")).exit_code == 2
         assert len(running()) == 1
 
     def test_a_caller_without_the_permission_is_told_which_policy_has_it(self, alice, failing):

@@ -214,16 +214,19 @@ def test_a_machine_that_a_schedule_starts_is_an_error(played: Played) -> None:
 
 
 def test_its_end_starts_the_machine_of_a_rule_but_for_the_input_that_it_leaves_out(played: Played) -> None:
-    failed = {"Type": "Fail", "Error": "E", "Cause": "c"}
+    states = {
+        "Wait": {"Type": "Wait", "Seconds": 60, "Next": "Failed"},
+        "Failed": {"Type": "Fail", "Error": "E", "Cause": "c"},
+    }
     played.machines.deploy(
         {
             "Name": "plain",
-            "Definition": {"StartAt": "Failed", "States": {"Failed": failed}},
+            "Definition": {"StartAt": "Wait", "States": states},
             "Events": {"Ended": {"Type": "EventBridgeRule", "Properties": {"Pattern": ENDED}}},
         }
     )
     first = played.machines.start(MACHINE, '{"x": 1}')
-    played.clock.run_until(100)
+    played.clock.run_until(600)
     assert [event["detail"]["status"] for event in played.functions.events] == ["FAILED", "FAILED"]
     undone = json.loads(played.functions.events[1]["detail"]["input"])
     assert undone["detail"]["executionArn"] == first.arn
