@@ -13,6 +13,7 @@ from sluice_operator.core.switching import Execution, Happened, Kind
 ENTERED, EXITED = "StateEntered", "StateExited"
 FAILED = {
     "TaskFailed": "taskFailedEventDetails",
+    "TaskStartFailed": "taskStartFailedEventDetails",
     "TaskTimedOut": "taskTimedOutEventDetails",
     "LambdaFunctionFailed": "lambdaFunctionFailedEventDetails",
 }
