@@ -292,6 +292,23 @@ class TestARefusal:
         with pytest.raises(ConfigError, match=unreadable):
             switched.step("begin", execution=OTHER_RUN)
 
+    def test_a_step_that_comes_late_touches_nothing(self, switched):
+        switched.steps("begin", "freeze", "raise", "ready", "flip", "drain")
+        before = switched.facts()
+        for step in ("freeze", "raise", "ready"):
+            with pytest.raises(ConfigError, match=f"is active already: it is too late to {step}"):
+                switched.step(step)
+        assert switched.facts() == before
+
+    def test_no_step_goes_on_once_the_switch_is_being_undone(self, switched):
+        switched.steps("begin", "freeze", "raise", "ready")
+        switched.step("roll_back")
+        before = switched.facts()
+        for step in ("freeze", "raise", "ready", "flip"):
+            with pytest.raises(ConfigError, match=f"is being undone: it is too late to {step}"):
+                switched.step(step)
+        assert switched.facts() == before
+
     def test_a_function_without_the_table_says_so(self, account):
         switched = pair(account)
         ports = replace(account.ports, states=None)
@@ -484,6 +501,17 @@ class TestAWait:
         assert switched.draining is Color.GREEN
         account.fleets.settle()
         assert switched.step("roll_back").outcome is Next.NEXT
+
+    def test_a_green_whose_instances_do_not_end_is_waited_for_only_so_long(self, account):
+        switched = pair(account)
+        switched.steps("begin", "freeze", "raise", "ready")
+        while switched.size(switched.green)[1] > 0:
+            switched.step("roll_back")
+            account.clock.advance(seconds=10)
+            switched.works(switched.green, 0)
+        account.clock.advance(minutes=61)
+        assert switched.step("roll_back").outcome is Next.NEXT
+        assert (switched.record, switched.size(switched.green)) == (None, (0, 0))
 
     def test_a_green_that_cannot_be_read_is_not_lowered(self, account):
         switched = pair(account)

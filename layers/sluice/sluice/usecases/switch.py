@@ -64,6 +64,7 @@ from sluice.usecases.observe import observe
 from sluice.usecases.pauses import holds_in_force
 
 Reading = TypeVar("Reading")
+BEFORE_THE_FLIP = (Step.FREEZE, Step.RAISE, Step.READY)
 SHORT_S = 10
 """How long the state machine waits for what takes AWS a moment."""
 
@@ -136,7 +137,16 @@ def switch_step(request: SwitchRequest, ports: Ports, report: Report, remaining_
             f"{request.workload} has one fleet only since its stack was updated in the middle of {stored}: "
             "give the stack its green fleet again, so that the switch can be undone"
         )
+    _check_order(request.step, workload, stored)
     return _STEPS[request.step](switching, workload, stored)
+
+
+def _check_order(step: Step, workload: Workload, switch: Switch) -> None:
+    """Raise ConfigError for a step that comes late, when a slower invocation of it was repeated long ago."""
+    if step in BEFORE_THE_FLIP and workload.color is switch.to:
+        raise ConfigError(f"{switch.to} of {workload.name} is active already: it is too late to {step}")
+    if step in (*BEFORE_THE_FLIP, Step.FLIP) and switch.step is Step.ROLL_BACK:
+        raise ConfigError(f"the switch of {workload.name} is being undone: it is too late to {step}")
 
 
 def _begin(switching: _Switching, stored: Switch | None) -> StepDone:
