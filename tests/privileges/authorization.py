@@ -125,6 +125,15 @@ def _quota(parameters: Parameters) -> list[dict[str, str]]:
     return [{name: parameters[name] for name in ("ServiceCode", "QuotaCode")}]
 
 
+def _machine(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"StateMachineName": parameters["stateMachineArn"].rpartition(":")[2]}]
+
+
+def _execution(parameters: Parameters) -> list[dict[str, str]]:
+    *_, machine, execution = parameters["executionArn"].split(":")
+    return [{"StateMachineName": machine, "ExecutionId": execution}]
+
+
 def _key(parameters: Parameters) -> list[dict[str, str]]:
     return [{"KeyId": parameters["KeyId"].rsplit("/", 1)[-1]}]
 
@@ -214,6 +223,11 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "ssm:GetParameters": _parameter,
     "ssm:GetParametersByPath": _parameter,
     "ssm:PutParameter": _parameter,
+    "states:DescribeExecution": _execution,
+    "states:GetExecutionHistory": _execution,
+    "states:ListExecutions": _machine,
+    "states:StartExecution": _machine,
+    "states:StopExecution": _execution,
 }
 """Action -> what names its resources among the parameters, as the placeholders of AWS's ARN formats."""
 CONDITION_KEYS: Mapping[str, Mapping[str, str]] = {

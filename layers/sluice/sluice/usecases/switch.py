@@ -592,12 +592,17 @@ def _observed(switching: _Switching, workload: Workload) -> Observation:
 
 
 def _observed_with_refreshes(switching: _Switching, workload: Workload) -> Observation:
+    return observe_colors(switching.ports, workload, switching.remaining_s)
+
+
+def observe_colors(ports: Ports, workload: Workload, remaining_s: RemainingS) -> Observation:
     """A reading of queue and fleets in which an instance refresh of a group counts as a deployment does."""
-    seen = _observed(switching, workload)
+    seen = observe(ports, [workload], first_half(remaining_s))[workload.name]
     groups = [fleet for fleet in workload.fleets if isinstance(fleet, AutoScalingGroup)]
     refreshed: Mapping[Fleet, bool | Unknown] = {}
     if groups:
-        refreshed = dict(switching.occupancy.refreshed(groups, first_half(switching.remaining_s)).items())
+        assert ports.occupancy is not None
+        refreshed = dict(ports.occupancy.refreshed(groups, first_half(remaining_s)).items())
     assert workload.idle is not None
     assert seen.idle is not None
     return replace(
