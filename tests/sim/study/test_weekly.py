@@ -65,7 +65,7 @@ class TestWhichHistories:
 
     @pytest.mark.parametrize("seed", range(10))
     def test_days_that_are_alike_in_their_quiet_hours_only_suggest_none(self, seed):
-        """Many messages make the few of every night alike too: a floor of one instance for them is no help."""
+        """Many messages make the few of every night alike too; a floor for them is no help."""
         whole = shuffled(generated(days=28, per_day=20_000), seed)
         assert lines(traces.part(whole, 0, 14 * DAY_S), instance_s=10.0) == []
 
