@@ -168,10 +168,15 @@ def _of(days: Days, weekdays: frozenset[int]) -> Floats:
 
 
 def _low(days: Days, weekdays: frozenset[int]) -> Floats:
-    """The rate that nearly all days of a class exceed in each half hour; 0 where they are not alike."""
+    """The rate that nearly all days of a class exceed in each half hour; 0 where they are not alike.
+
+    All 0 if the days are alike in their quiet hours only: a floor is for the busy ones.
+    """
     rates = _of(days, weekdays)
     low: Floats = np.nanquantile(rates, LOW_QUANTILE, axis=0, method="lower")
-    return np.where(low >= MIN_LOW_RATIO * np.nanmean(rates, axis=0), low, 0.0)
+    mean: Floats = np.nanmean(rates, axis=0)
+    alike = np.where(low >= MIN_LOW_RATIO * mean, low, 0.0)
+    return alike if alike.max() >= MIN_LOW_RATIO * mean.max() else np.zeros_like(alike)
 
 
 def _longest_span(busy: np.ndarray[tuple[int], np.dtype[np.bool_]], *, circular: bool) -> tuple[int, int]:

@@ -62,7 +62,8 @@ def advised():
         def once(past, *arguments):
             happened = None if past.happened is None else past.happened.share
             minutes = () if past.happened is None else past.happened.minutes.desired.tobytes()
-            key = (*past.experiment.parameters.items(), past.trace.arrivals.tobytes(), happened, minutes)
+            parameters, (*_, time_zone) = past.experiment.parameters.items(), arguments
+            key = (*parameters, past.trace.arrivals.tobytes(), happened, minutes, time_zone)
             if key not in found:
                 found[key] = advice.advise(past, *arguments)
             return found[key]

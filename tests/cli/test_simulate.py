@@ -346,7 +346,8 @@ def no_run(monkeypatch):
     """Fail the test if a run, a CloudWatch read or a generated trace starts."""
     for name in ("run_in_turn", "run_all"):
         monkeypatch.setattr(f"sluice_cli.simulate.{name}", lambda *_, **__: pytest.fail("it ran"))
-    monkeypatch.setattr("sluice_cli.history.read_series", lambda *_: pytest.fail("AWS was called"))
+    for name in ("read_arrivals", "read_processing_times"):
+        monkeypatch.setattr(f"sluice_cli.history.{name}", lambda *_: pytest.fail("AWS was called"))
     monkeypatch.setattr("sluice_sim.workloads.generators.generate", lambda *_, **__: pytest.fail("made"))
 
 

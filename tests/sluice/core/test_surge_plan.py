@@ -244,6 +244,10 @@ class TestTheWorkloadsOwnSchedules:
             "schedule evening sets the minimum to 1 at 13:00 UTC, so the surge ends before it"
         )
 
+    def test_bounds_that_a_schedule_has_set_are_no_difference(self):
+        assert Limit.BOUNDS_DIFFER not in self.plan().limits
+        assert Limit.BOUNDS_DIFFER in self.plan(fleet=replace(FLEET, bounds=Bounds(min=4, max=100))).limits
+
     def test_one_that_ends_earlier_is_not_cut(self):
         made = self.plan(replace(TO_20, hold_s=1800), now=MINUTE_NOW)
         assert made.surge.until == MINUTE_NOW + timedelta(minutes=30)

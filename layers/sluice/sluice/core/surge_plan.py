@@ -17,6 +17,7 @@ from sluice.core.holds import blocked_by, both_bounds, why_unserved
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import Bounds, Capacity, Limit, Mode, Observation, Reason, Unknown, Workload
 from sluice.core.pause import Direction, holds
+from sluice.core.schedules import in_force_on
 from sluice.core.surge import Asked, Refusal, ScheduledActions, Surge
 from sluice.core.surge_end import MIN_HOLD, end_in_time, schedule_in_force, why_just_starting
 
@@ -133,7 +134,7 @@ def planned(
 
     `work` reads what the queue asks of the fleet, if the size follows from it.
     """
-    bounds, limits = effective_bounds(workload, capacity)
+    bounds, limits = effective_bounds(workload, capacity, in_force_on(workload, capacity.bounds, now))
     assert bounds is not None
     assert capacity.bounds is not None
     minimum = capacity.bounds.min
