@@ -43,6 +43,8 @@ from sluice_operator.cost.reads import (
 PUBLISHED = (BACKLOG_PER_INSTANCE, EFFECTIVE_BACKLOG_PER_INSTANCE)
 PREFIX, TRACKING_PREFIX = "sluice-", "TargetTracking-"
 """Of the alarms of workload.yaml, and of those that AWS makes for a target-tracking policy."""
+CREATED_BY = ":createdBy/"
+"""Application Auto Scaling appends it, and a UUID, to the policy's ARN in an alarm's actions."""
 TOTAL_INSTANCES = "GroupTotalInstances"
 
 
@@ -139,7 +141,7 @@ def attributed(
         own = by_name if isinstance(by_name, Unknown) else by_name.get(workload.name, [])
         tracking: Sequence[Mapping[str, Any]] | Unknown = []
         if workload.policy_arn is not None:
-            tracking = by_policy if isinstance(by_policy, Unknown) else by_policy.get(workload.policy_arn, [])
+            tracking = by_policy if isinstance(by_policy, Unknown) else _tracking(workload, by_policy)
         alarms: Sequence[Mapping[str, Any]] | Unknown
         if isinstance(own, Unknown):
             alarms = own
@@ -241,14 +243,24 @@ def _by_workload(
 def _by_policy(
     alarms: Sequence[Mapping[str, Any]] | Unknown,
 ) -> Mapping[str, list[Mapping[str, Any]]] | Unknown:
-    """By the ARN of the scaling policy that the alarm starts."""
+    """By the ARN of the scaling policy that the alarm starts, without the suffix that ECS policies get."""
     if isinstance(alarms, Unknown):
         return alarms
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for alarm in alarms:
         for action in alarm.get("AlarmActions", ()):
-            found[action].append(alarm)
+            found[action.partition(CREATED_BY)[0]].append(alarm)
     return found
+
+
+def _tracking(
+    workload: Workload, by_policy: Mapping[str, list[Mapping[str, Any]]]
+) -> Sequence[Mapping[str, Any]] | Unknown:
+    """AWS makes a policy's alarms while it is put: to find none is no proof that none are billed."""
+    return by_policy.get(str(workload.policy_arn)) or Unknown(
+        reason=f"no alarm {TRACKING_PREFIX}{_tracked(workload.fleet)}-... starts the policy "
+        f"{workload.policy_arn}, for which AWS makes one or two; `sluice doctor` says whether the policy exists"
+    )
 
 
 def _by_dimension(metrics: Sequence[Metric]) -> Mapping[tuple[str, str], list[Metric]]:

@@ -94,6 +94,10 @@ def only(document):
     return found
 
 
+def billed_metrics(described):
+    return [each for each in described.get("Metrics", [described]) if "MetricStat" in each or each is described]
+
+
 @contextmanager
 def alarm(name, **changes):
     """One more alarm in the account."""
@@ -204,6 +208,26 @@ class TestAWorkload:
         assert found["usd"] == pytest.approx(
             found["stack"]["usd_a_month"] + found["workers_metrics"]["usd_a_month"] + fleet["usd"]
         )
+
+    def test_target_trackings_alarms_of_a_service_are_billed(self, read):
+        """Their action is the policy's ARN with `:createdBy/` and a UUID."""
+        before = items(only(read("queue-proc"))["stack"])["alarms"]["quantity"]
+        client, prefix = boto3.client("cloudwatch"), "sluice-queue-proc-"
+        own = client.describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
+        assert before == sum(len(billed_metrics(each)) for each in own) + 2
+
+    def test_a_policy_of_which_no_alarm_is_found_makes_the_alarms_unknown(self, cost, read, answered):
+        def without_tracking(answer):
+            kept = [
+                each for each in answer["MetricAlarms"] if not each["AlarmName"].startswith("TargetTracking-")
+            ]
+            answer["MetricAlarms"] = kept
+
+        answered("DescribeAlarms", without_tracking)
+        for name in ("queue-proc", NAME):
+            reason = items(only(read(name))["stack"])["alarms"]["usd_a_month"]["unknown"]
+            assert "no alarm TargetTracking-" in reason
+            assert cost(name).exit_code == 1
 
     def test_an_alarm_added_to_the_account_raises_the_sum(self, read):
         before = only(read(NAME))["usd"]
