@@ -208,7 +208,7 @@ def costs(
                     else int(f"{PREFIX}{workload.name}-{region}" in dashboards),
                     metric_hours=hours_with_values(each.published, series, own),
                     worker_metric_hours=hours_with_values(each.workers, series, own),
-                    instance_hours=fleet if isinstance(fleet, Unknown) else fleet.instance_hours,
+                    fleet=fleet,
                 ),
                 fleet=fleet,
                 hardware=readings.hardware.get(workload.fleet, Unknown(reason="it was not read")),

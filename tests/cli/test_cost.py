@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from unittest import mock
 
@@ -79,6 +80,16 @@ def answered(monkeypatch):
 def empty_groups(answer):
     for group in answer["AutoScalingGroups"]:
         group["Instances"] = []
+
+
+def mixed(on_demand_percent):
+    distribution = {"OnDemandPercentageAboveBaseCapacity": on_demand_percent}
+    return {"MixedInstancesPolicy": {"InstancesDistribution": distribution}}
+
+
+def by_attributes():
+    overrides = [{"InstanceRequirements": {"VCpuCount": {"Min": 2}}}]
+    return {"Instances": [], "MixedInstancesPolicy": {"LaunchTemplate": {"Overrides": overrides}}}
 
 
 def items(bill):
@@ -274,6 +285,7 @@ class TestAWorkload:
         ("changes", "reason"),
         [
             ({"launchType": "EC2"}, "the service's tasks run on EC2 instances of its cluster"),
+            ({"launchType": "EXTERNAL"}, "the service's tasks run on servers outside AWS (EXTERNAL)"),
             (
                 {"capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}]},
                 "the service's tasks run on FARGATE_SPOT",
@@ -291,6 +303,75 @@ class TestAWorkload:
         answer = cost("queue-proc")
         assert f"without dollars: {reason}" in " ".join(answer.stdout.split())
         assert answer.exit_code == 0, "all that can be read was read"
+
+    @pytest.mark.parametrize(
+        ("name", "operation", "change", "reason"),
+        [
+            (
+                NAME,
+                "DescribeAutoScalingGroups",
+                lambda answer: [group.update(mixed(50)) for group in answer["AutoScalingGroups"]],
+                "the group's mixed instances policy starts Spot Instances",
+            ),
+            (
+                NAME,
+                "DescribeAutoScalingGroups",
+                lambda answer: [group.update(by_attributes()) for group in answer["AutoScalingGroups"]],
+                "the group chooses its instance types by their attributes, and none runs",
+            ),
+            (
+                NAME,
+                "DescribeLaunchTemplateVersions",
+                lambda answer: [
+                    each["LaunchTemplateData"].update(InstanceMarketOptions={"MarketType": "spot"})
+                    for each in answer["LaunchTemplateVersions"]
+                ],
+                "the group's launch template asks for Spot Instances",
+            ),
+            (
+                "queue-proc",
+                "DescribeTaskDefinition",
+                lambda answer: answer["taskDefinition"].update(
+                    runtimePlatform={"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}
+                ),
+                "the service's tasks run on WINDOWS_SERVER_2022_CORE",
+            ),
+        ],
+        ids=["mixed with Spot", "by attributes", "Spot by template", "Windows"],
+    )
+    def test_no_list_price_is_taken_for_spot_and_windows(
+        self, cost, read, answered, name, operation, change, reason
+    ):
+        answered(operation, change)
+        fleet = only(read(name))["fleet"]
+        assert fleet["instance_hours"] > 0
+        assert reason in fleet["usd"]["unknown"]
+        assert cost(name).exit_code == 0, "all that can be read was read"
+
+    def test_a_mixed_group_of_on_demand_instances_alone_has_the_list_price(self, read, answered):
+        answered(
+            "DescribeAutoScalingGroups",
+            lambda answer: [group.update(mixed(100)) for group in answer["AutoScalingGroups"]],
+        )
+        assert only(read(NAME))["fleet"]["price"]["label"] == "g5.xlarge, on demand"
+
+    @pytest.mark.parametrize(
+        ("name", "operation"),
+        [
+            (NAME, "DescribeAutoScalingGroups"),
+            (NAME, "DescribeLaunchTemplateVersions"),
+            ("queue-proc", "DescribeServices"),
+            ("queue-proc", "DescribeTaskDefinition"),
+        ],
+    )
+    def test_what_the_instances_are_is_a_failed_read_if_it_is_denied(self, cost, failing, name, operation):
+        failing(not_authorized, operation)
+        answer = cost(name)
+        shown = " ".join(answer.stdout.split())
+        assert answer.exit_code == 1
+        assert "without dollars: " in shown
+        assert "docs/policies/cost.json is the policy that allows all" in shown
+        assert cost(name, "--price", 1).exit_code == 0, "what they are is not asked then"
 
     def test_a_group_at_zero_is_priced_by_its_launch_template(self, read, answered):
         answered("DescribeAutoScalingGroups", empty_groups)
@@ -400,6 +481,23 @@ class TestWhatCannotBeRead:
         assert found["unknown_items"] == 2, "and how often its workers have published"
         assert cost(NAME).exit_code == 1
 
+    def test_hours_without_the_fleets_size_are_marked_in_every_sum(self, cost, read, monkeypatch):
+        thinned(monkeypatch, "GroupInServiceInstances", NAME)
+        found = only(read(NAME))
+        missing_h = found["fleet"]["window_hours"] - found["fleet"]["known_hours"]
+        assert found["missing_fleet_hours"] == pytest.approx(missing_h)
+        assert found["unknown_items"] == 1
+        answer = cost(NAME)
+        assert answer.exit_code == 1
+        assert re.search(r"with its fleet: \$[0-9.]+ \+ \?, without [0-9.]+ hours of its fleet", answer.stdout)
+        answer = cost("all")
+        assert answer.exit_code == 1
+        [row] = [line for line in answer.stdout.splitlines() if line.strip().startswith(NAME)]
+        [footer] = [line for line in answer.stdout.splitlines() if line.strip().startswith("together")]
+        assert row.count("+ ?") == 2, "the fleet's own and the workload's sum"
+        assert "+ ?" in footer
+        assert f"? {NAME}: fleet: CloudWatch has no size of it for" in answer.stdout
+
     def test_a_backlog_that_is_not_published_is_unknown(self, read, monkeypatch):
         without(monkeypatch, "BacklogPerInstance", NAME)
         without(monkeypatch, "EffectiveBacklogPerInstance", NAME)
@@ -421,6 +519,24 @@ def without(monkeypatch, metric, whose):
                 (not metric or datum.name == metric)
                 and any(dimension.value == whose for dimension in datum.dimensions)
             )
+        ]
+
+    monkeypatch.setattr(CloudWatchBackend, "get_all_metrics", filtered)
+
+
+def thinned(monkeypatch, metric, whose):
+    """CloudWatch has one in five of the values of this metric."""
+    from moto.cloudwatch.models import CloudWatchBackend
+
+    every = CloudWatchBackend.get_all_metrics
+
+    def filtered(backend):
+        return [
+            datum
+            for datum in every(backend)
+            if datum.name != metric
+            or all(dimension.value != whose for dimension in datum.dimensions)
+            or datum.timestamp.minute % 5 == 0
         ]
 
     monkeypatch.setattr(CloudWatchBackend, "get_all_metrics", filtered)
