@@ -183,9 +183,10 @@ def _footer(presented: Presented, workloads: Sequence[WorkloadBill]) -> Iterator
 
 
 def _measured(window: Window) -> str:
+    brief = "" if window.hours >= 1 else " So short a time says little of a month: come back in a day."
     return (
         f"Measured from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC, "
-        f"{_amount(window.hours)} hours, and scaled to {HOURS_A_MONTH}; fleets are not scaled."
+        f"{_amount(window.hours)} hours, and scaled to {HOURS_A_MONTH}; fleets are not scaled.{brief}"
     )
 
 

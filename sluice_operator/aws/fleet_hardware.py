@@ -1,7 +1,7 @@
 """What the instances of groups and services are: a hundred groups or ten services a call.
 
-A group takes a call for its launch template, a service one for its task definition; fleets that share one share
-the call. Unpriced is what was read and has no on-demand price of Linux; Unknown is what could not be read.
+A group takes a call for its launch template, a service one for its task definition; fleets that share one
+share the call. Unpriced is what was read and has no list price; Unknown is what could not be read.
 """
 
 from __future__ import annotations
@@ -53,13 +53,10 @@ def read_hardware(
     ) -> dict[AutoScalingGroup, Group | Unpriced | Unknown]:
         return _groups(clients, batch)
 
-    def read_services(batch: tuple[EcsService, ...]) -> dict[EcsService, str | Unpriced | Unknown]:
-        return _services(clients, batch)
-
     group_reads = start_reads(pool, read_groups, batches(groups, GROUPS_PER_CALL), _read)
-    service_reads = start_reads(pool, read_services, by_cluster(services), _read)
+    service_reads = start_reads(pool, lambda batch: _services(clients, batch), by_cluster(services), _read)
     of_groups: dict[AutoScalingGroup, Any] = per_item(group_reads(remaining_s))
-    of_services: dict[EcsService, str | Unpriced | Unknown] = per_item(service_reads(remaining_s))
+    of_services: dict[EcsService, Any] = per_item(service_reads(remaining_s))
     templates = {
         each.template for each in of_groups.values() if isinstance(each, Group) and each.template is not None
     }

@@ -17,7 +17,7 @@ from sluice_operator.core.prices import HOURS_A_MONTH
 HOUR_S = 3600.0
 MINUTES_A_MONTH = HOURS_A_MONTH * 60
 GAP_H, GAP_SHARE = 0.5, 0.5
-"""Missing hours of a fleet's size that are no delay of CloudWatch any more; the share counts in short windows."""
+"""Missing hours of a fleet's size that are no delay of CloudWatch any more; in short windows, the share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from unittest import mock
 
 import boto3
@@ -63,18 +65,23 @@ def read(cost):
 def answered(monkeypatch):
     """`answered(operation, change)`: AWS answers this operation with a change."""
 
-    def change_answers(operation, change):
-        make = AwsSession.client
+    return partial(answered_by, monkeypatch)
 
-        def made(session, service, **settings):
-            client = make(session, service, **settings)
-            event = f"after-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
-            client.meta.events.register(event, lambda parsed, **_: change(parsed) and None)
-            return client
 
-        monkeypatch.setattr(AwsSession, "client", made)
+def answered_by(monkeypatch, operation, change):
+    make = AwsSession.client
 
-    return change_answers
+    def made(session, service, **settings):
+        client = make(session, service, **settings)
+        event = f"after-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+        client.meta.events.register(event, lambda parsed, **_: change(parsed) and None)
+        return client
+
+    monkeypatch.setattr(AwsSession, "client", made)
+
+
+def busy_now(busy):
+    return datetime.fromtimestamp(busy.aws.clock.now, UTC)
 
 
 def empty_groups(answer):
@@ -106,7 +113,9 @@ def only(document):
 
 
 def billed_metrics(described):
-    return [each for each in described.get("Metrics", [described]) if "MetricStat" in each or each is described]
+    return [
+        each for each in described.get("Metrics", [described]) if "MetricStat" in each or each is described
+    ]
 
 
 @contextmanager
@@ -400,6 +409,47 @@ class TestAWorkload:
         assert answer.exit_code == 1
 
 
+class TestAYoungStack:
+    @pytest.fixture
+    def created(self, monkeypatch, busy):
+        """`created(name, before)`: the control plane is 40 days old, the workload was created before now."""
+
+        def create(name, before):
+            def aged(answer):
+                for stack in answer["Stacks"]:
+                    young = name in stack["StackName"]
+                    stack["CreationTime"] = busy_now(busy) - (before if young else timedelta(days=40))
+
+            answered_by(monkeypatch, "DescribeStacks", aged)
+
+        return create
+
+    def test_one_younger_than_the_windows_end_is_too_young_and_not_without_insights(
+        self, cost, read, created, busy
+    ):
+        created("queue-proc", timedelta(minutes=1))
+        found = only(read("queue-proc"))
+        at = busy_now(busy) - timedelta(minutes=1)
+        reason = f"too young: deployed at {at:%H:%M} UTC, come back in an hour"
+        assert found["fleet"]["unknown"] == reason
+        assert items(found["stack"])["custom metrics"]["usd_a_month"]["unknown"] == reason
+        assert items(found["workers_metrics"])["workers' metrics"]["usd_a_month"]["unknown"] == reason
+        assert items(found["stack"])["alarms"]["usd_a_month"] > 0, "what is deployed is billed"
+        answer = cost("queue-proc")
+        assert answer.exit_code == 1
+        assert "Container Insights" not in answer.stdout
+
+    def test_one_of_less_than_an_hour_says_that_a_month_is_inferred_from_minutes(self, read, created, busy):
+        now = busy_now(busy)
+        created("queue-proc", now - now.replace(minute=0, second=0, microsecond=0) + timedelta(minutes=30))
+        [note] = only(read("queue-proc"))["notes"]
+        assert note == "measured for 30 minutes alone, since its stack was created, and scaled"
+
+    def test_a_control_plane_of_less_than_an_hour_says_that_it_is_short(self, cost):
+        shown = " ".join(cost().stdout.split())
+        assert ("So short a time says little of a month" in shown) is (", 0." in shown.split("Measured")[1])
+
+
 class TestAllOfThem:
     def test_the_control_plane_and_every_workload_have_a_line(self, cost, read):
         document = read("all")
@@ -489,7 +539,9 @@ class TestWhatCannotBeRead:
         assert found["unknown_items"] == 1
         answer = cost(NAME)
         assert answer.exit_code == 1
-        assert re.search(r"with its fleet: \$[0-9.]+ \+ \?, without [0-9.]+ hours of its fleet", answer.stdout)
+        assert re.search(
+            r"with its fleet: \$[0-9.]+ \+ \?, without [0-9.]+ hours of its fleet", answer.stdout
+        )
         answer = cost("all")
         assert answer.exit_code == 1
         [row] = [line for line in answer.stdout.splitlines() if line.strip().startswith(NAME)]
