@@ -8,6 +8,7 @@ import time
 
 import click
 
+from sluice.core.model import Unknown
 from sluice_cli import completion, cost_json, cost_tables
 from sluice_cli.aws_account import AccountOptions, account_options, opened, registered
 from sluice_cli.cost_tables import Presented
@@ -55,8 +56,8 @@ def cost(
     Without WORKLOAD: the control plane itself. With the name of a registered workload: its stack, its
     workers' metrics and its fleet. `all`: the control plane and every workload, a line each. Quantities are
     those of the deployed stacks and of the last 30 days in CloudWatch, at dated list prices. Takes read
-    permissions alone (docs/policies/cost.json). Exits with 1 if an item could not be read: the sums say what
-    they lack.
+    permissions alone (docs/policies/cost.json). Exits with 1 if an item, or some hours of a fleet, could not
+    be read: the sums say what they lack.
     """
     if workload in (None, ALL) and (fleet is not None or price is not None):
         raise UsageError(
@@ -105,5 +106,6 @@ def _bill(found: WorkloadCost, prices: Prices, given: FleetPrice | None) -> Work
         workers=[] if usage is None else workers_bill(usage, prices),
         fleet=found.fleet,
         price=given or price_of(found.hardware, prices),
+        price_unread=given is None and isinstance(found.hardware, Unknown),
         notes=found.notes,
     )

@@ -44,7 +44,8 @@ def _workload(bill: WorkloadBill) -> dict[str, Any]:
         "workers_metrics": _items(bill.workers),
         "fleet": _fleet(bill),
         "usd": total.usd,
-        "unknown_items": total.unknown,
+        "unknown_items": total.lacking,
+        "missing_fleet_hours": total.missing_h,
         "notes": list(bill.notes),
     }
 

@@ -39,13 +39,7 @@ class Presented:
     @property
     def lacks(self) -> bool:
         """Whether an item could not be read; an unknown price of a fleet is no failed read."""
-        items = [
-            *(self.plane or ()),
-            *(item for each in self.workloads for item in (*each.stack, *each.workers)),
-        ]
-        return bool(together(items).unknown) or any(
-            isinstance(each.fleet, Unknown) for each in self.workloads
-        )
+        return bool(together(self.plane or ()).unknown) or any(each.lacks for each in self.workloads)
 
 
 def shown(presented: Presented, width: int, *, one: bool) -> Group:
@@ -80,7 +74,7 @@ def _fleet_line(bill: WorkloadBill) -> Text:
         f"{_amount(fleet.instance_hours)} instance-hours in {_amount(fleet.known_h)} of the "
         f"{_amount(fleet.window_h)} hours"
     )
-    gap = "" if fleet.missing_h < 0.5 else "; nothing is assumed of the others"
+    gap = "" if not bill.missing_h else "; nothing is assumed of the others"
     if isinstance(price, Unknown):
         return Text(f"Fleet: {hours}{gap}; without dollars: {with_way_out(price.reason, 'cost')}.")
     return Text(
@@ -121,6 +115,7 @@ def _overview(presented: Presented, width: int) -> Iterator[RenderableType]:
     total = Sum(
         usd=plane.usd + sum(each.usd for each in sums),
         unknown=plane.unknown + sum(each.unknown for each in sums),
+        missing_h=sum(each.missing_h for each in sums),
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_footer=True)
     table.add_column("", footer="together", overflow="fold")
@@ -148,10 +143,11 @@ def _overview(presented: Presented, width: int) -> Iterator[RenderableType]:
 
 
 def _fleet_cell(bill: WorkloadBill) -> str:
-    fleet = bill.fleet_usd
-    if not isinstance(fleet, Unknown):
-        return _usd(fleet)
-    return UNKNOWN if isinstance(bill.fleet, Unknown) else f"{_amount(bill.fleet.instance_hours)} h"
+    if isinstance(bill.fleet, Unknown):
+        return UNKNOWN
+    usd = bill.fleet_usd
+    known = f"{_amount(bill.fleet.instance_hours)} h" if isinstance(usd, Unknown) else _usd(usd)
+    return f"{known} + {UNKNOWN}" if bill.missing_h else known
 
 
 def _footer(presented: Presented, workloads: Sequence[WorkloadBill]) -> Iterator[Text]:
@@ -168,6 +164,11 @@ def _footer(presented: Presented, workloads: Sequence[WorkloadBill]) -> Iterator
     for each in workloads:
         if each.stack and len(workloads) > 1 and isinstance(each.fleet_usd, Unknown):
             yield Text(f"? {each.name}: fleet: {with_way_out(each.fleet_usd.reason, 'cost')}.")
+        if each.missing_h and not isinstance(each.fleet, Unknown):
+            yield Text(
+                f"? {each.name}: fleet: CloudWatch has no size of it for {_amount(each.missing_h)} of the "
+                f"{_amount(each.fleet.window_h)} hours."
+            )
         yield from (Text(f"! {each.name}: {note}.") for note in each.notes)
     calls = presented.costs.account_calls
     counted = [
@@ -182,9 +183,10 @@ def _footer(presented: Presented, workloads: Sequence[WorkloadBill]) -> Iterator
 
 
 def _measured(window: Window) -> str:
+    brief = "" if window.hours >= 1 else " So short a time says little of a month: come back in a day."
     return (
         f"Measured from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC, "
-        f"{_amount(window.hours)} hours, and scaled to {HOURS_A_MONTH}; fleets are not scaled."
+        f"{_amount(window.hours)} hours, and scaled to {HOURS_A_MONTH}; fleets are not scaled.{brief}"
     )
 
 
@@ -223,11 +225,16 @@ def _usd(usd: float | Unknown) -> str:
 
 def _short_sum(found: Sum) -> str:
     """The sum, with a mark if it lacks something."""
-    return f"${found.usd:,.2f}" + (f" + {UNKNOWN}" if found.unknown else "")
+    return f"${found.usd:,.2f}" + (f" + {UNKNOWN}" if found.lacking else "")
 
 
 def _sum(found: Sum) -> str:
-    if not found.unknown:
+    if not found.lacking:
         return f"${found.usd:,.2f}"
-    lacking = "1 item that is unknown" if found.unknown == 1 else f"{found.unknown} items that are unknown"
-    return f"${found.usd:,.2f}, without {lacking}"
+    lacking = []
+    if found.unknown:
+        items = "1 item that is" if found.unknown == 1 else f"{found.unknown} items that are"
+        lacking.append(f"{items} unknown")
+    if found.missing_h:
+        lacking.append(f"{_amount(found.missing_h)} hours of its fleet")
+    return f"${found.usd:,.2f} + {UNKNOWN}, without {' and '.join(lacking)}"

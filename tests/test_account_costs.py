@@ -14,6 +14,7 @@ from benchmarks.list_prices import LAMBDA_POLLERS, LONG_POLLS_A_MINUTE, Minute, 
 from sluice.core.model import Workload
 from sluice_operator.core.account_bill import BillItem, plane_bill, together, workers_bill, workload_bill
 from sluice_operator.core.account_usage import (
+    FleetHours,
     FunctionUsage,
     PlaneUsage,
     Window,
@@ -106,7 +107,7 @@ def workload_usage(fleet: str) -> WorkloadUsage:
         dashboards=0,
         metric_hours=hours(published_metrics(served)),
         worker_metric_hours=hours(worker_metrics(Outcome.SUCCESS)),
-        instance_hours=WINDOW.hours,
+        fleet=FleetHours(instance_hours=WINDOW.hours, known_h=WINDOW.hours, window_h=WINDOW.hours),
     )
 
 

@@ -74,10 +74,18 @@ class BillItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sum:
-    """Dollars of what is known, and how many items are not."""
+    """Dollars of what is known, and what they lack."""
 
     usd: float
     unknown: int = 0
+    """Items that are unknown."""
+    missing_h: float = 0.0
+    """Hours of fleets whose size is not known."""
+
+    @property
+    def lacking(self) -> int:
+        """Items that are unknown in whole, and the missing hours as one more."""
+        return self.unknown + bool(self.missing_h)
 
 
 def together(items: Iterable[BillItem]) -> Sum:
@@ -175,12 +183,12 @@ def workload_bill(used: WorkloadUsage, prices: Prices) -> list[BillItem]:
 def workers_bill(used: WorkloadUsage, prices: Prices) -> list[BillItem]:
     """What the metrics of a workload's workers cost."""
     publish = used.worker_metric_hours
-    puts: float | Unknown = used.instance_hours
+    fleet = used.fleet
+    scaled = fleet if isinstance(fleet, Unknown) else fleet.per_month
     if isinstance(publish, Unknown):
-        puts = publish
+        scaled = publish
     elif not publish:
-        puts = 0.0
-    scaled = used.window.per_month(puts)
+        scaled = 0.0
     return [
         _metrics("workers' metrics", publish, used.window, prices, "of processing times, waits and gauges"),
         BillItem(
@@ -189,7 +197,8 @@ def workers_bill(used: WorkloadUsage, prices: Prices) -> list[BillItem]:
             unit="requests",
             usd_each=prices.of(Item.PUT_METRIC_DATA),
             basis=Basis.COMPUTED,
-            because="at most: one a minute of each instance-hour that is known; none with --metrics emf",
+            because="at most: one a minute of each instance, as in the hours that are known; none with "
+            "--metrics emf",
         ),
     ]
 
@@ -445,6 +454,8 @@ class WorkloadBill:
     fleet: FleetHours | Unknown
     price: FleetPrice | Unknown
     """Of an instance; Unknown with the reason why no price is known."""
+    price_unread: bool = False
+    """Whether what the instances are could not be read; a type without a list price is no failed read."""
     notes: Sequence[str] = ()
 
     @property
@@ -458,9 +469,22 @@ class WorkloadBill:
 
     @property
     def total(self) -> Sum:
-        """All of it; a fleet without dollars, or with hours of which nothing is known, counts as unknown."""
+        """All of it; a fleet without dollars counts as unknown, and hours without its size are missing."""
         known = together([*self.stack, *self.workers])
-        fleet = self.fleet_usd
-        if isinstance(fleet, Unknown):
-            return Sum(usd=known.usd, unknown=known.unknown + 1)
-        return Sum(usd=known.usd + fleet, unknown=known.unknown)
+        usd = self.fleet_usd
+        if isinstance(usd, Unknown):
+            return Sum(usd=known.usd, unknown=known.unknown + 1, missing_h=self.missing_h)
+        return Sum(usd=known.usd + usd, unknown=known.unknown, missing_h=self.missing_h)
+
+    @property
+    def missing_h(self) -> float:
+        """Hours without the fleet's size; 0 for a few minutes, and for a fleet that is unknown in whole."""
+        if isinstance(self.fleet, Unknown) or not self.fleet.has_gap:
+            return 0.0
+        return self.fleet.missing_h
+
+    @property
+    def lacks(self) -> bool:
+        """Whether a read failed, or hours are missing; an unknown price of known instances is neither."""
+        items = together([*self.stack, *self.workers])
+        return bool(items.unknown or self.missing_h or self.price_unread) or isinstance(self.fleet, Unknown)

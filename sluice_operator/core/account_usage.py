@@ -16,6 +16,8 @@ from sluice_operator.core.prices import HOURS_A_MONTH
 
 HOUR_S = 3600.0
 MINUTES_A_MONTH = HOURS_A_MONTH * 60
+GAP_H, GAP_SHARE = 0.5, 0.5
+"""Missing hours of a fleet's size that are no delay of CloudWatch any more; in short windows, the share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +97,7 @@ class WorkloadUsage:
     """Hours with values of each metric that the control plane publishes for it."""
     worker_metric_hours: Amounts | Unknown
     """The same, of its workers."""
-    instance_hours: float | Unknown
-    """Of the known hours of the window."""
+    fleet: FleetHours | Unknown
 
 
 # ---- The fleet
@@ -114,6 +115,18 @@ class FleetHours:
     def missing_h(self) -> float:
         """Hours without a value: nothing is assumed of them."""
         return max(0.0, self.window_h - self.known_h)
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether more is missing than the minutes that CloudWatch takes to show a value."""
+        return self.missing_h >= min(GAP_H, self.window_h * GAP_SHARE)
+
+    @property
+    def per_month(self) -> float | Unknown:
+        """Instance-hours of a month of 730 hours, at the rate of the known hours; Unknown without any."""
+        if not self.known_h:
+            return Unknown(reason="the fleet's size is known of no hour")
+        return self.instance_hours * HOURS_A_MONTH / self.known_h
 
 
 def fleet_hours(

@@ -39,7 +39,14 @@ class FargateTasks:
         return f"Fargate tasks, {self.vcpu:g} vCPU, {self.memory_gb:g} GB, {self.architecture}"
 
 
-Hardware = Ec2Instances | FargateTasks
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpriced:
+    """Instances that were read, and of which the table has no price."""
+
+    reason: str
+
+
+Hardware = Ec2Instances | FargateTasks | Unpriced
 
 
 def fargate_usd_per_hour(tasks: FargateTasks, prices: Prices) -> float:
@@ -50,7 +57,7 @@ def fargate_usd_per_hour(tasks: FargateTasks, prices: Prices) -> float:
 
 def price_of(hardware: Hardware | Unknown, prices: Prices) -> FleetPrice | Unknown:
     """What one instance costs an hour; Unknown with the reason, and what to give instead."""
-    if isinstance(hardware, Unknown):
+    if isinstance(hardware, Unknown | Unpriced):
         return Unknown(reason=f"{hardware.reason}: {GIVE}")
     if isinstance(hardware, FargateTasks):
         return FleetPrice(label=f"{hardware}", usd_per_hour=fargate_usd_per_hour(hardware, prices))

@@ -157,7 +157,7 @@ def resized_in_spite_of(
     """The first start within a pause that resizes the fleet all the same, and how to keep it off.
 
     A schedule is the owner's bound, and a pause does not hold it. A fleet that could not be read may have any
-    size.
+    size. One whose scale-in is not held may be at its minimum by then.
     """
     is_suspended = isinstance(capacity, Capacity) and capacity.schedules_suspended
     if is_suspended or not isinstance(schedule_in_force(workload, now), InForce):
@@ -167,8 +167,11 @@ def resized_in_spite_of(
         ((start, each) for each in workload.schedules for start in starts(each, now, end)),
         key=lambda pair: pair[0],
     )
+    least = _least(pause, capacity)
     for start, schedule in coming:
-        if resizes := _resizes(pause, schedule, capacity):
+        resizes = _resizes(pause, schedule, capacity, least)
+        least = min(least, schedule.bounds.min) if Direction.IN not in pause.directions else least
+        if resizes:
             return (
                 f"schedule {schedule.name} {resizes} at {local(start, schedule, now)} all the same, as a "
                 "pause does not hold schedules: to keep it off, update the workload's stack with "
@@ -177,13 +180,29 @@ def resized_in_spite_of(
     return None
 
 
-def _resizes(pause: Pause, schedule: Schedule, capacity: Capacity | Unknown) -> str:
-    """What a start would do to the fleet against the pause; empty for nothing."""
+def _least(pause: Pause, capacity: Capacity | Unknown) -> int:
+    """The fewest instances that may be desired at the first start; 0 if nothing is known."""
+    if isinstance(capacity, Unknown):
+        return 0
+    if Direction.IN in pause.directions:
+        return capacity.desired
+    return min(capacity.desired, capacity.bounds.min if capacity.bounds else 0)
+
+
+def _resizes(pause: Pause, schedule: Schedule, capacity: Capacity | Unknown, least: int) -> str:
+    """What a start would do to the fleet against the pause; empty for nothing.
+
+    `least` are the fewest instances that may be desired then.
+    """
     low, high = schedule.bounds.min, schedule.bounds.max
-    unknown = isinstance(capacity, Unknown)
-    most = 0 if isinstance(capacity, Unknown) else capacity.desired
-    if Direction.OUT in pause.directions and low > most:
-        return f"raises the minimum to {low}" + ("" if unknown else f", above the {most} that are desired,")
-    if Direction.IN in pause.directions and (unknown or high < most):
-        return f"lowers the maximum to {high}" + ("" if unknown else f", below the {most} that are desired,")
+    now = None if isinstance(capacity, Unknown) else capacity.desired
+    if Direction.OUT in pause.directions and low > least:
+        if now is None:
+            return f"raises the minimum to {low}"
+        which = "that are desired" if least == now else "that may be desired by then"
+        return f"raises the minimum to {low}, above the {least} {which},"
+    if Direction.IN in pause.directions and (now is None or high < now):
+        return f"lowers the maximum to {high}" + (
+            "" if now is None else f", below the {now} that are desired,"
+        )
     return ""

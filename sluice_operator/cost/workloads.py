@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from typing import Any
 
 from sluice.core.model import (
@@ -36,13 +37,16 @@ from sluice_operator.cost.reads import (
     hours_with_values,
     metric_queries,
     of_metric,
-    window_of,
     within,
 )
 
 PUBLISHED = (BACKLOG_PER_INSTANCE, EFFECTIVE_BACKLOG_PER_INSTANCE)
 PREFIX, TRACKING_PREFIX = "sluice-", "TargetTracking-"
 """Of the alarms of workload.yaml, and of those that AWS makes for a target-tracking policy."""
+CREATED_BY = ":createdBy/"
+"""Application Auto Scaling appends it, and a UUID, to the policy's ARN in an alarm's actions."""
+MEASURABLE = timedelta(minutes=15)
+"""CloudWatch may take so long to list a new metric."""
 TOTAL_INSTANCES = "GroupTotalInstances"
 
 
@@ -139,7 +143,7 @@ def attributed(
         own = by_name if isinstance(by_name, Unknown) else by_name.get(workload.name, [])
         tracking: Sequence[Mapping[str, Any]] | Unknown = []
         if workload.policy_arn is not None:
-            tracking = by_policy if isinstance(by_policy, Unknown) else by_policy.get(workload.policy_arn, [])
+            tracking = by_policy if isinstance(by_policy, Unknown) else _tracking(workload, by_policy)
         alarms: Sequence[Mapping[str, Any]] | Unknown
         if isinstance(own, Unknown):
             alarms = own
@@ -184,15 +188,17 @@ def costs(
             notes.append(f"whether its stack exists, and since when, is unknown: {stacks.reason}")
         else:
             stack = stacks.get(workload.stack_id)
+        young: Unknown | None = None
         if stack is not None:
-            own = _narrower(window, stack)
+            own, young = _narrower(window, stack)
+            notes += _brief(own, window) if young is None else ()
         elif not isinstance(stacks, Unknown):
             notes.append(
                 f"its stack {workload.stack_id} does not exist any more, but its document is still "
                 "registered: the control plane serves it, and what is left of it is billed; delete the SSM "
                 "parameter"
             )
-        fleet = _fleet(workload, series, own)
+        fleet = young or _fleet(workload, series, own)
         dashboards = readings.dashboards
         result.append(
             WorkloadCost(
@@ -204,9 +210,9 @@ def costs(
                     dashboards=dashboards
                     if isinstance(dashboards, Unknown)
                     else int(f"{PREFIX}{workload.name}-{region}" in dashboards),
-                    metric_hours=hours_with_values(each.published, series, own),
-                    worker_metric_hours=hours_with_values(each.workers, series, own),
-                    instance_hours=fleet if isinstance(fleet, Unknown) else fleet.instance_hours,
+                    metric_hours=young or hours_with_values(each.published, series, own),
+                    worker_metric_hours=young or hours_with_values(each.workers, series, own),
+                    fleet=fleet,
                 ),
                 fleet=fleet,
                 hardware=readings.hardware.get(workload.fleet, Unknown(reason="it was not read")),
@@ -216,10 +222,25 @@ def costs(
     return result
 
 
-def _narrower(window: Window, stack: Stack) -> Window:
-    if stack.created_at <= window.start:
-        return window
-    return window_of(window.end, stack.created_at)
+def _narrower(window: Window, stack: Stack) -> tuple[Window, Unknown | None]:
+    """The part of the window since the stack was created; Unknown if that is too short to measure anything.
+
+    The window may end up to an hour ago, at the full hour: a stack may be younger than that.
+    """
+    created_at = stack.created_at
+    if created_at <= window.start:
+        return window, None
+    if window.end - created_at < MEASURABLE:
+        reason = f"too young: deployed at {created_at.astimezone(UTC):%H:%M} UTC, come back in an hour"
+        return window, Unknown(reason=reason)
+    return Window(start=created_at, end=window.end), None
+
+
+def _brief(own: Window, window: Window) -> list[str]:
+    """Says that a month is inferred from minutes, where it is not the window that the footer shows."""
+    if own.hours >= 1 or own == window:
+        return []
+    return [f"measured for {own.hours * 60:.0f} minutes alone, since its stack was created, and scaled"]
 
 
 def _by_workload(
@@ -241,14 +262,24 @@ def _by_workload(
 def _by_policy(
     alarms: Sequence[Mapping[str, Any]] | Unknown,
 ) -> Mapping[str, list[Mapping[str, Any]]] | Unknown:
-    """By the ARN of the scaling policy that the alarm starts."""
+    """By the ARN of the scaling policy that the alarm starts, without the suffix that ECS policies get."""
     if isinstance(alarms, Unknown):
         return alarms
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for alarm in alarms:
         for action in alarm.get("AlarmActions", ()):
-            found[action].append(alarm)
+            found[action.partition(CREATED_BY)[0]].append(alarm)
     return found
+
+
+def _tracking(
+    workload: Workload, by_policy: Mapping[str, list[Mapping[str, Any]]]
+) -> Sequence[Mapping[str, Any]] | Unknown:
+    """AWS makes a policy's alarms while it is put: to find none is no proof that none are billed."""
+    return by_policy.get(str(workload.policy_arn)) or Unknown(
+        reason=f"no alarm {TRACKING_PREFIX}{_tracked(workload.fleet)}-... starts the policy "
+        f"{workload.policy_arn}, for which AWS makes one or two; `sluice doctor` says whether it exists"
+    )
 
 
 def _by_dimension(metrics: Sequence[Metric]) -> Mapping[tuple[str, str], list[Metric]]:

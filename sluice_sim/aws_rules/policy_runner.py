@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
+from uuid import NAMESPACE_URL, uuid5
 
 from sluice_sim.aws_rules.alarm_states import AlarmStatus
 from sluice_sim.aws_rules.alarms import Alarm
@@ -216,7 +217,11 @@ class _TargetTrackingRunner(ABC, Generic[AnyPolicy]):
     def _managed(self, alarm: Alarm) -> Alarm:
         """The alarm with what AWS writes into one that belongs to a policy."""
         text = f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {self.policy_arn}."
-        return replace(alarm, description=text, alarm_actions=(self.policy_arn,))
+        return replace(alarm, description=text, alarm_actions=(self._action(),))
+
+    def _action(self) -> str:
+        """What its alarms start: the policy."""
+        return self.policy_arn
 
     def _cause(self, status: AlarmStatus | None) -> str:
         """The alarm that acts, in the words of AWS's activities."""
@@ -271,6 +276,12 @@ class ServicePolicyRunner(_TargetTrackingRunner[ServiceTracking]):
     ) -> None:
         super().__init__(policy, fleet, read_target, policy_arn)
         self._cooldowns = Cooldowns.none()
+
+    def _action(self) -> str:
+        """The policy's ARN with what Application Auto Scaling appends to it; the UUID stays the same."""
+        if not self.policy_arn:
+            return ""
+        return f"{self.policy_arn}:createdBy/{uuid5(NAMESPACE_URL, self.policy_arn)}"
 
     def _low_alarm(self, size: int) -> Alarm | None:  # noqa: ARG002 - the same at every size
         """AlarmLow at 0.9 times the target."""

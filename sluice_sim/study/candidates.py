@@ -170,7 +170,12 @@ def _targets(present: Experiment) -> Iterator[Changes]:
 
 
 def _schedules(present: Experiment, floors: Sequence[Floor]) -> Iterator[Changes]:
-    """None in place of the present ones, and each floor in their place."""
+    """None in place of the present ones, and each floor in their place.
+
+    Nothing for a service whose scalable target another stack registers: the template refuses schedules then.
+    """
+    if present.parameters.get("CreateScalableTarget") == "false":
+        return
     none = {name: "" for name in SCHEDULES if present_value(present, name)}
     if none:
         yield none

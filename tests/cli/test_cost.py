@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from unittest import mock
 
 import boto3
@@ -62,23 +65,38 @@ def read(cost):
 def answered(monkeypatch):
     """`answered(operation, change)`: AWS answers this operation with a change."""
 
-    def change_answers(operation, change):
-        make = AwsSession.client
+    return partial(answered_by, monkeypatch)
 
-        def made(session, service, **settings):
-            client = make(session, service, **settings)
-            event = f"after-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
-            client.meta.events.register(event, lambda parsed, **_: change(parsed) and None)
-            return client
 
-        monkeypatch.setattr(AwsSession, "client", made)
+def answered_by(monkeypatch, operation, change):
+    make = AwsSession.client
 
-    return change_answers
+    def made(session, service, **settings):
+        client = make(session, service, **settings)
+        event = f"after-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+        client.meta.events.register(event, lambda parsed, **_: change(parsed) and None)
+        return client
+
+    monkeypatch.setattr(AwsSession, "client", made)
+
+
+def busy_now(busy):
+    return datetime.fromtimestamp(busy.aws.clock.now, UTC)
 
 
 def empty_groups(answer):
     for group in answer["AutoScalingGroups"]:
         group["Instances"] = []
+
+
+def mixed(on_demand_percent):
+    distribution = {"OnDemandPercentageAboveBaseCapacity": on_demand_percent}
+    return {"MixedInstancesPolicy": {"InstancesDistribution": distribution}}
+
+
+def by_attributes():
+    overrides = [{"InstanceRequirements": {"VCpuCount": {"Min": 2}}}]
+    return {"Instances": [], "MixedInstancesPolicy": {"LaunchTemplate": {"Overrides": overrides}}}
 
 
 def items(bill):
@@ -92,6 +110,12 @@ def plane(document):
 def only(document):
     [found] = document["workloads"]
     return found
+
+
+def billed_metrics(described):
+    return [
+        each for each in described.get("Metrics", [described]) if "MetricStat" in each or each is described
+    ]
 
 
 @contextmanager
@@ -205,6 +229,26 @@ class TestAWorkload:
             found["stack"]["usd_a_month"] + found["workers_metrics"]["usd_a_month"] + fleet["usd"]
         )
 
+    def test_target_trackings_alarms_of_a_service_are_billed(self, read):
+        """Their action is the policy's ARN with `:createdBy/` and a UUID."""
+        before = items(only(read("queue-proc"))["stack"])["alarms"]["quantity"]
+        client, prefix = boto3.client("cloudwatch"), "sluice-queue-proc-"
+        own = client.describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
+        assert before == sum(len(billed_metrics(each)) for each in own) + 2
+
+    def test_a_policy_of_which_no_alarm_is_found_makes_the_alarms_unknown(self, cost, read, answered):
+        def without_tracking(answer):
+            kept = [
+                each for each in answer["MetricAlarms"] if not each["AlarmName"].startswith("TargetTracking-")
+            ]
+            answer["MetricAlarms"] = kept
+
+        answered("DescribeAlarms", without_tracking)
+        for name in ("queue-proc", NAME):
+            reason = items(only(read(name))["stack"])["alarms"]["usd_a_month"]["unknown"]
+            assert "no alarm TargetTracking-" in reason
+            assert cost(name).exit_code == 1
+
     def test_an_alarm_added_to_the_account_raises_the_sum(self, read):
         before = only(read(NAME))["usd"]
         with alarm(f"sluice-{NAME}-mine"):
@@ -250,6 +294,7 @@ class TestAWorkload:
         ("changes", "reason"),
         [
             ({"launchType": "EC2"}, "the service's tasks run on EC2 instances of its cluster"),
+            ({"launchType": "EXTERNAL"}, "the service's tasks run on servers outside AWS (EXTERNAL)"),
             (
                 {"capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}]},
                 "the service's tasks run on FARGATE_SPOT",
@@ -267,6 +312,75 @@ class TestAWorkload:
         answer = cost("queue-proc")
         assert f"without dollars: {reason}" in " ".join(answer.stdout.split())
         assert answer.exit_code == 0, "all that can be read was read"
+
+    @pytest.mark.parametrize(
+        ("name", "operation", "change", "reason"),
+        [
+            (
+                NAME,
+                "DescribeAutoScalingGroups",
+                lambda answer: [group.update(mixed(50)) for group in answer["AutoScalingGroups"]],
+                "the group's mixed instances policy starts Spot Instances",
+            ),
+            (
+                NAME,
+                "DescribeAutoScalingGroups",
+                lambda answer: [group.update(by_attributes()) for group in answer["AutoScalingGroups"]],
+                "the group chooses its instance types by their attributes, and none runs",
+            ),
+            (
+                NAME,
+                "DescribeLaunchTemplateVersions",
+                lambda answer: [
+                    each["LaunchTemplateData"].update(InstanceMarketOptions={"MarketType": "spot"})
+                    for each in answer["LaunchTemplateVersions"]
+                ],
+                "the group's launch template asks for Spot Instances",
+            ),
+            (
+                "queue-proc",
+                "DescribeTaskDefinition",
+                lambda answer: answer["taskDefinition"].update(
+                    runtimePlatform={"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}
+                ),
+                "the service's tasks run on WINDOWS_SERVER_2022_CORE",
+            ),
+        ],
+        ids=["mixed with Spot", "by attributes", "Spot by template", "Windows"],
+    )
+    def test_no_list_price_is_taken_for_spot_and_windows(
+        self, cost, read, answered, name, operation, change, reason
+    ):
+        answered(operation, change)
+        fleet = only(read(name))["fleet"]
+        assert fleet["instance_hours"] > 0
+        assert reason in fleet["usd"]["unknown"]
+        assert cost(name).exit_code == 0, "all that can be read was read"
+
+    def test_a_mixed_group_of_on_demand_instances_alone_has_the_list_price(self, read, answered):
+        answered(
+            "DescribeAutoScalingGroups",
+            lambda answer: [group.update(mixed(100)) for group in answer["AutoScalingGroups"]],
+        )
+        assert only(read(NAME))["fleet"]["price"]["label"] == "g5.xlarge, on demand"
+
+    @pytest.mark.parametrize(
+        ("name", "operation"),
+        [
+            (NAME, "DescribeAutoScalingGroups"),
+            (NAME, "DescribeLaunchTemplateVersions"),
+            ("queue-proc", "DescribeServices"),
+            ("queue-proc", "DescribeTaskDefinition"),
+        ],
+    )
+    def test_what_the_instances_are_is_a_failed_read_if_it_is_denied(self, cost, failing, name, operation):
+        failing(not_authorized, operation)
+        answer = cost(name)
+        shown = " ".join(answer.stdout.split())
+        assert answer.exit_code == 1
+        assert "without dollars: " in shown
+        assert "docs/policies/cost.json is the policy that allows all" in shown
+        assert cost(name, "--price", 1).exit_code == 0, "what they are is not asked then"
 
     def test_a_group_at_zero_is_priced_by_its_launch_template(self, read, answered):
         answered("DescribeAutoScalingGroups", empty_groups)
@@ -293,6 +407,47 @@ class TestAWorkload:
         assert found["unknown_items"] == 1
         assert "! broken: " in answer.stdout
         assert answer.exit_code == 1
+
+
+class TestAYoungStack:
+    @pytest.fixture
+    def created(self, monkeypatch, busy):
+        """`created(name, before)`: the control plane is 40 days old, the workload was created before now."""
+
+        def create(name, before):
+            def aged(answer):
+                for stack in answer["Stacks"]:
+                    young = name in stack["StackName"]
+                    stack["CreationTime"] = busy_now(busy) - (before if young else timedelta(days=40))
+
+            answered_by(monkeypatch, "DescribeStacks", aged)
+
+        return create
+
+    def test_one_younger_than_the_windows_end_is_too_young_and_not_without_insights(
+        self, cost, read, created, busy
+    ):
+        created("queue-proc", timedelta(minutes=1))
+        found = only(read("queue-proc"))
+        at = busy_now(busy) - timedelta(minutes=1)
+        reason = f"too young: deployed at {at:%H:%M} UTC, come back in an hour"
+        assert found["fleet"]["unknown"] == reason
+        assert items(found["stack"])["custom metrics"]["usd_a_month"]["unknown"] == reason
+        assert items(found["workers_metrics"])["workers' metrics"]["usd_a_month"]["unknown"] == reason
+        assert items(found["stack"])["alarms"]["usd_a_month"] > 0, "what is deployed is billed"
+        answer = cost("queue-proc")
+        assert answer.exit_code == 1
+        assert "Container Insights" not in answer.stdout
+
+    def test_one_of_less_than_an_hour_says_that_a_month_is_inferred_from_minutes(self, read, created, busy):
+        now = busy_now(busy)
+        created("queue-proc", now - now.replace(minute=0, second=0, microsecond=0) + timedelta(minutes=30))
+        [note] = only(read("queue-proc"))["notes"]
+        assert note == "measured for 30 minutes alone, since its stack was created, and scaled"
+
+    def test_a_control_plane_of_less_than_an_hour_says_that_it_is_short(self, cost):
+        shown = " ".join(cost().stdout.split())
+        assert ("So short a time says little of a month" in shown) is (", 0." in shown.split("Measured")[1])
 
 
 class TestAllOfThem:
@@ -376,6 +531,25 @@ class TestWhatCannotBeRead:
         assert found["unknown_items"] == 2, "and how often its workers have published"
         assert cost(NAME).exit_code == 1
 
+    def test_hours_without_the_fleets_size_are_marked_in_every_sum(self, cost, read, monkeypatch):
+        thinned(monkeypatch, "GroupInServiceInstances", NAME)
+        found = only(read(NAME))
+        missing_h = found["fleet"]["window_hours"] - found["fleet"]["known_hours"]
+        assert found["missing_fleet_hours"] == pytest.approx(missing_h)
+        assert found["unknown_items"] == 1
+        answer = cost(NAME)
+        assert answer.exit_code == 1
+        assert re.search(
+            r"with its fleet: \$[0-9.]+ \+ \?, without [0-9.]+ hours of its fleet", answer.stdout
+        )
+        answer = cost("all")
+        assert answer.exit_code == 1
+        [row] = [line for line in answer.stdout.splitlines() if line.strip().startswith(NAME)]
+        [footer] = [line for line in answer.stdout.splitlines() if line.strip().startswith("together")]
+        assert row.count("+ ?") == 2, "the fleet's own and the workload's sum"
+        assert "+ ?" in footer
+        assert f"? {NAME}: fleet: CloudWatch has no size of it for" in answer.stdout
+
     def test_a_backlog_that_is_not_published_is_unknown(self, read, monkeypatch):
         without(monkeypatch, "BacklogPerInstance", NAME)
         without(monkeypatch, "EffectiveBacklogPerInstance", NAME)
@@ -397,6 +571,24 @@ def without(monkeypatch, metric, whose):
                 (not metric or datum.name == metric)
                 and any(dimension.value == whose for dimension in datum.dimensions)
             )
+        ]
+
+    monkeypatch.setattr(CloudWatchBackend, "get_all_metrics", filtered)
+
+
+def thinned(monkeypatch, metric, whose):
+    """CloudWatch has one in five of the values of this metric."""
+    from moto.cloudwatch.models import CloudWatchBackend
+
+    every = CloudWatchBackend.get_all_metrics
+
+    def filtered(backend):
+        return [
+            datum
+            for datum in every(backend)
+            if datum.name != metric
+            or all(dimension.value != whose for dimension in datum.dimensions)
+            or datum.timestamp.minute % 5 == 0
         ]
 
     monkeypatch.setattr(CloudWatchBackend, "get_all_metrics", filtered)

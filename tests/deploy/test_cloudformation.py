@@ -27,7 +27,7 @@ def create(server: Server, resources: dict[str, Any], **outputs: Any) -> None:
         ("AWS::Serverless::Function", {}, r"would be ignored: Refused \(AWS::Serverless::Function\)"),
         ("AWS::SSM::Parameter", {"Name": "/x", "Type": "String", "Value": "1", "Colour": "red"}, "no Colour"),
         ("AWS::SSM::Parameter", {"Name": {"Ref": "Nobody"}, "Type": "String"}, "refers to 'Nobody'"),
-        ("AWS::SSM::Parameter", {"Name": {"Fn::Join": ["", ["x"]]}}, "Join is not simulated"),
+        ("AWS::SSM::Parameter", {"Name": {"Fn::Cidr": ["10.0.0.0/8", 1]}}, "Cidr is not simulated"),
     ],
 )
 def test_a_stack_with_something_unknown_fails_and_leaves_nothing(

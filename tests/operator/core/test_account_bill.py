@@ -86,7 +86,7 @@ def workload_usage(served: Workload | None = None, **changes: Any) -> WorkloadUs
         dashboards=0,
         metric_hours={"BacklogPerInstance": 720.0},
         worker_metric_hours={"MsgProcessingDuration": 360.0},
-        instance_hours=720.0,
+        fleet=FleetHours(instance_hours=720.0, known_h=720.0, window_h=720.0),
     )
     return replace(used, **changes)
 
@@ -210,7 +210,7 @@ class TestAWorkload:
         [
             ({"worker_metric_hours": {}}, 0.0),
             ({"worker_metric_hours": UNREAD}, UNREAD),
-            ({"instance_hours": UNREAD}, UNREAD),
+            ({"fleet": UNREAD}, UNREAD),
         ],
     )
     def test_without_metrics_workers_put_none_and_unknown_ones_stay_unknown(
@@ -218,6 +218,33 @@ class TestAWorkload:
     ) -> None:
         bill = workers_bill(workload_usage(**changes), PRICES)
         assert item(bill, "workers' PutMetricData").usd == puts
+
+    def test_workers_calls_are_scaled_by_the_hours_of_which_the_fleets_size_is_known(self) -> None:
+        day = FleetHours(instance_hours=48.0, known_h=24.0, window_h=720.0)
+        bill = workers_bill(workload_usage(fleet=day), PRICES)
+        assert item(bill, "workers' PutMetricData").quantity == pytest.approx(2 * 730 * 60)
+        none = FleetHours(instance_hours=0.0, known_h=0.0, window_h=720.0)
+        found = item(workers_bill(workload_usage(fleet=none), PRICES), "workers' PutMetricData").usd
+        assert found == Unknown(reason="the fleet's size is known of no hour")
+
+    @pytest.mark.parametrize(
+        ("known_h", "window_h", "missing_h"),
+        [(24.0, 720.0, 696.0), (719.0, 720.0, 1.0), (719.6, 720.0, 0.0), (0.1, 0.4, 0.3), (0.35, 0.4, 0.0)],
+    )
+    def test_hours_without_the_fleets_size_make_the_total_incomplete(
+        self, known_h: float, window_h: float, missing_h: float
+    ) -> None:
+        fleet = FleetHours(instance_hours=known_h, known_h=known_h, window_h=window_h)
+        price = FleetPrice(label="mine", usd_per_hour=1.0)
+        bill = WorkloadBill(name="transcription", stack=[], workers=[], fleet=fleet, price=price)
+        assert bill.total.usd == pytest.approx(known_h)
+        assert bill.total.missing_h == pytest.approx(missing_h)
+        assert bill.total.lacking == bool(missing_h)
+        assert bill.lacks == bool(missing_h)
+        unpriced = replace(bill, price=UNREAD)
+        assert unpriced.lacks == bool(missing_h)
+        assert unpriced.total.lacking == 1 + bool(missing_h)
+        assert replace(unpriced, price_unread=True).lacks
 
     def test_a_fleet_without_a_price_makes_the_total_incomplete(self) -> None:
         used = workload_usage()
@@ -232,6 +259,8 @@ class TestAWorkload:
         assert bill.fleet_usd == 5.0
         assert bill.total.usd == pytest.approx(without.total.usd + 5.0)
         assert (bill.total.unknown, without.total.unknown) == (0, 1)
+        assert replace(bill, fleet=UNREAD).lacks
+        assert (replace(bill, fleet=UNREAD).missing_h, replace(bill, fleet=UNREAD).total.unknown) == (0.0, 1)
         assert replace(bill, fleet=UNREAD).fleet_usd is UNREAD
 
 

@@ -153,14 +153,20 @@ class TestAStartWithinAPause:
 
     def test_none_within_the_pause_and_none_that_raises_is_no_word(self):
         assert resized(hours=12) is None
-        assert resized(OUT, capacity=FLEET) is None
+        assert resized(BOTH, capacity=FLEET) is None
         assert resized(served=workload()) is None
         assert resized(served=replace(SERVED, mode=Mode.OBSERVE)) is None
 
     def test_scale_in_is_forced_by_a_lower_maximum(self):
         many = replace(FLEET, desired=5)
         assert "schedule evening lowers the maximum to 4, below the 5" in resized(IN, capacity=many)
-        assert resized(OUT, capacity=many) is None
+        assert resized(OUT, hours=12, capacity=many) is None
+
+    def test_a_fleet_whose_scale_in_is_not_held_may_be_at_its_minimum_by_then(self):
+        """At one o'clock three run; the evening lets them go, and the next morning starts three."""
+        found = resized(OUT, capacity=replace(FLEET, desired=5))
+        assert "raises the minimum to 3, above the 0 that may be desired by then, at Fri 8:00" in found
+        assert resized(OUT, hours=12, capacity=replace(FLEET, desired=5)) is None
 
     def test_a_fleet_that_could_not_be_read_may_have_any_size(self):
         unread = Unknown(reason="throttled")

@@ -111,6 +111,10 @@ def test_a_services_policy_has_both_alarms_too() -> None:
         Demo(aws, ROOT).add_workload(QUEUE_PROC)
         found = alarms(aws, AlarmNamePrefix="TargetTracking-service/workers/queue-proc-")
         assert [name.split("-")[3] for name in found] == ["AlarmHigh", "AlarmLow"]
+        [policy] = aws.scaling.describe_scaling_policies(ServiceNamespace="ecs")["ScalingPolicies"]
+        actions = {action for each in found.values() for action in each["AlarmActions"]}
+        assert {action.split(":createdBy/")[0] for action in actions} == {policy["PolicyARN"]}
+        assert policy["PolicyARN"] not in actions
 
 
 def test_alarms_are_found_by_names_prefix_state_and_action(aws: EmbeddedAws) -> None:

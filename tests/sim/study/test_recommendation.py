@@ -180,6 +180,15 @@ class TestSchedules:
         found = axes(experiment(), promise_s=60, processing_s=5, running=RUNNING)
         assert "schedules" not in {axis.name for axis in found}
 
+    def test_a_service_whose_scalable_target_another_stack_registers_is_tried_without_schedules(self):
+        """The template refuses them: their actions belong to the stack that registers the target."""
+        present = experiment(CreateScalableTarget="false")
+        found = axes(present, promise_s=60, processing_s=5, running=RUNNING, floors=[FLOOR])
+        assert "schedules" not in {axis.name for axis in found}
+        for axis in found:
+            for option in axis.options:
+                applied(present, option).deployed()
+
     def test_the_best_floor_is_combined_with_what_is_cheaper_and_breaks_the_promise(self):
         """Alone it costs more than the present settings, which keep the promise; together it costs less."""
         floors = candidates.Axis(name="schedules", options=({"Schedule1": BUSY}, {"Schedule1": QUIET}))
