@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 import boto3
@@ -15,24 +14,16 @@ from sluice_operator.core.conditions import Condition, Kind
 from sluice_operator.doctor.workloads import examine
 from sluice_operator.explain import explain
 from sluice_operator.status import StatusReader
-from sluice_sim.embedded.cloud import embedded_aws
-from sluice_sim.embedded.demo import Demo
-from tests.scenarios.conftest import ROOT
 from tests.scenarios.test_pause import KINDS, Played
-from tests.scenarios.test_surge import account, bounds
+from tests.scenarios.test_surge import account, bounds, two_schedules
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(params=["group", "service"])
 def played(request: pytest.FixtureRequest) -> Iterator[Played]:
-    """At 12:20; from 12:25 on `busy` holds at least two instances, and from 13:05 on `quiet` one."""
-    with embedded_aws(ROOT) as aws:
-        demo, scenario = Demo(aws, ROOT), KINDS[request.param]
-        lines = ("busy,SUN-SAT,12:25,UTC,2,4", "quiet,SUN-SAT,14:05,Europe/Berlin,1,4")
-        given = {"MinCapacity": "0", "MaxCapacity": "4", "Schedule1": lines[0], "Schedule2": lines[1]}
-        demo.add_workload(replace(scenario, bursts={}, steady=None), given)
-        yield Played(demo, scenario, demo.minutes())
+    with two_schedules(request.param) as played:
+        yield played
 
 
 def scheduled(played: Played) -> Condition:

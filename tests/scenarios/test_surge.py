@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -146,15 +147,21 @@ def test_a_stack_update_that_leaves_the_minimum_alone_leaves_the_floor_and_one_t
     assert (bounds(played), scheduled(played)) == ((minimum, maximum), ())
 
 
-@pytest.fixture(params=["group", "service"])
-def scheduled_hours(request: pytest.FixtureRequest) -> Iterator[Played]:
-    """From 12:25 on `busy` holds at least two instances, and from 13:05 on `quiet` one."""
+@contextmanager
+def two_schedules(kind: str) -> Iterator[Played]:
+    """At 12:20; from 12:25 on `busy` holds at least two instances, and from 13:05 on `quiet` one."""
     with embedded_aws(ROOT) as aws:
-        demo, scenario = Demo(aws, ROOT), KINDS[request.param]
+        demo, scenario = Demo(aws, ROOT), KINDS[kind]
         lines = ("busy,SUN-SAT,12:25,UTC,2,4", "quiet,SUN-SAT,14:05,Europe/Berlin,1,4")
         given = {"MinCapacity": "0", "MaxCapacity": "4", "Schedule1": lines[0], "Schedule2": lines[1]}
         demo.add_workload(replace(scenario, bursts={}, steady=None), given)
-        played = Played(demo, scenario, demo.minutes())
+        yield Played(demo, scenario, demo.minutes())
+
+
+@pytest.fixture(params=["group", "service"])
+def scheduled_hours(request: pytest.FixtureRequest) -> Iterator[Played]:
+    """Within `busy`."""
+    with two_schedules(request.param) as played:
         played.play(8)
         assert bounds(played) == (2, 4)
         yield played
