@@ -6,12 +6,12 @@ import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from shlex import quote
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Fleet, Mode, Schedule, Unknown, Workload
 from sluice.core.pause import Direction, Pause
-from sluice.core.schedules import LONGEST, InForce, in_force, starts
-from sluice.core.surge_end import LATEST, NO_TIME_ZONE, action_name
+from sluice.core.schedules import LONGEST, InForce, in_force, starts, time_zone
+from sluice.core.surge_end import LATEST, action_name
 from sluice_operator.core.events import Activity
 
 WEEKDAYS = timedelta(days=6)
@@ -37,8 +37,8 @@ def unknown_zone(schedules: Collection[Schedule]) -> Schedule | None:
     """The first schedule whose time zone is not in the database of this machine."""
     for each in schedules:
         try:
-            ZoneInfo(each.time_zone)
-        except NO_TIME_ZONE:
+            time_zone(each.time_zone)
+        except ZoneInfoNotFoundError:
             return each
     return None
 

@@ -41,7 +41,7 @@ class InForce:
         name = f"by schedule {self.schedule.name}"
         if self.until is None or self.next is None:
             return name
-        zone = _zone(self.next.time_zone)
+        zone = time_zone(self.next.time_zone)
         local, today = self.until.astimezone(zone), self.at.astimezone(zone).date()
         day = "" if local.date() == today else f"{local:%Y-%m-%d} "
         return f"until {day}{local.hour}:{local:%M} {self.next.time_zone} {name}"
@@ -86,7 +86,7 @@ def starts(schedule: Schedule, after: datetime, until: datetime) -> Iterator[dat
 
     ZoneInfoNotFoundError if its time zone is not in the database of this machine.
     """
-    zone = _zone(schedule.time_zone)
+    zone = time_zone(schedule.time_zone)
     day, last = (after.astimezone(zone) - DAY).date(), (until.astimezone(zone) + DAY).date()
     while day <= last:
         if day.weekday() in schedule.weekdays:
@@ -134,7 +134,8 @@ def _moment(start: tuple[datetime, Schedule]) -> datetime:
     return start[0]
 
 
-def _zone(name: str) -> ZoneInfo:
+def time_zone(name: str) -> ZoneInfo:
+    """The zone of this name; ZoneInfoNotFoundError for one that this machine's database does not have."""
     try:
         return ZoneInfo(name)
     except (OSError, ValueError):  # "Europe" is a folder of the database, "Europe/" no key at all.

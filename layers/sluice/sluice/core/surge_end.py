@@ -19,8 +19,6 @@ from sluice.core.surge import MinimumChange, Refusal, ScheduledActions
 MIN_HOLD = timedelta(minutes=5)
 LATEST = timedelta(minutes=2)
 """AWS executes a scheduled action within seconds, and up to two minutes late (documented)."""
-NO_TIME_ZONE = (ZoneInfoNotFoundError, OSError, ValueError)
-"""What ZoneInfo raises for a name that is no time zone, such as Nowhere or the folder Europe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,7 @@ def schedule_in_force(workload: Workload, now: datetime) -> Schedule | None:
         return None
     try:
         held = in_force(workload.schedules, now)
-    except NO_TIME_ZONE:
+    except ZoneInfoNotFoundError:
         return None
     return held.schedule if held else None
 
