@@ -88,9 +88,10 @@ def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def registered(ctx: click.Context) -> list[str]:
     """The registered workloads of the account that the options choose; none if they are not read in time."""
     if ctx.params.get("embedded"):
-        from sluice_sim.embedded.busy_account import SCENARIOS
+        from sluice_sim.embedded.busy_account import BLUE_GREEN, SCENARIOS
 
-        return [scenario.name for scenario in SCENARIOS]
+        blue_green = [BLUE_GREEN] if ctx.command.name == "switch" else []
+        return [scenario.name for scenario in (*SCENARIOS, *blue_green)]
     found: list[str] = []
     reader = Thread(target=_read_names, args=(ctx.params, found), daemon=True)
     reader.start()
@@ -116,11 +117,17 @@ COMPLETE = completion.names(registered)
 
 @contextmanager
 def opened(
-    options: AccountOptions, command: str, bar: ProgressBar, *, embedded: Embedded | None = None
+    options: AccountOptions,
+    command: str,
+    bar: ProgressBar,
+    *,
+    embedded: Embedded | None = None,
+    blue_green: bool = False,
 ) -> Iterator[OpenedAccount]:
     """The chosen account; failures of AWS within the context become usage errors with a way out.
 
-    `embedded` makes the embedded account, for a command to which one in the middle of a burst says nothing.
+    `embedded` makes the embedded account, for a command to which one in the middle of a burst says nothing;
+    `blue_green` adds a workload of two colors to the one in the middle of a burst.
     """
     try:
         if not options.embedded:
@@ -133,12 +140,15 @@ def opened(
             with embedded(CHECKOUT):
                 yield OpenedAccount(account=open_account(AwsSession(), options.stack), wait=time.sleep)
             return
-        from sluice_sim.embedded.busy_account import busy_account  # it takes a second or two to import
+        # It takes a second or two to import.
+        from sluice_sim.embedded.busy_account import BLUE_GREEN, SCENARIOS, busy_account
+
+        scenarios = (*SCENARIOS, BLUE_GREEN) if blue_green else SCENARIOS
 
         def played(minute: int, minutes: int) -> None:
             bar.show("playing a burst on the embedded AWS", minute / minutes)
 
-        with busy_account(CHECKOUT, on_minute=played) as busy:
+        with busy_account(CHECKOUT, scenarios=scenarios, on_minute=played) as busy:
 
             def wait(_: float) -> None:
                 time.sleep(EMBEDDED_PAUSE_S)

@@ -20,6 +20,7 @@ COMMANDS = {
     "pause": "Hold a workload's scaling at once, in both directions or in one.",
     "resume": "End a workload's pause at once.",
     "surge": "Raise a workload's fleet at once, and hold it for some time.",
+    "switch": "Make the other color of a blue/green workload the active one, step by step.",
     "dead-letters": "Show which messages of a workload were given up, and why; send them back.",
     "cost": "Show what Sluice and the fleets cost a month, item by item.",
     "plan": "Plan how many workers a load needs, with which settings, at what cost a month.",

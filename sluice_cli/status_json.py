@@ -13,6 +13,7 @@ from typing import Any
 
 from sluice.core.model import Backlog, Capacity, Schedule, Unknown
 from sluice.core.schedules import InForce
+from sluice.core.switch_record import Switch
 from sluice_operator.account import Account
 from sluice_operator.aws.workload_events import WorkloadEvents
 from sluice_operator.core.conditions import Condition, live_backlog_per_instance
@@ -50,6 +51,7 @@ def _readings(readings: Readings, now: datetime) -> dict[str, Any]:
         "mode": readings.workload.mode.value,
         "queue_url": readings.workload.queue_url,
         "fleet": str(readings.workload.fleet),
+        "colors": _colors(readings),
         "messages": _value(readings.observation.backlog),
         "oldest_age_s": _value(readings.oldest_age_s),
         "instances": _value(readings.observation.capacity),
@@ -65,6 +67,26 @@ def _readings(readings: Readings, now: datetime) -> dict[str, Any]:
         "starts": _value(readings.starts),
         "last_decision": _value(readings.last_decision),
         "schedule": _scheduled(schedule_in_force(readings.workload, now)),
+    }
+
+
+def _colors(readings: Readings) -> dict[str, Any] | None:
+    """Both fleets of a blue/green workload, and the switch in progress; None for a single fleet."""
+    active, idle, switch = readings.workload.color, readings.workload.idle, readings.switch
+    if active is None or idle is None:
+        return None
+    return {
+        "active": active.value,
+        "idle": {"fleet": str(idle.fleet), "instances": _value(readings.observation.idle)},
+        "switch": {
+            "to": switch.to.value,
+            "by": switch.by,
+            "since": _value(switch.since),
+            "step": switch.step.value,
+            "execution": switch.execution,
+        }
+        if isinstance(switch, Switch)
+        else _value(switch),
     }
 
 

@@ -10,6 +10,7 @@ import click
 
 from sluice.core.model import (
     AutoScalingGroup,
+    Color,
     Deadline,
     DynamicTarget,
     MetricSource,
@@ -71,7 +72,8 @@ def validate(workloads: tuple[str, ...], as_json: bool) -> None:
 
 def _parsed(text: str, name: str) -> Workload:
     """The workload; DocumentError also for what only AWS and a database of time zones know."""
-    workload = parsing.parse(text, what=name)
+    # A blue/green workload's stack makes blue the active color.
+    workload = parsing.parse(text, what=name, active=Color.BLUE)
     if refused := list(schedule_notes.problems(workload)):
         raise DocumentError(name, refused)
     return workload

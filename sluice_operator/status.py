@@ -118,7 +118,9 @@ class StatusReader:
         """With the pause in force, and whether AWS holds its policy for it: a call or two for each pause."""
         stored = metrics.states[readings.workload.name]
         if isinstance(stored, Unknown):
-            return replace(readings, pause=stored)
+            return replace(readings, pause=stored, switch=stored)
+        if stored:
+            readings = replace(readings, switch=stored.switch)
         if stored and readings.workload.guard is not None:
             readings = replace(readings, guard=stored.guard_in_force(self._ports.now()))
         pause = stored.in_force(self._ports.now()) if stored else None

@@ -29,6 +29,13 @@ NAMED_BY: Mapping[str, str] = {
 """The property of a type that holds the name to which Ref resolves."""
 
 
+ARNS: Mapping[str, tuple[str, str]] = {
+    "AWS::Serverless::Function": ("lambda", "function:"),
+    "AWS::DynamoDB::Table": ("dynamodb", "table/"),
+}
+"""Service, and what is before the name, in the ARN of a type; others have the type's service, and nothing."""
+
+
 def arn(service: str, resource: str) -> str:
     """The ARN of a resource of this account."""
     return f"arn:aws:{service}:{REGION}:{ACCOUNT_ID}:{resource}"
@@ -59,14 +66,12 @@ def identity(
     match kind, attribute:
         case "AWS::CloudWatch::Alarm", "Arn":
             return arn("cloudwatch", f"alarm:{properties['AlarmName']}")
-        case "AWS::Serverless::Function", "Arn":
-            return arn("lambda", f"function:{name}")
+        case "AWS::Serverless::StateMachine", "Ref":
+            return arn("states", f"stateMachine:{properties['Name']}")
         case "AWS::IAM::Role", "Arn":
             return f"arn:aws:iam::{ACCOUNT_ID}:role/{name}"
         case "AWS::SQS::Queue", "Ref":
             return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{name}"
-        case "AWS::DynamoDB::Table", "Arn":
-            return arn("dynamodb", f"table/{name}")
         case "AWS::AutoScaling::ScalingPolicy", "Ref":
             return group_policy_arn(properties["AutoScalingGroupName"], name)
         case "AWS::ApplicationAutoScaling::ScalableTarget", "Ref":
@@ -74,7 +79,8 @@ def identity(
         case "AWS::ApplicationAutoScaling::ScalingPolicy", "Ref":
             return service_policy_arn(service_of(properties), properties["PolicyName"])
         case _, "Arn":
-            return arn(kind.split("::")[1].lower(), name)
+            service, before = ARNS.get(kind, (kind.split("::")[1].lower(), ""))
+            return arn(service, f"{before}{name}")
         case _:
             return str(properties.get(NAMED_BY.get(kind, ""), name))
 

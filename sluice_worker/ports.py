@@ -1,4 +1,4 @@
-"""The ports of a worker: queues, a metric sink, scale-in protection, the instance's lifecycle."""
+"""The ports of a worker: queues, metrics, scale-in protection, a parameter, the instance's lifecycle."""
 
 from __future__ import annotations
 
@@ -67,6 +67,16 @@ class Protection(Protocol):
 
     def release(self) -> None:
         """Remove the protection; SluiceError if that failed."""
+        ...
+
+
+class Parameter(Protocol):
+    """A parameter that others change."""
+
+    name: str
+
+    def value(self) -> str:
+        """The current value; SluiceError if it could not be read."""
         ...
 
 

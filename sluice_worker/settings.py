@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from sluice.core.model import AutoScalingGroup, EcsService, Fleet
+from sluice.core.model import AutoScalingGroup, Color, EcsService, Fleet
 from sluice.document.parsing import (
     EcsName,
     GroupName,
@@ -157,6 +157,15 @@ class Settings(BaseModel):
     )
     cluster: EcsName | None = Field(None, description="Name of the ECS cluster, not its ARN.")
     service: EcsName | None = Field(None, description="Name of the ECS service that the task belongs to.")
+    color: Color | None = Field(
+        None, description="Which of a blue/green workload's two fleets the worker belongs to."
+    )
+    draining_color_parameter: str | None = Field(
+        None,
+        pattern=r"^/?[a-zA-Z0-9_./-]{1,1010}$",
+        description="SSM parameter that names the color whose workers receive no more, or none; read every "
+        "10 s. What was received is finished, and receiving goes on once the value is another.",
+    )
     protect: bool = Field(True, description="Protect a busy instance or task when its fleet shrinks.")
     protection_idle_s: Seconds = Field(
         60.0,
@@ -249,6 +258,18 @@ class Settings(BaseModel):
             (
                 self.launch_hook is not None and self.auto_scaling_group is None,
                 "launch_hook needs auto_scaling_group",
+            ),
+            (
+                (self.color is None) != (self.draining_color_parameter is None),
+                "color and draining_color_parameter belong together",
+            ),
+            (
+                self.color is not None and self.fleet is None,
+                "color needs a fleet: give auto_scaling_group, or cluster and service",
+            ),
+            (
+                self.color is not None and not self.protect,
+                "color needs protect: without it a switch of colors takes a busy worker for an idle one",
             ),
             (
                 self.max_attempts is not None and self.dead_letter_queue is None,

@@ -38,7 +38,10 @@ from sluice_worker.signature import must_take
 from sluice_worker.wiring import Platform, check, detect_platform, lifecycle_tasks, worker
 
 Flags = Array[c_byte]
-"""One byte for each process in shared memory: whether it is busy."""
+"""Bytes in shared memory. The children write one each, IDLE, BUSY or DRAINED; the parent writes a single one,
+whether they receive."""
+IDLE, BUSY, DRAINED = 0, 1, 2
+"""DRAINED: it receives nothing for now, and no message can come any more."""
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +91,10 @@ def _require_picklable(handler: Handler) -> None:
 
 
 def _run_single(settings: Settings, handler: Handler, platform: Platform, drain_request: DrainRequest) -> int:
-    one = worker(settings, handler)
+    one = worker(settings, handler, platform.is_receiving)
     with (
         drain_request.forwarded_to(one.drain),
-        lifecycle_tasks(settings, platform, lambda: one.busy, one.drain),
+        lifecycle_tasks(settings, platform, lambda: one.busy, lambda: one.is_drained, one.drain),
     ):
         return one.run()
 
@@ -99,10 +102,16 @@ def _run_single(settings: Settings, handler: Handler, platform: Platform, drain_
 def _run_several(
     settings: Settings, handler: Handler, platform: Platform, drain_request: DrainRequest
 ) -> int:
-    process_group = _ProcessGroup(settings, handler)
+    process_group = _ProcessGroup(settings, handler, platform.is_receiving)
     with (
         drain_request.forwarded_to(process_group.drain),
-        lifecycle_tasks(settings, platform, lambda: process_group.busy, process_group.drain),
+        lifecycle_tasks(
+            settings,
+            platform,
+            lambda: process_group.busy,
+            lambda: process_group.is_drained,
+            process_group.drain,
+        ),
     ):
         return process_group.run()
 
@@ -152,13 +161,16 @@ class _Child:
 
 
 class _ProcessGroup:
-    """Several worker processes, with their busy flags in shared memory."""
+    """Several worker processes; what they and the parent tell each other is in shared memory."""
 
-    def __init__(self, settings: Settings, handler: Handler) -> None:
-        self._settings, self._handler = settings, handler
+    def __init__(
+        self, settings: Settings, handler: Handler, is_receiving: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._settings, self._handler, self._is_receiving = settings, handler, is_receiving
         self._context = multiprocessing.get_context("spawn")
         # Without a lock: a child that is killed while it holds one would block the others and the parent.
-        self._busy: Flags = self._context.RawArray("b", settings.processes)
+        self._states: Flags = self._context.RawArray("b", settings.processes)
+        self._receiving: Flags = self._context.RawArray("b", [1])
         self._children = [_Child() for _ in range(settings.processes)]
         self._draining = threading.Event()
         self._reason = ""
@@ -167,6 +179,7 @@ class _ProcessGroup:
         """Start all, restart those that die, and drain when `drain` is called or a defect ends the loop."""
         try:
             while not self._draining.wait(CHECK_INTERVAL_S):
+                self._receiving[0] = int(self._is_receiving())
                 for number, child in enumerate(self._children):
                     with defects_logged(f"looking after process {number}"):
                         self._restart_if_dead(number, child)
@@ -177,7 +190,12 @@ class _ProcessGroup:
     @property
     def busy(self) -> bool:
         """Whether any process is busy."""
-        return any(self._busy)
+        return any(state == BUSY for state in self._states)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether no process receives for now, and none has or can still get a message."""
+        return not self._is_receiving() and all(state == DRAINED for state in self._states)
 
     def drain(self, reason: str) -> None:
         """Start to drain; `run` returns when that is done."""
@@ -196,12 +214,12 @@ class _ProcessGroup:
                 child.process.exitcode,
                 pause_s,
             )
-            self._busy[number] = 0
+            self._states[number] = IDLE
             child.process, child.start_at = None, now + pause_s
         if child.process is None and now >= child.start_at:
             child.process = self._context.Process(
                 target=_work,
-                args=(self._settings, self._handler, number, self._busy),
+                args=(self._settings, self._handler, number, self._states, self._receiving),
                 name=f"worker-{number}",
             )
             with _signals_held_back():
@@ -223,16 +241,16 @@ class _ProcessGroup:
         return 0 if all(process.exitcode == 0 for process in processes) else 1
 
 
-def _work(settings: Settings, handler: Handler, number: int, busy: Flags) -> None:
-    """The main function of a child: one worker, whose flag in `busy` follows its work."""
+def _work(settings: Settings, handler: Handler, number: int, states: Flags, receiving: Flags) -> None:
+    """The main function of a child: one worker, whose byte in `states` follows its work."""
     configure_logging()
     named = settings.model_copy(update={"processes": 1, "worker_id": f"{settings.worker_id}-{number}"})
-    one = worker(named, handler)
+    one = worker(named, handler, lambda: receiving[0] == 1)
     _on_signals(one.drain)
 
     def flag() -> None:
         while True:
-            busy[number] = int(one.busy)
+            states[number] = BUSY if one.busy else DRAINED if one.is_drained else IDLE
             time.sleep(CHECK_INTERVAL_S)
 
     threading.Thread(target=flag, name="flag", daemon=True).start()

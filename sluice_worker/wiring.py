@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import boto3
 
 from sluice.aws.errors import aws_errors
 from sluice.errors import ConfigError, SluiceError, TransientError
-from sluice_worker.aws import cloudwatch, instance, kms, metadata, sqs
+from sluice_worker.aws import cloudwatch, instance, kms, metadata, parameter, sqs
 from sluice_worker.aws.cloudwatch import CloudWatchSink
 from sluice_worker.aws.emf import EmfSink
 from sluice_worker.aws.instance import GroupInstance
 from sluice_worker.aws.metadata import InstanceMetadata
+from sluice_worker.aws.parameter import SsmParameter
 from sluice_worker.aws.task import AGENT_VARIABLE, TaskProtection
 from sluice_worker.core.model import Queue
 from sluice_worker.naming import identity
 from sluice_worker.ports import InstanceLifecycle, MetricSink, Protection
+from sluice_worker.runtime.draining_color import DrainingColor, DrainingColorReader
 from sluice_worker.runtime.handler_runner import Handler
 from sluice_worker.runtime.lifecycle import (
     LifecycleWatcher,
@@ -53,10 +56,15 @@ class KeyUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """What protects this process's instance or task, and reads the instance's lifecycle, if anything."""
+    """What protects this process's instance or task, reads the instance's lifecycle, and stops receiving."""
 
     protection: Protection | None = None
     lifecycle: InstanceLifecycle | None = None
+    draining_color: DrainingColor | None = None
+
+    def is_receiving(self) -> bool:
+        """Whether messages may be received; called very often."""
+        return self.draining_color is None or not self.draining_color.is_draining
 
 
 def variables(prefix: str) -> list[str]:
@@ -167,10 +175,10 @@ def _key_problems(uses: Iterable[KeyUse]) -> Iterator[str]:
             log.warning("queue %s may not be usable: %s; the first message will show", use.name, doubt.reason)
 
 
-def worker(settings: Settings, handler: Handler) -> Worker:
-    """A worker that consumes SQS."""
+def worker(settings: Settings, handler: Handler, is_receiving: Callable[[], bool]) -> Worker:
+    """A worker that consumes SQS while `is_receiving` returns True."""
     queues = sqs.connect(connections=settings.connections, region=region())
-    return Worker(settings, handler, queues, _sink(settings))
+    return Worker(settings, handler, queues, _sink(settings), is_receiving=is_receiving)
 
 
 def _sink(settings: Settings) -> MetricSink | None:
@@ -186,12 +194,24 @@ def _sink(settings: Settings) -> MetricSink | None:
 
 @contextmanager
 def lifecycle_tasks(
-    settings: Settings, platform: Platform, busy: Callable[[], bool], on_out_of_service: Callable[[str], None]
+    settings: Settings,
+    platform: Platform,
+    busy: Callable[[], bool],
+    drained: Callable[[], bool],
+    on_out_of_service: Callable[[str], None],
 ) -> Iterator[None]:
-    """Run the lifecycle tasks: protect while busy, and call `on_out_of_service` when that happens."""
+    """Run the lifecycle tasks: protect while busy, and call `on_out_of_service` when that happens.
+
+    The draining color is read for the first time before the context begins, so before a message is received.
+    """
     tasks: list[PeriodicTask] = []
+    if platform.draining_color is not None:
+        platform.draining_color.read_if_due(time.monotonic())
+        tasks.append(DrainingColorReader(platform.draining_color))
     if platform.protection is not None and settings.protect:
-        tasks.append(ScaleInProtector(platform.protection, busy, idle_s=settings.protection_idle_s))
+        tasks.append(
+            ScaleInProtector(platform.protection, busy, idle_s=settings.protection_idle_s, drained=drained)
+        )
     if platform.lifecycle is not None:
         tasks.append(LifecycleWatcher(platform.lifecycle, on_out_of_service))
     for task in tasks:
@@ -204,7 +224,20 @@ def lifecycle_tasks(
 
 
 def detect_platform(settings: Settings) -> Platform:
-    """The platform that this process runs on; ECS announces the end of a task by SIGTERM alone."""
+    """The platform that this process runs on, and the color that it reads for all its processes."""
+    platform = _detect_fleet(settings)
+    if settings.color is None or settings.draining_color_parameter is None:
+        return platform
+    if platform.protection is None:
+        log.warning(
+            "a switch of colors cannot see whether this worker, which is not protected, still has messages"
+        )
+    read = SsmParameter(parameter.client(region()), settings.draining_color_parameter)
+    return replace(platform, draining_color=DrainingColor(read, settings.color))
+
+
+def _detect_fleet(settings: Settings) -> Platform:
+    """What protects the instance or task; ECS announces the end of a task by SIGTERM alone."""
     if settings.auto_scaling_group is not None:
         if metadata.is_disabled():
             log.warning(

@@ -16,8 +16,8 @@ NO_STACK = "ValidationError"
 """CloudFormation's code for a stack that does not exist, and for a name that no stack can have."""
 LOGGING_FUNCTIONS = ("publish_backlog", "deadline_tick", "retune_target", "bootstrap", "shutdown", "surge")
 """Functions whose log lines are about workloads, by the last part of their log groups' names."""
-GUARD_FUNCTION = "guard_downstream"
-"""One more; its log group exists only with it, and a query of one that does not exist fails."""
+GUARD_FUNCTION, SWITCH_FUNCTION = "guard_downstream", "switch"
+"""Two more; their log groups exist only with them, and a query of one that does not exist fails."""
 
 ALARM_FUNCTIONS = {"bootstrap": "BootstrapFunctionArn", "shutdown": "ShutdownFunctionArn"}
 """Kind of alarm -> the output with the ARN of the function that it starts."""
@@ -40,6 +40,8 @@ class ControlPlane:
     """The role under which EventBridge Scheduler ends a pause."""
     surge_function_arn: str | None
     """The function that `sluice surge` invokes; None for a release that knows no surge."""
+    switch_machine_arn: str | None
+    """The state machine that `sluice switch` starts; None for a release that knows no switch."""
     guard_group: str | None
     """Schedule group of the ends of the downstream guard's holds; None for a release that knows none."""
     has_guard: bool
@@ -50,7 +52,11 @@ class ControlPlane:
     @property
     def log_groups(self) -> tuple[str, ...]:
         """The log groups of the functions that log decisions, as template.yaml names them."""
-        functions = (*LOGGING_FUNCTIONS, *([GUARD_FUNCTION] if self.has_guard else []))
+        functions = (
+            *LOGGING_FUNCTIONS,
+            *([GUARD_FUNCTION] if self.has_guard else []),
+            *([SWITCH_FUNCTION] if self.switch_machine_arn else []),
+        )
         return tuple(f"/aws/lambda/{self.stack}/{function}" for function in functions)
 
 
@@ -81,6 +87,7 @@ def find(client: Any, stack: str) -> ControlPlane:
         pause_group=outputs.get("PauseScheduleGroup"),
         pause_role_arn=outputs.get("PauseEndRoleArn"),
         surge_function_arn=outputs.get("SurgeFunctionArn"),
+        switch_machine_arn=outputs.get("SwitchStateMachineArn"),
         guard_group=outputs.get("GuardScheduleGroup"),
         has_guard="GuardFunctionName" in outputs,
         alarm_functions={

@@ -10,7 +10,10 @@ from typing import Any
 from sluice.aws.engine_states import KEPT_FOR
 from sluice.aws.errors import aws_errors, refused_by_condition
 from sluice.core.guard import Guard, decoded
+from sluice.core.model import Unknown
 from sluice.core.pause import Pause, encoded
+from sluice.core.switch_record import decoded as decoded_switch
+from sluice.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +47,17 @@ class PauseStore:
         """Store the pause, or remove it, if what was read is still there.
 
         Returns None then, and else what is there. An item with a pause without end is kept without end.
+        Raises ConfigError for a pause during a switch between two colors, which holds the same fields.
         """
         values: dict[str, Any] = {}
         condition = "attribute_not_exists(pause)"
         if read is not None:
             condition, values = "pause = :read", {":read": {"S": read}}
+        names: dict[str, Any] = {}
         if pause is not None:
             values[":pause"] = {"S": encoded(pause)}
+            condition = f"{condition} AND attribute_not_exists(#switch)"
+            names = {"ExpressionAttributeNames": {"#switch": "switch"}}
         if pause is not None and pause.until is None:
             update = "SET pause = :pause REMOVE expires"
         else:
@@ -65,10 +72,18 @@ class PauseStore:
                 ConditionExpression=condition,
                 ExpressionAttributeValues=values,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **names,
             )
         present = refused()
         if present is None:
             return None
+        if pause is not None and "switch" in present:
+            switch = decoded_switch(present["switch"].get("S"))
+            told = switch.reason if isinstance(switch, Unknown) else switch
+            raise ConfigError(
+                f"{workload} is in {told}, which holds its scaling itself: wait for its end, or stop that "
+                "execution, which undoes it; then give the command again"
+            )
         stored = present.get("pause", {}).get("S")
         # If the answer to the first attempt was lost, that attempt's own write refuses the next one.
         is_own = stored == (encoded(pause) if pause else None)

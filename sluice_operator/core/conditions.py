@@ -72,7 +72,7 @@ def conditions(readings: Readings, now: datetime) -> tuple[Condition, ...]:
             kind=Kind.REGISTERED,
             status=Status.TRUE,
             reason="DocumentServed",
-            message=f"mode {readings.workload.mode}, {readings.workload.fleet}",
+            message=f"mode {readings.workload.mode}, {readings.workload.fleet}{_colors(readings)}",
         ),
         _reading(readings),
         _publishing(readings.backlog_per_instance, now),
@@ -82,6 +82,23 @@ def conditions(readings: Readings, now: datetime) -> tuple[Condition, ...]:
         _paused(readings, now),
         _keeping(readings),
     )
+
+
+def _colors(readings: Readings) -> str:
+    """The two colors of a blue/green workload and the switch in progress, as the end of a sentence."""
+    idle = readings.workload.idle
+    if idle is None:
+        return ""
+    other = readings.observation.idle
+    size = (
+        f"{other.desired} desired, {other.running} running"
+        if isinstance(other, Capacity)
+        else "its instances are unknown"
+    )
+    said = f", {readings.workload.color}, is active; {idle.color}, {idle.fleet}: {size}"
+    if isinstance(readings.switch, Unknown):
+        return f"{said}; whether a switch is in progress is unknown: {readings.switch.reason}"
+    return f"{said}; in {readings.switch}" if readings.switch else said
 
 
 def refused(reason: str) -> tuple[Condition, ...]:

@@ -9,6 +9,7 @@ from sluice.core.guard import Guard
 from sluice.core.model import DynamicTarget, Observation, Unknown, Workload
 from sluice.core.pause import Pause
 from sluice.core.surge import Surge
+from sluice.core.switch_record import Switch
 
 DEFAULT_PROMISE_PERCENT = 99.0
 """Share of the messages that start in time, for a workload whose settings name none."""
@@ -68,6 +69,8 @@ class Readings:
     """The hold of the downstream guard that is in force; `pause` is Unknown if that could not be read."""
     aws_holds: bool | Unknown = True
     """Whether AWS's own policy is held as the pause asks."""
+    switch: Switch | Unknown | None = None
+    """The switch between two colors that is in progress."""
     surge: Surge | Unknown | None = None
     """The surge in force; looked for where the fleet's minimum is above the document's."""
 

@@ -46,6 +46,7 @@ from sluice_operator.core.checks.queue import url_of
 from sluice_operator.core.events import Deployment
 from sluice_operator.core.readings import Point
 from sluice_operator.core.workload_alarms import alarm_names, optional_alarm_names
+from sluice_operator.doctor.colors import read_colors
 from sluice_operator.status import newest_point
 
 MINUTE_S, FIVE_MINUTES_S, HOUR_S = 60, 300, 3600
@@ -79,6 +80,7 @@ def read_facts(
     launches = ports.launches.read(lacking, remaining_s) if ports.launches else {}
     names = [*(workload.name for workload in workloads), EVERY_WORKLOAD]
     holds = holds_in_force(ports, [workload.name for workload in workloads], remaining_s)
+    colors = read_colors(account, workloads, holds, remaining_s)
     guard_alarms = _guard_alarms(ports, workloads, remaining_s)
     failures = account.decisions.failures(names, now - FAILURES_SINCE, now, remaining_s)
     series = _series(ports, workloads, queues, now, remaining_s)
@@ -114,6 +116,7 @@ def read_facts(
             guard=held if isinstance(held, Unknown) else held.guard,
             has_guard_function=account.plane.has_guard,
             guard_alarm=guard_alarms.get(workload.name),
+            **colors[workload.name],
             ended_messages=_total([of.get(outcome, {}) for outcome in (SUCCESS, *FAILED)]),
         )
         for workload in workloads

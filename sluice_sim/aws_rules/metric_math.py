@@ -1,8 +1,9 @@
 """CloudWatch metric math, as far as this project's templates use it.
 
 Parses numbers, metric ids, `+ - * /`, comparisons, `AND`, `OR`, `IF(condition, then, else)`, `FILL(metric,
-number)`, `PERIOD(metric)` and parentheses, and evaluates them minute by minute. Every other function and
-operator, and a mixture whose precedence AWS does not document, is an ExpressionError.
+number)`, `PERIOD(metric)`, `MAX([metric, metric])` and parentheses, and evaluates them minute by minute.
+Every other function and operator, and a mixture whose precedence AWS does not document, is an
+ExpressionError.
 
 A minute in which no referenced metric has a datapoint yields none, unless FILL provides it. A datapoint
 dropped inside a larger expression is a missing operand of it. `metric_nodes` defines how operators treat
@@ -30,7 +31,7 @@ Series = Mapping[int, float]
 
 _KNOWN = (
     "+ - * / == != < <= > >= AND OR IF(condition, then, else) FILL(metric, number) PERIOD(metric) "
-    "and parentheses"
+    "MAX([metric, metric]) and parentheses"
 )
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
@@ -175,7 +176,12 @@ class _Parser:
     def _name(self) -> Node:
         word = self._take()
         if self._token[1] == "(":
-            functions = {"IF": self._if, "FILL": self._fill, metric_nodes.PERIOD: self._period}
+            functions = {
+                "IF": self._if,
+                "FILL": self._fill,
+                "MAX": self._max,
+                metric_nodes.PERIOD: self._period,
+            }
             if word not in functions:
                 raise self._error(f"calls {word}, which is not simulated; known are {_KNOWN}")
             return functions[word]()
@@ -215,6 +221,25 @@ class _Parser:
         self.expect(")")
         self.fills = True
         return metric_nodes.filled(metric, filler)
+
+    def _max(self) -> Node:
+        """The highest of several metrics; one without a datapoint does not count."""
+        self.expect("(")
+        self.expect("[")
+        metrics = [self._metric("MAX")]
+        while self._token[1] == ",":
+            self._take()
+            metrics.append(self._metric("MAX"))
+        self.expect("]")
+        self.expect(")")
+        return metric_nodes.highest(metrics)
+
+    def _metric(self, function: str) -> str:
+        if self._token[0] != "name":
+            raise self._error(f"gives {function} something else than metrics; give it ids in brackets")
+        metric = self._take()
+        self._read(metric)
+        return metric
 
     def _if(self) -> Node:
         self.expect("(")

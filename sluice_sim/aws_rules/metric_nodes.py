@@ -6,7 +6,7 @@ treatment of missing operands, part of it documented by AWS and part assumed; a 
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -63,6 +63,15 @@ def filled(name: str, filler: float) -> Node:
 
     def node(values: Values, _missing: MissingOperand) -> float | None:
         return _or_else(values[name], filler)
+
+    return node
+
+
+def highest(names: Sequence[str]) -> Node:
+    """MAX of several metrics: the highest of those that have a value (assumption)."""
+
+    def node(values: Values, _missing: MissingOperand) -> float | None:
+        return max((value for name in names if (value := values[name]) is not None), default=None)
 
     return node
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import Demo
-from sluice_sim.embedded.scenarios import PHOTO_IMPORT, QUEUE_PROC, TRANSCRIPTION
+from sluice_sim.embedded.scenarios import PHOTO_IMPORT, QUEUE_PROC, TRANSCRIPTION, TRANSLATION
+from sluice_sim.embedded.timeline import Scenario
 from sluice_worker.aws.dead_letter import REASON
 
 SCENARIOS = (PHOTO_IMPORT, QUEUE_PROC, TRANSCRIPTION)
+BLUE_GREEN = TRANSLATION
+"""A workload of two colors, for the command that switches them."""
 MINUTES = 9
 """Four minutes into the bursts of photo-import and transcription; queue-proc is at a steady load."""
 
@@ -43,18 +46,23 @@ class BusyAccount:
 
 @contextmanager
 def busy_account(
-    root: Path, *, minutes: int = MINUTES, on_minute: Callable[[int, int], None] = lambda *_: None
+    root: Path,
+    *,
+    scenarios: Sequence[Scenario] = SCENARIOS,
+    minutes: int = MINUTES,
+    on_minute: Callable[[int, int], None] = lambda *_: None,
 ) -> Iterator[BusyAccount]:
-    """Deploy the control plane and three workloads and play them up to that minute.
+    """Deploy the control plane and these workloads, and play them up to that minute.
 
     Within the context, boto3 in this process reaches this account alone. `on_minute` is called with the
     minutes played and those to play.
     """
     with embedded_aws(root) as aws:
         demo = Demo(aws, root)
-        for scenario in SCENARIOS:
+        for scenario in scenarios:
             demo.add_workload(scenario)
-        _give_up_messages(aws, TRANSCRIPTION.name)
+        if TRANSCRIPTION in scenarios:
+            _give_up_messages(aws, TRANSCRIPTION.name)
         account = BusyAccount(demo)
         for minute in range(minutes):
             account.play_minute()

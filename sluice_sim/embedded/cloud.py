@@ -60,8 +60,10 @@ from sluice_sim.embedded.roles import create_instance_profile, create_worker_rol
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stack_records import StackRecords
 from sluice_sim.embedded.stacks import Account, Stacks
+from sluice_sim.embedded.state_machines import StateMachines
 from sluice_sim.embedded.table_units import TableUnits
 from sluice_sim.embedded.target_actions import TargetActions
+from sluice_sim.embedded.task_protection import simulated_tasks
 from sluice_sim.embedded.worker_protocol import Worker
 
 LAMBDA_POLLERS, LONG_POLLS_A_MINUTE = 5, 3
@@ -113,6 +115,7 @@ class EmbeddedAws:
         self.message_counts, self.table_units = MessageCounts(), TableUnits()
         self.quotas = ServiceQuotas()
         self.functions = Lambda(clock, Scheduler(clock, seed=seed), self._on_log_line)
+        self.machines = StateMachines(clock, self.functions)
         self.monitoring = Monitoring(
             clock, MotoMetrics(self.cloudwatch), on_action=self._on_alarm_action, on_scaled=self._scaled
         )
@@ -123,6 +126,7 @@ class EmbeddedAws:
         self.logs = FunctionLogs(self.log, self.functions)
         account = Account(
             functions=self.functions,
+            machines=self.machines,
             logs=self.logs,
             monitoring=self.monitoring,
             groups=self.groups,
@@ -341,6 +345,7 @@ def embedded_aws(
         running.enter_context(aws.groups.patched_moto(aws.monitoring))
         running.enter_context(aws.group_actions.patched_moto())
         running.enter_context(aws.services.patched_moto(aws.monitoring))
+        running.enter_context(simulated_tasks(aws.services.fleets))
         running.enter_context(aws.target_actions.patched_moto())
         running.enter_context(aws.message_counts.patched_moto())
         running.enter_context(aws.table_units.patched_moto())
@@ -350,6 +355,7 @@ def embedded_aws(
         running.enter_context(aws.logs.patched_moto())
         running.enter_context(aws.quotas.patched_moto())
         running.enter_context(aws.functions.patched_moto(lambda: aws.quotas.applied[CONCURRENCY.code]))
+        running.enter_context(aws.machines.patched_moto())
         running.enter_context(Invocations(clock, aws.functions).patched_moto())
         running.enter_context(Alarms(aws.monitoring).patched_moto())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
+from sluice.core.model import Color
 from sluice.document import parsing
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.embedded.cloud import NAMESPACE, EmbeddedAws, embedded_aws
@@ -75,7 +76,8 @@ class Demo:
         return run
 
     def _promise_s(self, scenario: Scenario, deployed: Mapping[str, str]) -> float:
-        workload = parsing.parse(deployment.registration(deployment.resolved(self._root, deployed)))
+        document = deployment.registration(deployment.resolved(self._root, deployed))
+        workload = parsing.parse(document, active=Color.BLUE)
         return promise_s(workload, scenario.duration_s(0), scenario.concurrency)
 
     def deploy(self, run: WorkloadRun) -> None:

@@ -6,8 +6,9 @@ the bounds: this module accepts any desired count.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from typing import Protocol
@@ -37,6 +38,8 @@ class Instance:
     since: float
     launched_at: float
     worker: Worker | None = None
+    task_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Of a service's task."""
 
     @property
     def protected(self) -> bool:
@@ -79,6 +82,11 @@ class EmbeddedFleet:
         self.launch_failure: str | None = None
         """AWS's message while every launch fails; None while launches succeed."""
         clock.every(RECONCILE_S, self._reconcile)
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """All that have not terminated."""
+        return tuple(self._instances)
 
     @property
     def deploying(self) -> bool:

@@ -330,10 +330,19 @@ def _log_lines(printed: str) -> Iterator[dict[str, Any]]:
 
 
 def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """EventBridge's exact matching: the event has, for each key of the pattern, one of the listed values."""
+    """EventBridge's matching: the event has, for each key of the pattern, one of the listed values.
+
+    Of EventBridge's comparisons only `anything-but` with a prefix is simulated.
+    """
     return all(
         matches(accepted, event.get(key) or {})
         if isinstance(accepted, Mapping)
-        else event.get(key) in accepted
+        else any(_is_accepted(one, event.get(key)) for one in accepted)
         for key, accepted in pattern.items()
     )
+
+
+def _is_accepted(accepted: object, value: object) -> bool:
+    if not isinstance(accepted, Mapping):
+        return value == accepted
+    return isinstance(value, str) and not value.startswith(accepted["anything-but"]["prefix"])

@@ -16,10 +16,10 @@ from typing import Any
 
 from moto.sqs.models import sqs_backends
 
-from sluice.core import model
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.embedded.cloud import EmbeddedAws
+from sluice_sim.embedded.colors import ONE_AFTER_THE_OTHER_S, create_fleet, fleets_of, receives
 from sluice_sim.embedded.fleet import EmbeddedFleet
 from sluice_sim.embedded.function_logs import LogLine
 from sluice_sim.embedded.lateness import causes
@@ -34,6 +34,7 @@ from sluice_sim.embedded.timeline import (
 from sluice_sim.embedded.workers import (
     Assignment,
     WorkerFactory,
+    Workers,
 )
 from sluice_sim.promise import waits
 
@@ -78,10 +79,12 @@ class WorkloadRun:
         self._queue_url = aws.create_queue(
             deployed["QueueName"], visibility_timeout_s=scenario.visibility_timeout_s
         )
-        fleet = _fleet_of(deployed)
-        self._workers = worker_factory(
-            aws,
-            Assignment(
+        self._workers: list[Workers] = []
+        self._fleets: dict[str, EmbeddedFleet] = {}
+        """Name by which AWS scales it -> fleet; of two colors, blue is the first."""
+        fleets = fleets_of(deployed)
+        for color, fleet in fleets.items():
+            assignment = Assignment(
                 scenario=scenario,
                 queue_url=self._queue_url,
                 fleet=fleet,
@@ -89,9 +92,19 @@ class WorkloadRun:
                 on_processed=self._on_processed,
                 publishes_waits=deployed.get("Scaling") == "deadline",
                 on_failure=self._on_failure,
-            ),
-        )
-        self._fleet_key, self._fleet = self._create_fleet(fleet)
+                receives=partial(receives, self.name, color),
+                first_polls_s=ONE_AFTER_THE_OTHER_S if len(fleets) > 1 else (0.0,),
+            )
+            self._workers.append(worker_factory(aws, assignment))
+            key, created = create_fleet(
+                aws,
+                fleet,
+                minimum=0 if self._fleets else self.summary.minimum,
+                maximum=self.summary.maximum,
+                boot_s=scenario.boot_s,
+                start=self._workers[-1].start,
+            )
+            self._fleets[key] = created
 
     @property
     def over(self) -> bool:
@@ -113,7 +126,7 @@ class WorkloadRun:
         self.summary.peak_instances = max(self.summary.peak_instances, row.running)
         self.summary.minutes_at_zero += row.desired == 0
         self.summary.final_desired = row.desired
-        self.summary.instance_hours = self._fleet.billed_s() / HOUR_S
+        self.summary.instance_hours = sum(fleet.billed_s() for fleet in self._fleets.values()) / HOUR_S
         self._on_minute(self.name, row)
         done = minute > self._scenario.last_arrival and self._sent_s.keys() <= self._processed.keys()
         at_minimum = row.desired == row.running == self.summary.minimum
@@ -124,7 +137,8 @@ class WorkloadRun:
 
         Messages are counted after the stop: a worker may still finish one while it drains.
         """
-        self.summary.processes = self._workers.stop()
+        for workers in self._workers:
+            self.summary.processes = workers.stop()
         self.summary.sent = len(self._sent_s)
         self.summary.processed = len(self._processed.keys() & self._sent_s.keys())
         self.summary.processed_twice = sum(times > 1 for times in self._processed.values())
@@ -180,25 +194,9 @@ class WorkloadRun:
 
     def on_scaling_activity(self, activity: ScalingActivity) -> None:
         """Record that AWS's target tracking scaled this workload's fleet."""
-        if activity.fleet == self._fleet_key:
+        if activity.fleet in self._fleets:
             text = f"target tracking {activity.before} -> {activity.after}: {activity.reason}"
             self._events.append(Event(kind=EventKind.TARGET_TRACKING, text=text))
-
-    def _create_fleet(self, fleet: model.Fleet) -> tuple[str, EmbeddedFleet]:
-        boot_s = self._scenario.boot_s
-        if isinstance(fleet, model.EcsService):
-            service = self._aws.create_service(
-                fleet.cluster, fleet.service, boot_s=boot_s, start=self._workers.start
-            )
-            return f"service/{fleet.cluster}/{fleet.service}", service
-        group = self._aws.create_group(
-            fleet.name,
-            minimum=self.summary.minimum,
-            maximum=self.summary.maximum,
-            boot_s=boot_s,
-            start=self._workers.start,
-        )
-        return fleet.name, group
 
     def _on_processed(self, message_id: str, duration_s: float, waited_s: float) -> None:
         self._processed[message_id] += 1
@@ -223,7 +221,8 @@ class WorkloadRun:
 
     def _row(self, minute: int) -> Minute:
         attributes = self._aws.sqs.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["All"])
-        counts, size = attributes["Attributes"], self._fleet.size()
+        counts = attributes["Attributes"]
+        sizes = [fleet.size() for fleet in self._fleets.values()]
         events, self._events = tuple(self._events), []
         finished, self._finished_s = self._finished_s, []
         sent_before = sum(row.sent for row in self.minutes)
@@ -231,19 +230,13 @@ class WorkloadRun:
             minute=minute,
             visible=int(counts["ApproximateNumberOfMessages"]),
             in_flight=int(counts["ApproximateNumberOfMessagesNotVisible"]),
-            desired=size.desired,
-            running=size.running,
+            desired=sum(size.desired for size in sizes),
+            running=sum(size.running for size in sizes),
             sent=len(self._sent_s) - sent_before,
             arrivals_per_s=self._published.get("arrivals_per_s"),
             backlog_per_instance=self._published.get("backlog_per_instance"),
             effective_backlog_per_instance=self._published.get("effective_backlog_per_instance"),
-            target=self._aws.monitoring.target(self._fleet_key),
+            target=self._aws.monitoring.target(next(iter(self._fleets))),
             processing_s=fmean(finished) if finished else None,
             events=events,
         )
-
-
-def _fleet_of(deployed: Mapping[str, str]) -> model.Fleet:
-    if deployed.get("FleetType", "asg") == "asg":
-        return model.AutoScalingGroup(name=deployed["AutoScalingGroupName"])
-    return model.EcsService(cluster=deployed["ClusterName"], service=deployed["ServiceName"])

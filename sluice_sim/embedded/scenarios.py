@@ -136,6 +136,24 @@ BULK_CONSUMER = Scenario(
     simulated_only="thirty processes are too many for one machine",
 )
 
+TRANSLATION = Scenario(
+    name="translation",
+    description="two groups on one queue, blue and green, 0..5: only the active color is scaled",
+    explanation="`sluice switch translation` makes green the active color while blue works on messages.",
+    boot_s=60,
+    durations=((0, 60),),
+    visibility_timeout_s=300,
+    steady=SteadyArrivals(first=2, last=10_000, per_minute=3),
+    environment="transcription",
+    parameters={
+        "Name": "translation",
+        "QueueName": "translation",
+        "AutoScalingGroupName": "translation-blue",
+        "GreenAutoScalingGroupName": "translation-green",
+        "MessagesPerInstance": "2",
+    },
+)
+
 PHOTO_IMPORT = Scenario(
     name="photo-import",
     description=(

@@ -147,6 +147,10 @@ class EcsServices:
         self._apis[resource_id].deploy(self._clock.now)
         self._fleets[resource_id].start_deployment()
 
+    def fleets(self) -> dict[str, EmbeddedFleet]:
+        """Every fleet by the resource id of its service."""
+        return self._fleets
+
     def fleet(self, resource_id: str) -> EmbeddedFleet:
         """The fleet of the service."""
         return self._fleets[resource_id]

@@ -39,6 +39,10 @@ class WorkerConfig:
     """Messages per receive, 1 to 10."""
     on_ended: Callable[[str, Outcome, float, float], None]
     """Called for each message: id, outcome, seconds it took, seconds it waited from sending to start."""
+    receives: Callable[[], bool] = lambda: True
+    """False while its color is drained: it receives nothing new, and stays."""
+    first_poll_s: float = 0.0
+    """Seconds until its first poll."""
 
 
 class SimulatedWorker:
@@ -51,7 +55,7 @@ class SimulatedWorker:
         self._clock, self._sqs, self._config = clock, sqs, config
         self._in_flight = 0
         self._when_drained: Callable[[], None] | None = None
-        self._polling = clock.every(POLL_S, self._poll, first=clock.now)
+        self._polling = clock.every(POLL_S, self._poll, first=clock.now + config.first_poll_s)
 
     @property
     def protected(self) -> bool:
@@ -69,7 +73,9 @@ class SimulatedWorker:
 
         The messages run in rounds of `concurrency`; every round takes the batch's mean duration.
         """
-        if self._in_flight or self._when_drained is not None or not self._config.has_messages():
+        if self._in_flight or self._when_drained is not None or not self._config.receives():
+            return
+        if not self._config.has_messages():
             return
         answer = self._sqs.receive_message(
             QueueUrl=self._config.queue_url,

@@ -37,6 +37,7 @@ from sluice_sim.embedded.scaling_target import EmbeddedScalingTarget
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stack_records import StackRecords
 from sluice_sim.embedded.stack_schedules import GROUP_ACTION, StackSchedules
+from sluice_sim.embedded.state_machines import StateMachines
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
@@ -70,6 +71,7 @@ class Account:
     """The services of the account in which a stack creates its resources."""
 
     functions: Lambda
+    machines: StateMachines
     logs: FunctionLogs
     monitoring: Monitoring
     groups: AutoScalingGroups
@@ -125,8 +127,8 @@ class Stacks:
 
     def _put(self, stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any]) -> None:
         match kind:
-            case "AWS::Serverless::Function":
-                self._account.functions.create(resource_name(stack_name, logical_id), properties, self._root)
+            case "AWS::Serverless::Function" | "AWS::Serverless::StateMachine":
+                self._run(resource_name(stack_name, logical_id), kind, properties)
             case "AWS::Lambda::Permission":
                 self._account.functions.permit(
                     properties["FunctionName"], properties["Principal"], properties["SourceArn"]
@@ -148,6 +150,13 @@ class Stacks:
                 self._track_service(logical_id, properties)
             case _ if kind not in {*WITHOUT_EFFECT, GROUP_ACTION}:
                 raise ValueError(f"{logical_id}: resources of type {kind} are not simulated")
+
+    def _run(self, name: str, kind: str, properties: Mapping[str, Any]) -> None:
+        """Create a function or a state machine."""
+        if kind == "AWS::Serverless::Function":
+            self._account.functions.create(name, properties, self._root)
+        else:
+            self._account.machines.deploy(properties)
 
     def _store(self, name: str, kind: str, properties: Mapping[str, Any]) -> None:
         """Put a dashboard; create a group of logs or schedules, a queue, or a table, unless it exists."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import Protocol
 
 from moto.sqs.models import sqs_backends
@@ -45,6 +46,13 @@ class Assignment:
     """Whether the workers also publish MsgWaitDuration, as those of the deadline engine do."""
     on_failure: Callable[[str], None]
     """Called with a sentence when a worker fails."""
+    receives: Callable[[], bool] = lambda: True
+    """Whether simulated workers of this fleet receive: not while a switch drains their color."""
+    first_polls_s: tuple[float, ...] = (0.0,)
+    """Seconds until the first poll of one simulated worker after the other.
+
+    SQS gives a message to any of the workers that wait; of those that poll at once the oldest would get all.
+    """
 
 
 class Workers(Protocol):
@@ -67,6 +75,7 @@ class SimulatedWorkers:
 
     def __init__(self, aws: EmbeddedAws, assignment: Assignment) -> None:
         self._aws, self._assignment = aws, assignment
+        self._first_polls_s = cycle(assignment.first_polls_s)
         self._counters = Counters(began_at=aws.clock.now)
         self._sink = CloudWatchSink(
             aws.cloudwatch,
@@ -84,6 +93,8 @@ class SimulatedWorkers:
             concurrency=self._assignment.scenario.concurrency,
             batch=self._assignment.scenario.batch,
             on_ended=self._on_ended,
+            receives=self._assignment.receives,
+            first_poll_s=next(self._first_polls_s),
         )
         return SimulatedWorker(self._aws.clock, self._aws.sqs, config)
 

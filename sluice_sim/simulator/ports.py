@@ -33,6 +33,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.switch_record import Switch
 from sluice.errors import ConfigError
 from sluice.ports import (
     NO_TICK_S,
@@ -277,6 +278,7 @@ class SimulatedStates:
     stored: dict[str, EngineState] = field(default_factory=dict)
     learned: dict[str, Learned] = field(default_factory=dict)
     guards: dict[str, Guard | None] = field(default_factory=dict)
+    switches: dict[str, Switch | None] = field(default_factory=dict)
 
     def read(
         self,
@@ -288,10 +290,15 @@ class SimulatedStates:
 
     def _one(self, name: str) -> StoredState | None:
         state, learned, guard = self.stored.get(name), self.learned.get(name), self.guards.get(name)
-        if state is None and learned is None and guard is None:
+        switch = self.switches.get(name)
+        if state is None and learned is None and guard is None and switch is None:
             return None
         return StoredState(
-            tick_s=state.tick_s if state else NO_TICK_S, state=state, learned=learned, guard=guard
+            tick_s=state.tick_s if state else NO_TICK_S,
+            state=state,
+            learned=learned,
+            guard=guard,
+            switch=switch,
         )
 
     def write(
@@ -325,6 +332,13 @@ class SimulatedStates:
         if self.guards.get(workload) != replaces:
             return self.guards.get(workload) == guard
         self.guards[workload] = guard
+        return True
+
+    def put_switch(self, workload: str, replaces: Switch | None, switch: Switch | None) -> bool:
+        """Store a switch in place of the one that was read; returns whether it is stored."""
+        if self.switches.get(workload) != replaces:
+            return self.switches.get(workload) == switch
+        self.switches[workload] = switch
         return True
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from sluice.core.model import (
     AutoScalingGroup,
+    Color,
     Deadline,
     DynamicTarget,
+    EcsService,
     StaticTarget,
     SurgeOnAlarms,
     Workload,
@@ -116,7 +118,7 @@ def deployed(root: Path, parameters: Mapping[str, str]) -> Deployed:
     return Deployed(
         root=root,
         parameters=given,
-        workload=parsing.parse(registration(stack)),
+        workload=parsing.parse(registration(stack), active=Color.BLUE),
         stack=stack,
         defaults=defaults,
     )
@@ -171,21 +173,17 @@ def _overrides(place: str, written: object) -> dict[str, str]:
 
 def document_parameters(text: str, *, what: str) -> dict[str, str]:
     """Convert a workload document to parameters of `workload.yaml`."""
-    return workload_parameters(parsing.parse(text, what=what))
+    return workload_parameters(parsing.parse(text, what=what, active=Color.BLUE))
 
 
 def workload_parameters(workload: Workload) -> dict[str, str]:
     """The parameters of `workload.yaml` that register this workload."""
-    fleet, target, tracking = workload.fleet, workload.target, workload.tracking
-    if isinstance(fleet, AutoScalingGroup):
-        named = {"FleetType": "asg", "AutoScalingGroupName": fleet.name}
-    else:
-        named = {"FleetType": "ecs", "ClusterName": fleet.cluster, "ServiceName": fleet.service}
+    target, tracking = workload.target, workload.tracking
     size = workload.bootstrap_instances
     parameters = {
         "Name": workload.name,
         "QueueName": workload.queue_name,
-        **named,
+        **_fleet_parameters(workload),
         "MinCapacity": str(workload.bounds.min),
         "MaxCapacity": str(workload.bounds.max),
         "BootstrapCapacity": "backlog" if size is None else str(size),
@@ -202,6 +200,18 @@ def workload_parameters(workload: Workload) -> dict[str, str]:
     promised = _deadline_parameters(workload.deadline) if workload.deadline is not None else {}
     scheduled = {f"Schedule{place}": written(each) for place, each in enumerate(workload.schedules, 1)}
     return parameters | _target_parameters(target) | promised | _surge_parameters(workload.surge) | scheduled
+
+
+def _fleet_parameters(workload: Workload) -> dict[str, str]:
+    fleet, *others = workload.fleets if workload.color is not Color.GREEN else reversed(workload.fleets)
+    green = others[0] if others else None
+    if isinstance(fleet, AutoScalingGroup):
+        named = {"FleetType": "asg", "AutoScalingGroupName": fleet.name}
+        return named | (
+            {"GreenAutoScalingGroupName": green.name} if isinstance(green, AutoScalingGroup) else {}
+        )
+    named = {"FleetType": "ecs", "ClusterName": fleet.cluster, "ServiceName": fleet.service}
+    return named | ({"GreenServiceName": green.service} if isinstance(green, EcsService) else {})
 
 
 def _target_parameters(target: StaticTarget | DynamicTarget) -> dict[str, str]:

@@ -57,6 +57,7 @@ class Dispatcher:
         self._waiting_pollers = 0
         """Pollers that wait for capacity."""
         self.long_polls_in_progress = 0
+        self._polls_in_progress = 0
 
     # ---- pollers -------------------------------------------------------------------------------------------
 
@@ -73,6 +74,7 @@ class Dispatcher:
                     self._buffer.reserve(poll.queue.priority, poll.max_messages)
                     self._headroom.poll_started(poll)
                     self.long_polls_in_progress += poll.wait_s > 0
+                    self._polls_in_progress += 1
                     return poll
                 if now >= until:
                     return None
@@ -84,6 +86,7 @@ class Dispatcher:
     def poll_finished(self, poll: Poll, messages: Sequence[Message] | None) -> Sequence[Message]:
         """Take in what a poll brought, None if it failed; returns the messages that must be released."""
         with self._lock:
+            self._polls_in_progress -= 1
             self._headroom.poll_finished(poll, messages or ())
             self.long_polls_in_progress -= poll.wait_s > 0
             count = None if messages is None else len(messages)
@@ -167,6 +170,12 @@ class Dispatcher:
     def all_queues_empty(self) -> bool:
         """Whether every queue was empty when it was last polled or read."""
         return self._scheduler.all_queues_empty
+
+    @property
+    def polls_in_progress(self) -> int:
+        """Polls that may still bring messages, counted from the moment in which they were found allowed."""
+        with self._lock:
+            return self._polls_in_progress
 
     def depths(self) -> dict[str, Depth | None]:
         """Each queue's depth by its URL, None if unknown."""

@@ -84,16 +84,16 @@ class ScaleInProtector(PeriodicTask):
         busy: Callable[[], bool],
         *,
         idle_s: float,
+        drained: Callable[[], bool] = lambda: False,
         random_share: Callable[[], float] = random.random,
     ) -> None:
-        """`random_share` returns numbers from 0 to 1: AWS throttles these calls for the whole account."""
+        """`drained` returns whether no message can come: an idle one is then released without delay.
+
+        `random_share` returns numbers from 0 to 1: AWS throttles these calls for the whole account.
+        """
         super().__init__("protection", CHECK_INTERVAL_S)
-        self._protection, self._busy, self._idle_s, self._random_share = (
-            protection,
-            busy,
-            idle_s,
-            random_share,
-        )
+        self._protection, self._busy, self._drained = protection, busy, drained
+        self._idle_s, self._random_share = idle_s, random_share
         self._protected: bool | None = None
         """None while unknown: a worker that died on this instance may have left its protection, and a call
         that failed may still have had its effect."""
@@ -110,7 +110,7 @@ class ScaleInProtector(PeriodicTask):
         elif self._idle_since is None:
             self._idle_since = now
             self._release_at = now + self._idle_s * (1 + JITTER * self._random_share())
-        idle = self._idle_since is not None and now >= self._release_at
+        idle = self._idle_since is not None and (now >= self._release_at or self._drained())
         if now < self._not_before:
             return
         if self._idle_since is None and (not self._protected or now >= self._renew_at):

@@ -64,10 +64,20 @@ class Worker:
     """Consumes its queues from `run` until `drain`, in this process."""
 
     def __init__(
-        self, settings: Settings, handler: Handler, queues: Queues, sink: MetricSink | None = None
+        self,
+        settings: Settings,
+        handler: Handler,
+        queues: Queues,
+        sink: MetricSink | None = None,
+        *,
+        is_receiving: Callable[[], bool] = lambda: True,
     ) -> None:
+        """While `is_receiving` returns False no poll begins, and what was received is finished.
+
+        It is called very often, from several threads and under a lock: it must return at once.
+        """
         # Long because it only connects the parts, each of which needs those before it.
-        self._settings = settings
+        self._settings, self._is_receiving = settings, is_receiving
         self._draining = threading.Event()
         self._ended = threading.Event()
         self._reason = ""
@@ -87,7 +97,7 @@ class Worker:
                 aged_after_s=settings.starving_after_s,
                 max_bytes=settings.buffer_bytes,
             ),
-            lambda: 0 if self._in_flight.is_full else self._handler_pool.prefetch_limit(),
+            self._prefetch_limit,
             FailedHeads(
                 min_backoff_s=settings.failure_policy.min_backoff_s, max_backoff_s=settings.max_backoff_s
             ),
@@ -143,6 +153,14 @@ class Worker:
         return self._in_flight.count > 0
 
     @property
+    def is_drained(self) -> bool:
+        """Whether it receives nothing for now, holds no message, and no poll can bring one any more."""
+        # In this order: a poll counts before its messages do, and none begins while nothing is received.
+        if self._is_receiving() or self._dispatcher.polls_in_progress > 0:
+            return False
+        return self._in_flight.count == 0
+
+    @property
     def processed(self) -> int:
         """Messages that succeeded since the start."""
         return self._counters.processed
@@ -180,6 +198,12 @@ class Worker:
             pass
         self._drain()
         return 1 if self._exhausted else 0
+
+    def _prefetch_limit(self) -> int:
+        """Messages of one priority that may be held; 0 lets no poll begin, and batches begin unfilled."""
+        if self._in_flight.is_full or not self._is_receiving():
+            return 0
+        return self._handler_pool.prefetch_limit()
 
     def _adjust(self) -> bool:
         """Every second until the end: resize the handler pool, and detach slots past their deadline."""
@@ -278,6 +302,7 @@ class Worker:
 
     def _state(self) -> Mapping[str, Any]:
         return {
+            "receiving": self._is_receiving(),
             "hanging": self._handler_pool.hung,
             "held": self._in_flight.count,
             "handedBack": self._in_flight.released,

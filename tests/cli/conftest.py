@@ -88,7 +88,8 @@ def on_embedded(sluice: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch) 
 def allows_exactly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractContextManager[None]]:
     """`with allows_exactly(policy): ...`: it allows every call made meanwhile, and no call goes without it.
 
-    `asked` says what a call asks AWS for, where that depends on more than its own parameters.
+    `asked` says what a call asks AWS for, where that depends on more than its own parameters. Whoever reads
+    the registry reads the active colors too, where a workload has two.
     """
     client = AwsSession.client
 
@@ -105,6 +106,10 @@ def allows_exactly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractCon
                 signing_name = model.service_model.signing_name
                 call = Call(signing_name=signing_name, operation=model.name, parameters=dict(params))
                 uses.extend(Use(role="the policy", request=each) for each in asked(call))
+                if model.name == "GetParametersByPath":
+                    colors = {"Names": [f"{params['Path']}/any/active-color"]}
+                    call = Call(signing_name="ssm", operation="GetParameters", parameters=colors)
+                    uses.extend(Use(role="the policy", request=each) for each in _asked(call))
 
             made.meta.events.register("before-parameter-build", record)
             return made

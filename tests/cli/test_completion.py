@@ -31,7 +31,7 @@ def offered(*words: str) -> list[str]:
         (("",), list(COMMANDS)),
         (("cost", "--embedded", "a"), ["all"]),
         (("cost", "--embedded", "tr"), ["transcription"]),
-        (("s",), ["status", "surge", "simulate"]),
+        (("s",), ["status", "surge", "switch", "simulate"]),
         (("demo", "--scenario", ""), list(SCENARIOS)),
         (("demo", "--without", "boot"), ["bootstrap-alarm"]),
         (("simulate", ""), ENVIRONMENTS),

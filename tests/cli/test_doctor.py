@@ -551,7 +551,9 @@ def test_a_narrow_terminal_folds_the_sentences_and_loses_nothing(doctor, monkeyp
 
 
 def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(doctor, allows_exactly):
-    with allows_exactly(POLICY), key(), muted():
+    """No workload of this account has two colors, of which the last two statements are about."""
+    single = [each for each in POLICY["Statement"] if not each["Sid"].endswith("OfASwitch")]
+    with allows_exactly(POLICY | {"Statement": single}), key(), muted():
         doctor()
         with launch_configuration():
             doctor()

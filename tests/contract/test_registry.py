@@ -8,13 +8,15 @@ import pytest
 import time_machine
 
 from sluice.aws.registry import SsmRegistry
-from sluice.core.model import Mode
+from sluice.core.model import AutoScalingGroup, Color, Mode
 from sluice.errors import ConfigError
 from sluice.ports import Registry
 from tests.sluice.aws import account
 from tests.support.builders import (
     NOW,
     POOL,
+    blue_green,
+    blue_green_document,
     document,
     ecs_document,
     parsed,
@@ -33,6 +35,8 @@ class Subject:
     spoil: Callable[[str], None]
     """Replace this workload's document with an invalid one."""
     delete: Callable[[str], None]
+    paint: Callable[[str, str | None], None]
+    """Put the parameter with this workload's active color, or delete it."""
     wait: Callable[[int], None]
     """Advance the clock by these seconds."""
 
@@ -51,6 +55,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             register=register,
             spoil=lambda name: fake.bad.__setitem__(name, f"the document of workload {name} is refused"),
             delete=lambda name: fake.registered.__delitem__(name),
+            paint=lambda name, color: fake.colors.__setitem__(name, color),
             wait=lambda seconds: clock.advance(seconds=seconds),
         )
         return
@@ -61,8 +66,17 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             register=account.register,
             spoil=lambda name: account.register("{}", name),
             delete=lambda name: ssm.delete_parameter(Name=f"{account.PREFIX}/{name}"),
+            paint=lambda name, color: paint(ssm, name, color),
             wait=travel.shift,
         )
+
+
+def paint(ssm: Any, name: str, color: str | None) -> None:
+    parameter = f"{account.PREFIX}/{name}/active-color"
+    if color is None:
+        ssm.delete_parameter(Name=parameter)
+    else:
+        ssm.put_parameter(Name=parameter, Value=color, Type="String", Overwrite=True)
 
 
 def names(subject: Subject, *, fresh: bool = False) -> set[str]:
@@ -144,3 +158,42 @@ def test_two_workloads_on_one_fleet_are_both_held_and_named(subject: Subject) ->
         assert "Auto Scaling group shared is claimed" in registered.refused[name]
         with pytest.raises(ConfigError, match="Auto Scaling group shared is claimed"):
             subject.port.one(name, plenty)
+
+
+class TestBlueGreen:
+    """Which of two fleets is active is a parameter of its own, read anew every time."""
+
+    @pytest.fixture(autouse=True)
+    def _registered(self, subject: Subject) -> None:
+        subject.register(blue_green_document())
+        subject.paint("transcription", "blue")
+
+    def test_the_active_color_is_the_fleet_that_is_served(self, subject: Subject) -> None:
+        subject.paint("transcription", "green")
+        [served] = subject.port.all(plenty).workloads
+        assert served == blue_green(active=Color.GREEN)
+        assert served.fleet == AutoScalingGroup(name="transcription-green")
+        assert subject.port.one("transcription", plenty) == served
+
+    def test_a_switch_is_seen_at_once_though_documents_are_cached(self, subject: Subject) -> None:
+        assert [each.color for each in subject.port.all(plenty).workloads] == [Color.BLUE]
+        subject.paint("transcription", "green")
+        assert [each.color for each in subject.port.all(plenty).workloads] == [Color.GREEN]
+
+    @pytest.mark.parametrize("color", [None, "purple", "Blue"])
+    def test_without_a_color_the_workload_is_held_and_named_and_the_others_are_served(
+        self, subject: Subject, color: str | None
+    ) -> None:
+        subject.register(ecs_document())
+        subject.paint("transcription", color)
+        registered = subject.port.all(plenty)
+        assert [each.name for each in registered.workloads] == ["queue-proc"]
+        assert "active color" in registered.refused["transcription"]
+        with pytest.raises(ConfigError, match=r"transcription.*active.color"):
+            subject.port.one("transcription", plenty)
+        subject.paint("transcription", "blue")
+        assert names(subject) == {"queue-proc", "transcription"}
+
+    def test_another_workload_may_not_claim_the_idle_color(self, subject: Subject) -> None:
+        subject.register(document("other", fleet={"type": "asg", "name": "transcription-green"}))
+        assert set(subject.port.all(plenty).refused) == {"other", "transcription"}

@@ -50,6 +50,7 @@ FUNCTIONS = (
     "BootstrapFunction",
     "ShutdownFunction",
     "SurgeFunction",
+    "SwitchFunction",
     "GuardDownstreamFunction",
     "SendTestMessagesFunction",
 )

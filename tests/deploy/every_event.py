@@ -48,6 +48,7 @@ PROVEN_EMPTY = Outcome(desired=(2, 2), points=16, messages=(0, 0))
 IDLE = Outcome(desired=(0, 0), points=0, messages=(0, 0))
 NO_ALARM = {"error": "ConfigError", "text": "not a CloudWatch alarm event", "calls_aws": False}
 NO_WORKLOAD = {"error": "ConfigError", "text": "the event lacks `workload`", "calls_aws": False}
+NO_STEP = {"error": "ConfigError", "text": "the event lacks `step`", "calls_aws": False}
 NO_DELIVERY = {"error": "ConfigError", "text": "not a delivery from a queue", "calls_aws": False}
 COMPOSITE = {"error": "ConfigError", "text": "composite", "calls_aws": False}
 MALFORMED = {"error": "ConfigError", "text": "does not name its workload", "calls_aws": False}
@@ -105,6 +106,7 @@ def expected() -> dict[tuple[str, str], Outcome]:
         cases["BootstrapFunction", event] = replace(WORK_WAITS, **NO_ALARM)
         cases["ShutdownFunction", event] = replace(PROVEN_EMPTY, **NO_ALARM)
         cases["SurgeFunction", event] = replace(WORK_WAITS, **NO_WORKLOAD)
+        cases["SwitchFunction", event] = replace(WORK_WAITS, **NO_STEP)
         cases["GuardDownstreamFunction", event] = replace(IDLE, held=(True, True))
         cases["SendTestMessagesFunction", event] = replace(IDLE, **NO_WORKLOAD)
     for event in ("schedule", "schedule-stale", "send-test-messages"):  # their minute is long past
@@ -117,9 +119,14 @@ def expected() -> dict[tuple[str, str], Outcome]:
         cases["DeadlineTickFunction", event] = replace(WORK_WAITS, calls_aws=False)
     # The stack of this event is not deployed here.
     cases["RetuneTargetFunction", "stack-status"] = IDLE
-    for event in ("send-test-messages", "surge"):
+    for event in ("send-test-messages", "surge", "switch"):
         cases["SendTestMessagesFunction", event] = replace(IDLE, messages=(50, 0))
-    cases["SurgeFunction", "stack-status"] = replace(WORK_WAITS, **NO_ALARM)
+    cases["SwitchFunction", "switch"] = replace(WORK_WAITS, error="ConfigError", text="has one fleet only")
+    cases["SurgeFunction", "switch"] = replace(
+        WORK_WAITS, error="ConfigError", text="to: 'green': give a whole number", calls_aws=False
+    )
+    for event in ("stack-status", "switch-execution-status"):
+        cases["SurgeFunction", event] = replace(WORK_WAITS, **NO_ALARM)
     cases["SurgeFunction", "send-test-messages"] = replace(
         WORK_WAITS, error="ConfigError", text="the event lacks `by`", calls_aws=False
     )
@@ -151,6 +158,7 @@ BEFORE: dict[str, Callable[[Account], None]] = {
     "BootstrapFunction": work_waits,
     "ShutdownFunction": proven_empty,
     "SurgeFunction": work_waits,
+    "SwitchFunction": work_waits,
     "GuardDownstreamFunction": downstream_fails,
     "SendTestMessagesFunction": nothing,
 }

@@ -82,6 +82,7 @@ LISTINGS: Mapping[str, Listing] = {
     "AWS::Logs::QueryDefinition": _names("logs", "DescribeQueryDefinitions", "queryDefinitions", "name"),
     "AWS::SQS::Queue": lambda aws: aws("sqs", "ListQueues").get("QueueUrls", []),
     "AWS::SSM::Parameter": _names("ssm", "DescribeParameters", "Parameters", "Name"),
+    "AWS::StepFunctions::StateMachine": _names("stepfunctions", "ListStateMachines", "stateMachines", "name"),
     "AWS::Scheduler::Schedule": _names("scheduler", "ListSchedules", "Schedules", "Name"),
     "AWS::Scheduler::ScheduleGroup": lambda aws: [
         group["Name"]

@@ -79,13 +79,18 @@ def _tasks(parameters: Parameters) -> list[dict[str, str]]:
     return [{"ClusterName": cluster, "TaskId": task_id} for _, cluster, task_id in arns]
 
 
+def _container_instances(parameters: Parameters) -> list[dict[str, str]]:
+    """A listing of a cluster's tasks takes any of its container instances; those of Fargate are on none."""
+    return [{"ClusterName": parameters["cluster"], "ContainerInstanceId": "any"}]
+
+
 def _scalable_target(parameters: Parameters) -> list[dict[str, str]]:
     return [{"ResourceId": opaque_id(parameters["ResourceId"])}]
 
 
 def _parameter(parameters: Parameters) -> list[dict[str, str]]:
-    path = parameters.get("Name") or parameters["Path"]
-    return [{"ParameterNameWithoutLeadingSlash": path.removeprefix("/")}]
+    paths = parameters.get("Names") or [parameters.get("Name") or parameters["Path"]]
+    return [{"ParameterNameWithoutLeadingSlash": path.removeprefix("/")} for path in paths]
 
 
 def _tables(parameters: Parameters) -> list[dict[str, str]]:
@@ -118,6 +123,15 @@ def _schedule(parameters: Parameters) -> list[dict[str, str]]:
 
 def _quota(parameters: Parameters) -> list[dict[str, str]]:
     return [{name: parameters[name] for name in ("ServiceCode", "QuotaCode")}]
+
+
+def _machine(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"StateMachineName": parameters["stateMachineArn"].rpartition(":")[2]}]
+
+
+def _execution(parameters: Parameters) -> list[dict[str, str]]:
+    *_, machine, execution = parameters["executionArn"].split(":")
+    return [{"StateMachineName": machine, "ExecutionId": execution}]
 
 
 def _key(parameters: Parameters) -> list[dict[str, str]]:
@@ -177,6 +191,8 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "dynamodb:UpdateItem": _tables,
     "ecs:DescribeClusters": _clusters,
     "ecs:DescribeServices": _services,
+    "ecs:GetTaskProtection": _tasks,
+    "ecs:ListTasks": _container_instances,
     "ecs:UpdateService": _services,
     "ecs:UpdateTaskProtection": _tasks,
     "events:PutEvents": _event_buses,
@@ -204,7 +220,14 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "sqs:SendMessage": _queue,
     "sqs:StartMessageMoveTask": _dead_letter_queue,
     "ssm:GetParameter": _parameter,
+    "ssm:GetParameters": _parameter,
     "ssm:GetParametersByPath": _parameter,
+    "ssm:PutParameter": _parameter,
+    "states:DescribeExecution": _execution,
+    "states:GetExecutionHistory": _execution,
+    "states:ListExecutions": _machine,
+    "states:StartExecution": _machine,
+    "states:StopExecution": _execution,
 }
 """Action -> what names its resources among the parameters, as the placeholders of AWS's ARN formats."""
 CONDITION_KEYS: Mapping[str, Mapping[str, str]] = {

@@ -27,6 +27,7 @@ from sluice.aws.registry import SsmRegistry
 from sluice.core.guard import Guard
 from sluice.core.guard import encoded as encoded_guard
 from sluice.core.held_fields import PROCESS
+from sluice.core.model import Color
 from sluice.core.pause import (
     ALARM_NOTIFICATION,
     BOTH,
@@ -69,6 +70,8 @@ SCENARIOS = (
     replace(QUEUE_PROC, parameters=DYNAMIC | FIFO_SERVICE),
 )
 FLEET_KEYS = {"asg": ("AutoScalingGroupName",), "ecs": ("ClusterName", "ServiceName")}
+COLORED = "colored"
+"""A workload of two colors."""
 GROUP_FIELDS = (ALARM_NOTIFICATION, ENABLED, DISABLE_SCALE_IN)
 WORKLOADS = {
     deployed["Name"]: deployed
@@ -110,6 +113,7 @@ class Scenarios:
         self._documents = registry.all(plenty).documents
         self._by_deadline = {name: _by_deadline(text) for name, text in self._documents.items()}
         self._first_policies = [self._policies.read(registry.one(name, plenty), plenty) for name in WORKLOADS]
+        self._register_two_colors()
         self.scenarios = list(self._scenarios())
 
     def run(self, scenario: Scenario) -> ScenarioRun:
@@ -292,6 +296,17 @@ class Scenarios:
         for name, text in documents.items():
             parameter = f"{stacks.EXPORTS['sluice-RegistryPrefix']}/{name}"
             ssm.put_parameter(Name=parameter, Type="String", Value=text, Overwrite=True)
+
+    def _register_two_colors(self) -> None:
+        """Register a paused workload of two fleets, whose active color is read wherever the registry is."""
+        document = json.loads(next(iter(self._documents.values())))
+        fleets = {
+            color: {"fleet": {"type": "asg", "name": f"{COLORED}-{color}"}, "policy_arn": ""}
+            for color in Color
+        }
+        document |= {"name": COLORED, "mode": "paused", "policy_arn": ""}
+        document |= {"fleet": {"type": "blue_green", **fleets}}
+        self._register({COLORED: json.dumps(document), f"{COLORED}/active-color": Color.BLUE.value})
 
     def _scaled_by_deadline(self) -> None:
         """Work waits, and the deadline engine, which remembers nothing yet, decides how many start."""

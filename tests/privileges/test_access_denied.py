@@ -25,6 +25,11 @@ FUNCTIONS = (
 )
 
 
+OF_ONE_WORKLOAD = ("BootstrapFunction", "ShutdownFunction", "SendTestMessagesFunction")
+OF_THE_COLORS = "ssm:GetParameters"
+"""The active colors of all workloads: who serves another workload goes on, and the tick logs it."""
+
+
 @contextmanager
 def lacking(scenarios: Scenarios, role: str, action: str) -> Iterator[None]:
     """The role without the action, in whichever of its statements."""
@@ -70,6 +75,9 @@ def test_a_removed_permission_is_named_in_the_error(
             run = scenarios.run(by_name[scenario])
         refused = [call.request for call in run.calls if not call.decision.allowed]
         assert refused, f"{scenario} no longer asks for {action}"
+        if function in OF_ONE_WORKLOAD and action == OF_THE_COLORS:
+            assert run.failure is None
+            continue
         not_logged += [f"{scenario}: {request}" for request in refused if not logged(run, request)]
     assert not_logged == []
 

@@ -176,7 +176,11 @@ def test_an_unreviewed_call_fails_loudly(operation: str, error: type[Exception],
 
 def test_the_tables_say_nothing_that_aws_does_not_list() -> None:
     several = {action for action in RESOURCES if len(catalog.action(action).arn_formats) != 1}
-    assert several == {"iam:SimulatePrincipalPolicy"}  # of users, groups and roles
+    assert several == {
+        "iam:SimulatePrincipalPolicy",  # of users, groups and roles
+        "states:DescribeExecution",  # of standard and express executions
+        "states:ListExecutions",  # of state machines and map runs
+    }
     for action, keys in CONDITION_KEYS.items():
         assert [key for key in keys if not catalog.action(action).knows(key)] == []
     for operation, action in AUTHORIZED_AS.items():

@@ -41,7 +41,7 @@ def test_every_function_was_observed_with_both_fleet_types(recorded: Recorded, p
     assert {("PublishBacklogRole", describe) for describe in described} <= requested
     filled = {use.request.resource for use in recorded.uses if use.request.action == "sqs:SendMessage"}
     assert {queue.endswith(".fifo") for queue in filled} == {True, False}
-    assert set(role_of_functions(plane).values()) <= set(recorded.roles)
+    assert set(role_of_functions(plane).values()) <= {*recorded.roles, "SwitchRole"}
 
 
 def test_a_tick_counts_sustained_arrivals_of_each_queue_by_the_current_target(recorded: Recorded) -> None:
@@ -218,7 +218,7 @@ def test_the_functions_that_decide_put_events_on_the_bus_that_is_named_alone(
 ) -> None:
     [put] = [each for each in recorded.requests if each.action == "events:PutEvents"]
     able = {each.split(":")[0] for each in allowed(recorded, [put])}
-    assert able == set(role_of_functions(plane).values()) - {"SendTestMessagesRole"}
+    assert able == set(role_of_functions(plane).values()) - {"SendTestMessagesRole", "SwitchRole"}
     others = ("event-bus/default", "event-bus/decisions2", "event-bus/decisions/more")
     assert allowed(recorded, [replace(put, resource=arn("events", other)) for other in others]) == []
 

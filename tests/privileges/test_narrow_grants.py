@@ -22,10 +22,22 @@ STACKS: dict[str, Callable[[], ResolvedStack]] = {
     "example service": lambda: stacks.example_fleet("ecs", SecretArn=SECRET, Repository="worker"),
 }
 PROBED_UNNAMED = {
-    ("RetuneTargetRole", f"cloudwatch:{action}")
-    for action in ("DeleteAlarms", "DescribeAlarms", "PutMetricAlarm")
+    *(
+        (role, f"cloudwatch:{action}")
+        for role in ("RetuneTargetRole", "SwitchRole")
+        for action in ("DeleteAlarms", "DescribeAlarms", "PutMetricAlarm")
+    ),
+    ("SwitchRole", "ecs:ListTasks"),
+    *(
+        ("SwitchStateMachineRole", f"logs:{action}")
+        for action in ("CreateLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "PutResourcePolicy")
+    ),
 }
-"""Application Auto Scaling checks these of its caller with calls that name no alarm: see on_behalf."""
+"""Application Auto Scaling checks these of its caller with calls that name no alarm: see on_behalf.
+
+The tasks of Fargate are on no container instance, which ListTasks takes as its resource. Step Functions sets
+up the delivery of its logs by actions of CloudWatch Logs that take no resource.
+"""
 
 
 @pytest.fixture(params=STACKS)

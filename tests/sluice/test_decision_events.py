@@ -103,18 +103,24 @@ def test_a_decision_is_an_event_if_it_has_changed_a_fleet_or_its_policy() -> Non
         (Kind.SURGE, Outcome.ACTED),
         (Kind.RETUNE, Outcome.ACTED),
         (Kind.GUARD, Outcome.ACTED),
+        (Kind.SWITCH, Outcome.ACTED),
     }
     assert detail_type(RETUNED, Outcome.ACTED) == DECISION
     assert detail_type(LEARNED, Outcome.ACTED) is None
 
 
-def test_three_reasons_are_findings_whatever_is_decided() -> None:
+def test_four_reasons_are_findings_whatever_is_decided() -> None:
     findings = {
         reason
         for reason, kind, outcome in product(Reason, Kind, Outcome)
         if detail_type(replace(WOKEN, kind=kind, reason=reason), outcome) == FINDING
     }
-    assert findings == {Reason.BOUNDS_DISJOINT, Reason.NO_CAPACITY, Reason.PROMISE_OUT_OF_REACH}
+    assert findings == {
+        Reason.BOUNDS_DISJOINT,
+        Reason.NO_CAPACITY,
+        Reason.PROMISE_OUT_OF_REACH,
+        Reason.COLOR_STAYS,
+    }
 
 
 def test_an_event_of_a_resize_has_the_fleet_the_numbers_before_and_after_and_a_sentence() -> None:

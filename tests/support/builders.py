@@ -20,6 +20,7 @@ from sluice.core.model import (
     Backlog,
     Bounds,
     Capacity,
+    Color,
     Deadline,
     Demand,
     Durations,
@@ -153,8 +154,29 @@ def ecs_document(name: str = "queue-proc", **changes: Any) -> dict[str, Any]:
     return document(name, **({"fleet": fleet, "policy_arn": arn} | changes))
 
 
-def parsed(text: Mapping[str, Any]) -> Workload:
-    return parsing.parse(json.dumps(text))
+def blue_green_document(name: str = "transcription", kind: str = "asg", **changes: Any) -> dict[str, Any]:
+    """A valid document of two fleets, `NAME-blue` and `NAME-green`, as the registry holds it."""
+
+    def colored(color: Color) -> dict[str, Any]:
+        fleet = f"{name}-{color}"
+        if kind == "asg":
+            arn = POLICY_ARN.replace("transcription", fleet)
+            return {"fleet": {"type": "asg", "name": fleet}, "policy_arn": arn}
+        arn = ECS_POLICY_ARN.replace("queue-proc", fleet)
+        return {"fleet": {"type": "ecs", "cluster": "workers", "service": fleet}, "policy_arn": arn}
+
+    fleet = {"type": "blue_green", **{str(color): colored(color) for color in Color}}
+    return document(name, **({"fleet": fleet, "policy_arn": ""} | changes))
+
+
+def parsed(text: Mapping[str, Any], active: Color = Color.BLUE) -> Workload:
+    """The workload of a document; `active` is the active color if it is blue/green and names none."""
+    return parsing.parse(json.dumps(text), active=active)
+
+
+def blue_green(name: str = "transcription", kind: str = "asg", active: Color = Color.BLUE) -> Workload:
+    """A blue/green workload whose fleets have 0 to 5 instances."""
+    return parsed(blue_green_document(name, kind), active)
 
 
 def workload(

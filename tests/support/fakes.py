@@ -23,6 +23,8 @@ from sluice.core.model import (
     Backlog,
     Bounds,
     Capacity,
+    Color,
+    ColoredFleet,
     DataPoint,
     Fleet,
     LaunchAttempt,
@@ -34,6 +36,7 @@ from sluice.core.model import (
 )
 from sluice.core.pause import Pause
 from sluice.core.surge import MinimumChange, ScheduledActions, Surge
+from sluice.core.switch_record import Switch
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import (
     NO_TICK_S,
@@ -227,6 +230,85 @@ class FakeSurges:
 
 
 @dataclass
+class FakeFreezes:
+    """Both kinds of fleet, as `fleets` then shows what is suspended."""
+
+    fleets: FakeFleets
+    calls: Calls = field(default_factory=Calls)
+    by_fleet: dict[Fleet, dict[str, bool]] = field(default_factory=dict)
+
+    def fields(self, colored: ColoredFleet) -> Fields:
+        self.calls.record("freezes.fields", colored)
+        fleet, names = colored.fleet, ("AlarmNotificationSuspended", "DisableScaleIn")
+        names = (
+            (names if colored.policy_arn else names[:1])
+            if isinstance(fleet, AutoScalingGroup)
+            else ("DynamicScalingOutSuspended", "DynamicScalingInSuspended")
+        )
+        return dict(self.by_fleet.setdefault(fleet, dict.fromkeys(names, False)))
+
+    def put(self, colored: ColoredFleet, fields: Fields) -> None:
+        fleet, now = colored.fleet, self.fields(colored)
+        if now == fields:
+            return
+        self.calls.record("freezes.put", (fleet, dict(fields)))
+        self.by_fleet[fleet] = dict(fields)
+        has = self.fleets.capacities[fleet]
+        suspended = [name for name, held in fields.items() if held and name.endswith("Suspended")]
+        blocked = [f"{name.removesuffix('Suspended')} is suspended" for name in suspended]
+        outs = [each for each in blocked if "Out" in each]
+        self.fleets.capacities[fleet] = replace(
+            has,
+            scale_in_blocked_by=tuple(each for each in blocked if each not in outs),
+            scale_out_blocked_by=tuple(outs),
+        )
+        self.calls.between()
+
+
+@dataclass
+class FakeColors:
+    """The parameters of the workloads of `registry`, whose active color changes with them."""
+
+    registry: FakeRegistry
+    calls: Calls = field(default_factory=Calls)
+    draining: dict[str, Color | None] = field(default_factory=dict)
+
+    def set_active(self, workload: str, color: Color) -> None:
+        self.calls.record("colors.set_active", color)
+        self.registry.colors[workload] = str(color)
+        self.calls.between()
+
+    def set_draining(self, workload: str, color: Color | None) -> None:
+        self.calls.record("colors.set_draining", color)
+        self.draining[workload] = color
+        self.calls.between()
+
+
+@dataclass
+class FakeOccupancy:
+    calls: Calls = field(default_factory=Calls)
+    protected: dict[Fleet, int] = field(default_factory=dict)
+    refreshing: set[Fleet] = field(default_factory=set)
+    failing: dict[Fleet, str] = field(default_factory=dict)
+
+    def busy(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, int | Unknown]:
+        self.calls.record("occupancy.busy", set(fleets))
+        found: dict[Fleet, int | Unknown] = {}
+        for fleet in fleets:
+            found[fleet] = self.protected.get(fleet, 0) if remaining_s() > 0 else LATE
+            if fleet in self.failing:
+                found[fleet] = Unknown(reason=self.failing[fleet])
+        self.calls.between()
+        return found
+
+    def refreshed(
+        self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
+    ) -> Mapping[AutoScalingGroup, bool | Unknown]:
+        self.calls.record("occupancy.refreshed", set(groups))
+        return {group: group in self.refreshing if remaining_s() > 0 else LATE for group in groups}
+
+
+@dataclass
 class FakeLaunches:
     calls: Calls = field(default_factory=Calls)
     attempts: dict[Fleet, list[LaunchAttempt]] = field(default_factory=dict)
@@ -408,6 +490,8 @@ class FakeRegistry:
     bad: dict[str, str] = field(default_factory=dict)
     """Name -> the reason why its document is refused."""
     failing: SluiceError | None = None
+    colors: dict[str, str | None] = field(default_factory=dict)
+    """Name of a blue/green workload -> what its parameter says, None without one; absent: its own color."""
     by_text: dict[str, Workload] = field(default_factory=dict)
     """Text -> the workload it describes, for every document that was ever registered."""
     _copy: Registered | None = None
@@ -417,14 +501,30 @@ class FakeRegistry:
         self.calls.record("registry.all", fresh)
         existing, at = self._copy, self._copied_at
         if existing and at and not fresh and self.clock() - at < timedelta(minutes=5):
-            return existing
+            return self._colored(existing)
         failing = self._failing(remaining_s)
         if failing:
             if existing is None:
                 raise failing
             return replace(existing, stale=str(failing))
         self._copy, self._copied_at = self._now(), self.clock()
-        return self._copy
+        return self._colored(self._copy)
+
+    def _colored(self, copy: Registered) -> Registered:
+        """The copy with the active colors of this moment; a workload without one is refused."""
+        refused, served = dict(copy.refused), []
+        for workload in copy.workloads:
+            if workload.idle is None:
+                served.append(workload)
+                continue
+            color = self.colors.get(workload.name, str(workload.color))
+            if color in tuple(Color):
+                served.append(workload.with_active(Color(color)))
+            else:
+                refused[workload.name] = f"workload {workload.name} has no active color: {color}"
+        documents = {each.name: repr(each) for each in served}
+        self.by_text |= {documents[each.name]: each for each in served}
+        return replace(copy, workloads=tuple(served), refused=refused, documents=documents)
 
     def _failing(self, remaining_s: RemainingS) -> SluiceError | None:
         return TransientError(LATE.reason) if remaining_s() <= 0 else self.failing
@@ -438,14 +538,20 @@ class FakeRegistry:
             raise ConfigError(refused[name])
         if name not in self.registered:
             raise ConfigError(f"no workload {name} is registered")
-        return self.registered[name]
+        colored = self._colored(Registered(workloads=(self.registered[name],), refused={}))
+        if name in colored.refused:
+            raise ConfigError(colored.refused[name])
+        return colored.workloads[0]
 
     def _now(self) -> Registered:
-        claims = collections.Counter(workload.fleet for workload in self.registered.values())
+        claims = collections.Counter(
+            fleet for workload in self.registered.values() for fleet in workload.fleets
+        )
         shared = {
-            name: f"{workload.fleet} is claimed by another workload too"
+            name: f"{fleet} is claimed by another workload too"
             for name, workload in self.registered.items()
-            if claims[workload.fleet] > 1
+            for fleet in workload.fleets
+            if claims[fleet] > 1
         }
         refused = self.bad | shared
         served = {name: each for name, each in self.registered.items() if name not in refused}
@@ -578,7 +684,12 @@ class FakeStates:
         if written:
             learned = found.learned if found and not (replaces and replaces.problem) else None
             self.stored[workload] = StoredState(
-                tick_s=write.state.tick_s, state=write.state, learned=learned, pause=pause, guard=guard
+                tick_s=write.state.tick_s,
+                state=write.state,
+                learned=learned,
+                pause=pause,
+                guard=guard,
+                switch=found.switch if found else None,
             )
         self.calls.between()
         return written
@@ -598,6 +709,17 @@ class FakeStates:
         if found.guard != replaces:
             return found.guard == guard
         self.guard(workload, guard)
+        self.calls.between()
+        return True
+
+    def put_switch(self, workload: str, replaces: Switch | None, switch: Switch | None) -> bool:
+        self.calls.record("states.put_switch", switch.step if switch else None)
+        if workload in self.refusing:
+            raise TransientError(self.refusing[workload])
+        found = self.stored.get(workload) or StoredState(tick_s=NO_TICK_S, state=None)
+        if found.switch != replaces:
+            return found.switch == switch
+        self.stored[workload] = replace(found, switch=switch)
         self.calls.between()
         return True
 
@@ -730,6 +852,9 @@ class FakeAccount:
     surges: FakeSurges = field(init=False)
     held_policies: FakeHeldPolicies = field(init=False)
     alarms: FakeAlarms = field(init=False)
+    freezes: FakeFreezes = field(init=False)
+    colors: FakeColors = field(init=False)
+    occupancy: FakeOccupancy = field(init=False)
     warm_pools: FakeWarmPools = field(default_factory=FakeWarmPools)
 
     def __post_init__(self) -> None:
@@ -742,6 +867,9 @@ class FakeAccount:
         self.launches = FakeLaunches(self.calls)
         self.surges = FakeSurges(self.fleets, self.clock, self.calls)
         self.held_policies, self.alarms = FakeHeldPolicies(self.calls), FakeAlarms(self.calls)
+        self.freezes = FakeFreezes(self.fleets, self.calls)
+        self.colors = FakeColors(self.registry, self.calls)
+        self.occupancy = FakeOccupancy(self.calls)
 
     @property
     def ports(self) -> Ports:
@@ -764,6 +892,9 @@ class FakeAccount:
             warm_pools=self.warm_pools,
             held_policies=self.held_policies,
             alarms=self.alarms,
+            freezes=self.freezes,
+            colors=self.colors,
+            occupancy=self.occupancy,
         )
 
     def remaining_s(self) -> float:
@@ -779,8 +910,9 @@ class FakeAccount:
         desired: int = 0,
         running: int | None = None,
         bounds: Bounds | None = None,
+        idle: int = 0,
     ) -> Workload:
-        """Register a workload, with these counts of its queue and its fleet."""
+        """Register a workload, with these counts of its queue and its fleet, and of its idle color if any."""
         self.registry.registered[workload.name] = workload
         self.queues.backlogs[workload.queue_url] = Backlog(
             visible=visible, in_flight=in_flight, delayed=delayed
@@ -790,6 +922,10 @@ class FakeAccount:
             running=desired if running is None else running,
             bounds=bounds or workload.bounds,
         )
+        if workload.idle is not None:
+            self.fleets.capacities[workload.idle.fleet] = Capacity(
+                desired=idle, running=idle, bounds=workload.bounds
+            )
         return workload
 
     def publish_idle_minutes(

@@ -103,6 +103,9 @@ def _identities(logical_id: str, properties: Mapping[str, Any]) -> dict[str, dic
             "Arn": arn("sqs", queue),
             "QueueName": queue,
         },
+        "AWS::StepFunctions::StateMachine": {
+            "Ref": arn("states", f"stateMachine:{properties.get('StateMachineName')}")
+        },
         "AWS::DynamoDB::Table": {"Ref": logical_id, "Arn": arn("dynamodb", f"table/{logical_id}")},
         "AWS::Scheduler::ScheduleGroup": {
             "Ref": properties.get("Name", ""),

@@ -22,6 +22,7 @@ FUNCTIONS = {
     "BootstrapFunction": "bootstrap",
     "ShutdownFunction": "shutdown",
     "SurgeFunction": "surge",
+    "SwitchFunction": "switch",
     "SendTestMessagesFunction": "send_test_messages",
 }
 TIMEOUTS_S = {
@@ -31,10 +32,11 @@ TIMEOUTS_S = {
     "BootstrapFunction": 60,
     "ShutdownFunction": 60,
     "SurgeFunction": 60,
+    "SwitchFunction": 60,
     "SendTestMessagesFunction": 50,
 }
 # (attempts after the first, seconds an event may be old) of asynchronous invocations; only a queue invokes
-# deadline_tick
+# deadline_tick, and the state machine waits for switch
 RETRIES = {
     "PublishBacklogFunction": (0, 60),
     "RetuneTargetFunction": (0, 3600),
@@ -97,6 +99,7 @@ def test_a_function_gets_the_variables_it_needs_and_no_others(
         "bootstrap": {"SLUICE_STATE_TABLE": "EngineStateTable"},
         "shutdown": {"SLUICE_STATE_TABLE": "EngineStateTable"},
         "surge": {"SLUICE_STATE_TABLE": "EngineStateTable"},
+        "switch": {"SLUICE_STATE_TABLE": "EngineStateTable"},
     }
     assert (properties["Handler"], properties["Runtime"]) == ("app.handler", "python3.13")
     assert properties["Environment"]["Variables"] == {
@@ -199,8 +202,46 @@ def test_the_test_messages_are_what_the_parameters_say() -> None:
     assert sent == {**SCHEDULED_TIME, "workload": "resize", "messages": 7, "duration_s": 0.5}
 
 
+def rule_of(stack: ResolvedStack, source: str) -> dict[str, Any]:
+    rules = of_type(stack, "AWS::Events::Rule").values()
+    [found] = [rule for rule in rules if rule["EventPattern"]["source"] == [source]]
+    return found
+
+
+def test_a_switch_that_ends_in_the_middle_starts_one_that_restores_it(plane: ResolvedStack) -> None:
+    rule = rule_of(plane, "aws.states")
+    assert rule["EventPattern"] == {
+        "source": ["aws.states"],
+        "detail-type": ["Step Functions Execution Status Change"],
+        "detail": {
+            "stateMachineArn": [arn("states", "stateMachine:sluice-switch")],
+            "status": ["ABORTED", "TIMED_OUT", "FAILED"],
+            # The input of one that restores is such an event: its failure must not start others for ever.
+            "input": [{"anything-but": {"prefix": '{"version"'}}],
+        },
+    }
+    [target] = rule["Targets"]
+    assert target["Arn"] == arn("states", "stateMachine:sluice-switch")
+    assert "Input" not in target
+
+
+def test_a_switch_has_a_hook_only_if_asked_for(plane: ResolvedStack) -> None:
+    own = arn("lambda", "function:SwitchFunction")
+    hook = arn("lambda", "function:smoke")
+
+    def invoked(stack: ResolvedStack) -> list[str]:
+        [policy] = stack.resources["SwitchStateMachineRole"].properties["Policies"]
+        return list(policy["PolicyDocument"]["Statement"][0]["Resource"])
+
+    assert invoked(plane) == [own]
+    hooked = stacks.plane(SwitchHookArn=hook)
+    assert invoked(hooked) == [own, hook]
+    [machine] = of_type(hooked, "AWS::StepFunctions::StateMachine").values()
+    assert machine["DefinitionSubstitutions"]["HookArn"] == hook
+
+
 def test_a_changed_stack_starts_a_retune(plane: ResolvedStack) -> None:
-    [rule] = of_type(plane, "AWS::Events::Rule").values()
+    rule = rule_of(plane, "aws.cloudformation")
     assert rule["EventPattern"] == {
         "source": ["aws.cloudformation"],
         "detail-type": ["CloudFormation Stack Status Change"],
@@ -305,7 +346,8 @@ def test_every_function_has_its_own_log_group_with_a_retention(days: str) -> Non
     }
     used = {name: properties["LoggingConfig"]["LogGroup"] for name, properties in functions(stack).items()}
     assert used == {name: f"/aws/lambda/sluice/{folder}" for name, folder in FUNCTIONS.items()}
-    assert groups == dict.fromkeys(used.values(), int(days))
+    machine = "/aws/vendedlogs/states/sluice-switch"
+    assert groups == dict.fromkeys([*used.values(), machine], int(days))
 
 
 def test_two_planes_share_no_name() -> None:
@@ -319,6 +361,7 @@ def test_two_planes_share_no_name() -> None:
         "Name",
         "QueueName",
         "RoleName",
+        "StateMachineName",
     }
     # FunctionName is no name of theirs.
     refer = {
@@ -336,8 +379,9 @@ def test_two_planes_share_no_name() -> None:
         }
         for name in ("sluice", "sluice-staging")
     )
-    # Seven log groups, four saved queries, the layer, and two groups of schedules; AWS names everything else.
-    assert len(first) == len(second) == 14
+    # Nine log groups, four saved queries, the layer, two groups of schedules, and a state machine, whose rule
+    # refers to it; AWS names everything else.
+    assert len(first) == len(second) == 17
     assert not first & second
 
 
@@ -394,6 +438,24 @@ PLANE_ALARMS: dict[str, tuple[Any, ...]] = {
     ),
     "SurgeErrorsAlarm": (
         *("AWS/Lambda", "Errors", {"FunctionName": "SurgeFunction"}, "Sum"),
+        *ERRORS_NOW,
+    ),
+    "SwitchFailedAlarm": (
+        *(
+            "AWS/States",
+            "ExecutionsFailed",
+            {"StateMachineArn": arn("states", "stateMachine:sluice-switch")},
+            "Sum",
+        ),
+        *ERRORS_NOW,
+    ),
+    "SwitchTimedOutAlarm": (
+        *(
+            "AWS/States",
+            "ExecutionsTimedOut",
+            {"StateMachineArn": arn("states", "stateMachine:sluice-switch")},
+            "Sum",
+        ),
         *ERRORS_NOW,
     ),
     "FailureQueueAlarm": (

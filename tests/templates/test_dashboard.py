@@ -26,7 +26,7 @@ from tests.templates.stacks import (
     template,
     workload,
 )
-from tests.templates.test_every_allowed_parameter import PHASES, parameters
+from tests.templates.test_every_allowed_parameter import GREEN, PHASES, parameters
 from tests.templates.test_optional_alarms import EVERY as EVERY_ALARM
 
 DASHBOARD = "AWS::CloudWatch::Dashboard"
@@ -129,7 +129,7 @@ def test_it_is_valid_whatever_else_the_workload_is(fleet: str, given: dict[str, 
 @given(data=st.data())
 def test_every_allowed_parameter_yields_a_valid_dashboard(fleet: str, mode: str, data: Any) -> None:
     drawn = parameters(fleet, mode).filter(lambda each: REPEATS.isdisjoint(each.values()))
-    given_parameters = data.draw(drawn) | SHOWN
+    given_parameters = data.draw(drawn) | dict.fromkeys(GREEN.values(), "") | SHOWN
     plane = given_parameters.get("ControlPlaneStack", "sluice")
     stack = resolve(
         template(WORKLOAD_TEMPLATE),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from sluice.core.model import AutoScalingGroup, Workload
+from sluice.core.model import AutoScalingGroup, Color, Workload
 from sluice.document.parsing import (
     MAX_BYTES,
     parse,
@@ -46,9 +46,19 @@ PHASES = (Phase.explicit, Phase.generate)  # shrinking thirty parameters takes m
 CONTRADICTORY = ("MinCapacity", "MaxCapacity", "BootstrapCapacity")
 MESSAGES = ("MinMessagesPerInstance", "MessagesPerInstance", "MaxMessagesPerInstance")
 SCHEDULES = tuple(f"Schedule{place}" for place in range(1, 6))
+GREEN = {"asg": "GreenAutoScalingGroupName", "ecs": "GreenServiceName"}
+NOT_OF_TWO_FLEETS = {
+    "MetricSource": "published",
+    "Fallback": "",
+    "AtMaximumAlarm": "false",
+    "MissingInstancesAlarm": "false",
+    "Dashboard": "false",
+    **dict.fromkeys(SCHEDULES, ""),
+}
+"""What a blue/green workload has instead of what would scale or judge the idle color."""
 FREE = sorted(
     PARAMETERS.keys()
-    - {"ControlPlaneStack", "FleetType", *CONTRADICTORY, *MESSAGES, *SCHEDULES}
+    - {"ControlPlaneStack", "FleetType", *CONTRADICTORY, *MESSAGES, *SCHEDULES, *GREEN.values()}
     - {name for names in FLEET_NAMES.values() for name in names}
 )
 """Parameters that no other one limits."""
@@ -115,6 +125,13 @@ def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
     drawn |= {"FleetType": fleet, "Mode": mode, REGISTERING: draw(st.sampled_from(registering))}
     if fleet == "ecs" and drawn[REGISTERING] == "false":
         drawn |= dict.fromkeys(SCHEDULES, "")
+    # Two fleets are of one kind, with different names.
+    drawn |= dict.fromkeys(GREEN.values(), "")
+    if draw(st.booleans(), label="blue/green"):
+        own = draw(
+            allowed(GREEN[fleet], empty=False).filter(lambda green: green != drawn[FLEET_NAMES[fleet][-1]])
+        )
+        drawn |= {GREEN[fleet]: own, **NOT_OF_TWO_FLEETS}
     # And AWS's own metrics do not tell how long a message takes.
     if (drawn["MetricSource"], drawn["TrackedMetric"], drawn["TargetType"]) == (
         "native",
@@ -165,7 +182,7 @@ def deployed(values: Mapping[str, str], *, stack_name: str, namespace: str) -> R
 
 
 def accepted(stack: ResolvedStack) -> Workload:
-    return parse(stack.resources["Registration"].properties["Value"])
+    return parse(stack.resources["Registration"].properties["Value"], active=Color.BLUE)
 
 
 @pytest.mark.parametrize("fleet", sorted(FLEET_NAMES))
@@ -185,7 +202,10 @@ def test_the_document_accepts_whatever_the_stack_allows(mode: str, fleet: str, d
     assert list(served.fleet.dimensions.values()) == [values[name] for name in FLEET_NAMES[fleet]]
     tracked = values["Scaling"] == "target_tracking"
     assert (served.deadline is None) == tracked
-    held = values["Fallback"] == "true" or (values["Fallback"] == "" and fleet == "asg")
+    green = values[GREEN[fleet]]
+    assert [list(each.dimensions.values())[-1] for each in served.fleets[1:]] == ([green] if green else [])
+    by_default = values["Fallback"] == "" and fleet == "asg" and not green
+    held = values["Fallback"] == "true" or by_default
     assert (served.policy_arn is not None) == (mode == "active" and (tracked or held))
 
 

@@ -92,6 +92,40 @@ def test_the_compilers_get_a_group_of_their_names_and_bounds(name: str) -> None:
     )
 
 
+def given_in_samconfig(environment: str, color: str) -> dict[str, str]:
+    """The parameters of a color's fleet, as the comment above the workload's environment names them."""
+    text = (stacks.ROOT / "samconfig.toml").read_text().partition(f"[{environment}.deploy")[0]
+    comment = text.rpartition("\n\n")[2].replace("\n# ", " ")
+    shared = re.findall(r"(DrainingColorParameter)=([\w/.-]*[\w])", comment)
+    [own] = [part for part in comment.split("FleetName=") if f" Color={color}" in part]
+    pairs = re.findall(
+        r"(\w+)=([\w/.-]*[\w])", f"FleetName={own.partition(f' Color={color}')[0]} Color={color}"
+    )
+    return dict(shared + pairs)
+
+
+def test_the_two_colors_of_the_compilers_are_two_groups_on_one_queue() -> None:
+    """As samconfig.toml explains how to make them."""
+    name = "compiler-aarch64-blue-green"
+    environment = stacks.workload_environments()[name]
+    workload = resolved(stacks.template(stacks.WORKLOAD_TEMPLATE), environment)
+    parameter = workload.resources["DrainingColor"].properties["Name"]
+    groups = {"blue": "AutoScalingGroupName", "green": "GreenAutoScalingGroupName"}
+    queues = []
+    for color, named in groups.items():
+        given = given_in_samconfig(name, color)
+        stack = stacks.example_fleet(**given)
+        queues += [properties["QueueName"] for properties in of_type(stack, "AWS::SQS::Queue").values()]
+        assert group(stack)["AutoScalingGroupName"] == environment[named]
+        assert group(stack)["MaxSize"] == environment["MaxCapacity"]
+        settings, _ = fleet_workers.understood(fleet_workers.variables("asg", **given))
+        assert (settings.color, settings.draining_color_parameter) == (color, parameter)
+        assert [queue.name for queue in settings.queues] == [environment["QueueName"]]
+    assert queues == [environment["QueueName"], "compiler-aarch64-failed.fifo"]
+    sizes = [given_in_samconfig(name, color)["MinSize"] for color in groups]
+    assert sizes == [environment["MinCapacity"], "0"]  # the idle one is not kept awake
+
+
 def test_photo_import_gets_a_group_of_its_name_and_bounds() -> None:
     environment = stacks.workload_environments()["photo-import"]
     stack = stacks.example_fleet(FleetName="photo-import", MaxSize="40", PromiseSeconds="300")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.templates import stacks
+from tests.templates import fleet_workers, stacks
 from tests.templates.stacks import of_type
 
 QUEUE = "AWS::SQS::Queue"
@@ -20,6 +20,18 @@ def test_both_queues_are_encrypted_and_poison_ends_in_the_second(fleet: str) -> 
         "deadLetterTargetArn": stacks.arn("sqs", "DeadLetterQueue"),
         "maxReceiveCount": 3,
     }
+
+
+@pytest.mark.parametrize("queue", ["compilations", "compilations.fifo"])
+def test_a_fleet_may_read_the_queue_of_another_one_and_makes_none(fleet: str, queue: str) -> None:
+    stack = stacks.example_fleet(fleet, FleetName="green", ExistingQueueName=queue)
+    assert of_type(stack, QUEUE) == {}
+    settings, _ = fleet_workers.understood(
+        fleet_workers.variables(fleet, FleetName="green", ExistingQueueName=queue)
+    )
+    [read] = settings.queues
+    assert read.url == f"https://sqs.{stacks.REGION}.amazonaws.com/{stacks.ACCOUNT}/{queue}"
+    assert {"QueueUrl", "DeadLetterQueueUrl", "QueueName"} & set(stack.outputs) == set()
 
 
 def test_a_fifo_queue_has_more_receipts_than_the_fleet_has_processes(fleet: str) -> None:

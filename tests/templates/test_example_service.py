@@ -101,6 +101,7 @@ def test_weights_with_which_no_task_could_be_placed_are_refused() -> None:
     judged = {
         name: (rule["RuleCondition"], [assertion["Assert"] for assertion in rule["Assertions"]])
         for name, rule in rules.items()
+        if "Color" not in name
     }
     assert judged == {
         "SomewhereToRun": ({"Fn::Equals": [{"Ref": "SpotWeight"}, "0"]}, [weight]),

@@ -87,6 +87,34 @@ def test_samconfig_names_the_promise_that_an_example_fleet_of_the_deadline_engin
     assert f"PromiseSeconds={parameters['AcceptableLatencySeconds']}" in comment.replace("\n# ", " ")
 
 
+PARAMETER = "/sluice/workloads/builds/draining-color"
+
+
+@pytest.mark.parametrize("color", ["blue", "green"])
+def test_the_worker_of_a_color_is_told_which_one_and_where_its_drain_is_said(fleet: str, color: str) -> None:
+    settings, _ = understood(variables(fleet, Color=color, DrainingColorParameter=PARAMETER))
+    assert (settings.color, settings.draining_color_parameter) == (color, PARAMETER)
+
+
+def test_the_worker_of_a_fleet_without_a_color_reads_no_parameter(fleet: str) -> None:
+    settings, _ = understood(variables(fleet))
+    assert (settings.color, settings.draining_color_parameter) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"Color": "blue"}, "Color is given and DrainingColorParameter is empty"),
+        ({"DrainingColorParameter": PARAMETER}, "DrainingColorParameter is given and Color is empty"),
+        ({"Color": "red", "DrainingColorParameter": PARAMETER}, "Color"),
+        ({"Color": "blue", "DrainingColorParameter": "draining-color"}, "DrainingColorParameter"),
+    ],
+)
+def test_half_a_color_is_refused(fleet: str, given: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        stacks.example_fleet(fleet, **given)
+
+
 def test_the_worker_exits_before_it_would_be_killed(fleet: str) -> None:
     settings, _ = understood(variables(fleet))
     assert settings.grace_s + LEAVING_S <= supervisor_waits_s(fleet)

@@ -13,6 +13,7 @@ from tests.templates.stacks import ROOT
 MAX_LENGTHS = {
     ("AWS::Serverless::LayerVersion", "LayerName"): 140,
     ("AWS::Scheduler::ScheduleGroup", "Name"): 64,
+    ("AWS::Serverless::StateMachine", "Name"): 80,
     ("AWS::Logs::LogGroup", "LogGroupName"): 512,
     ("AWS::Logs::QueryDefinition", "Name"): 255,
     ("AWS::CloudWatch::Alarm", "AlarmName"): 255,

@@ -24,6 +24,7 @@ FUNCTION_ROLES = (
     "SendTestMessagesRole",
     "ShutdownRole",
     "SurgeRole",
+    "SwitchRole",
 )
 
 
@@ -84,8 +85,13 @@ def test_metrics_are_put_into_the_planes_namespace_only() -> None:
 
 def test_only_the_registry_is_read_from_the_parameter_store() -> None:
     stack = stacks.plane(RegistryPrefix="/acme/fleets")
-    read = {g.resource for r in FUNCTION_ROLES for g in grants(stack, r) if g.action.startswith("ssm:")}
+    used = [(r, g) for r in FUNCTION_ROLES for g in grants(stack, r) if g.action.startswith("ssm:")]
+    read = {grant.resource for _, grant in used if grant.action != "ssm:PutParameter"}
     assert read == {arn("ssm", "parameter/acme/fleets"), arn("ssm", "parameter/acme/fleets/*")}
+    assert {(role, grant.resource) for role, grant in used if grant.action == "ssm:PutParameter"} == {
+        ("SwitchRole", arn("ssm", f"parameter/acme/fleets/*/{name}"))
+        for name in ("active-color", "draining-color")
+    }
 
 
 def test_the_shards_queue_is_the_ticks_own(plane: ResolvedStack) -> None:
@@ -115,7 +121,7 @@ def test_the_minutes_tick_sends_the_ticks_below_a_minute_and_their_function_rece
     }
 
 
-def test_the_deadline_engine_alone_writes_the_table_of_states_and_what_resizes_reads_it(
+def test_the_engine_and_a_switch_alone_write_the_table_of_states_and_what_resizes_reads_it(
     plane: ResolvedStack,
 ) -> None:
     found = {
@@ -125,7 +131,7 @@ def test_the_deadline_engine_alone_writes_the_table_of_states_and_what_resizes_r
         if grant.action.startswith("dynamodb:")
     }
     table = arn("dynamodb", "table/EngineStateTable")
-    engine = ("DeadlineTickRole", "RetuneTargetRole")
+    engine = ("DeadlineTickRole", "RetuneTargetRole", "SwitchRole")
     assert found == {
         *((role, "dynamodb:UpdateItem", table) for role in engine),
         *(
@@ -190,6 +196,25 @@ def test_a_task_reaches_its_own_queue_namespace_and_clusters_protection_only() -
     ]
     put, *queue = queue_and_namespace("queue-proc")
     assert by_action(grants(stacks.example_fleet("ecs"), "TaskRole")) == [put, *protection, *queue]
+
+
+@pytest.mark.parametrize(("fleet", "role"), [("asg", "WorkerRole"), ("ecs", "TaskRole")])
+def test_a_worker_of_a_color_reads_besides_only_the_parameter_of_its_workload(fleet: str, role: str) -> None:
+    name = "/sluice/workloads/builds/draining-color"
+    alone = grants(stacks.example_fleet(fleet), role)
+    colored = grants(stacks.example_fleet(fleet, Color="blue", DrainingColorParameter=name), role)
+    reads = Grant(action="ssm:GetParameter", resource=arn("ssm", f"parameter{name}"), condition={})
+    assert by_action(colored) == by_action([*alone, reads])
+
+
+@pytest.mark.parametrize(("fleet", "role"), [("asg", "WorkerRole"), ("ecs", "TaskRole")])
+def test_a_worker_may_consume_the_queue_of_another_fleet_that_it_is_given_and_not_its_own_name(
+    fleet: str, role: str
+) -> None:
+    found = grants(stacks.example_fleet(fleet, ExistingQueueName="builds.fifo"), role)
+    assert {grant.resource for grant in found if grant.action.startswith("sqs:")} == {
+        arn("sqs", "builds.fifo")
+    }
 
 
 SECRET = arn("secretsmanager", "secret:worker-AbCdEf")

@@ -98,7 +98,7 @@ def test_no_two_environments_deploy_one_stack() -> None:
         for environment in config.values()
         if isinstance(environment, dict)
     ]
-    assert len(names) == len(set(names)) == 11
+    assert len(names) == len(set(names)) == 12
 
 
 def test_transcription_is_a_gpu_group_of_up_to_five_with_eight_messages_each() -> None:
@@ -140,6 +140,17 @@ def test_the_compilers_have_fifo_queues_and_three_messages_per_instance() -> Non
         "AutoScalingGroupName": "compiler-aarch64-staging",
         "MinCapacity": "0",
         "MaxCapacity": "4",
+        "MetricSource": "published",
+    }
+
+
+def test_the_compilers_in_two_colors_have_one_queue_and_the_bounds_of_prod() -> None:
+    environments = workload_environments()
+    assert environments["compiler-aarch64-blue-green"] == environments["compiler-aarch64-prod"] | {
+        "Name": "compiler-aarch64-blue-green",
+        "QueueName": "compiler-aarch64.fifo",
+        "AutoScalingGroupName": "compiler-aarch64",
+        "GreenAutoScalingGroupName": "compiler-aarch64-green",
         "MetricSource": "published",
     }
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sluice.events import parse_shard
-from tests.templates.stacks import ROOT, alarm_arn, dimensions, document, workload
+from sluice.events import parse_shard, parse_switch
+from tests.templates.stacks import ROOT, alarm_arn, dimensions, document, template, workload
 
 ALARMS = [(kind, fleet) for kind in ("bootstrap", "shutdown") for fleet in ("asg", "ecs")]
 EXPECTED = {
@@ -21,6 +21,8 @@ EXPECTED = {
     "surge",
     "surge-alarm-direct",
     "surge-alarm-eventbridge",
+    "switch",
+    "switch-execution-status",
     "shard",
     "deadline-tick",
     "alarm-ok",
@@ -161,3 +163,12 @@ def test_the_sample_of_a_tick_below_a_minute_carries_a_workload_of_the_deadline_
         "transcription": document(stack)
     }
     assert f"{tick.scheduled:%Y-%m-%dT%H:%M:%SZ}" == "2026-01-15T12:00:30Z"
+
+
+def test_the_samples_of_a_switch_are_a_step_and_the_end_of_an_execution_in_the_middle() -> None:
+    step, ended = parse_switch(event("switch")), event("switch-execution-status")["detail"]
+    assert step.execution == ended["executionArn"]
+    assert json.loads(ended["input"]).keys() == {"workload", "to", "by"}
+    machine = template("template.yaml")["Resources"]["SwitchStateMachine"]["Properties"]
+    payload = machine["Definition"]["States"]["Begin"]["Parameters"]["Payload"]
+    assert {key.removesuffix(".$") for key in payload} == event("switch").keys()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.core.model import BusyInstances, Deadline, SurgeOnAlarms
+from sluice.core.model import BusyInstances, Color, Deadline, SurgeOnAlarms
 from sluice.document.parsing import parse
 from sluice.document.versions import (
     RELEASE,
@@ -67,7 +67,7 @@ def test_every_environments_document_is_accepted_and_fits_a_standard_parameter(e
     registration = stack.resources["Registration"].properties
     assert len(registration["Value"].encode()) < 4096
     name = environment.removeprefix("e2e-")  # twins under another control plane
-    assert parse(registration["Value"]).name == name
+    assert parse(registration["Value"], active=Color.BLUE).name == name
     assert registration["Name"] == f"/sluice/workloads/{name}"
 
 

@@ -45,6 +45,8 @@ SAMPLES: dict[str, tuple[str, dict[str, str]]] = {
     "launch_hook": ("start", {"auto_scaling_group": "transcription"}),
     "cluster": ("workers", {"service": "queue-proc"}),
     "service": ("queue-proc", {"cluster": "workers"}),
+    "color": ("green", {"cluster": "workers", "service": "queue-proc", "draining_color_parameter": "/p"}),
+    "draining_color_parameter": ("/p", {"cluster": "workers", "service": "queue-proc", "color": "blue"}),
     "check_keys": ("no", {}),
     "protect": ("no", {}),
     "protection_idle_s": ("5", {}),

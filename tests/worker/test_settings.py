@@ -154,6 +154,22 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"service": "s"}, "cluster and service belong together"),
     ({"lifecycle_hook": "drain"}, "lifecycle_hook needs auto_scaling_group"),
     ({"launch_hook": "start"}, "launch_hook needs auto_scaling_group"),
+    (
+        {"auto_scaling_group": "g", "color": "blue"},
+        "color and draining_color_parameter belong together",
+    ),
+    (
+        {"auto_scaling_group": "g", "draining_color_parameter": "/w/draining-color"},
+        "color and draining_color_parameter belong together",
+    ),
+    (
+        {"color": "green", "draining_color_parameter": "/w/draining-color"},
+        "color needs a fleet: give auto_scaling_group, or cluster and service",
+    ),
+    (
+        {"auto_scaling_group": "g", "color": "green", "draining_color_parameter": "/w/c", "protect": False},
+        "color needs protect: without it a switch of colors takes a busy worker for an idle one",
+    ),
     ({"max_attempts": 3}, "max_attempts needs dead_letter_queue"),
     ({"metrics": "cloudwatch"}, "metrics need a fleet"),
     ({"metrics": "emf"}, "metrics need a fleet"),

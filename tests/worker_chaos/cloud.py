@@ -57,13 +57,16 @@ class Cloud:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
-        self._sqs = boto3.client(
-            "sqs",
-            endpoint_url=endpoint,
-            region_name=REGION,
-            aws_access_key_id=SETUP_KEY_ID,
-            aws_secret_access_key="secret",
-            config=Config(max_pool_connections=4),
+        self._sqs, self._ssm = (
+            boto3.client(
+                service,
+                endpoint_url=endpoint,
+                region_name=REGION,
+                aws_access_key_id=SETUP_KEY_ID,
+                aws_secret_access_key="secret",
+                config=Config(max_pool_connections=4),
+            )
+            for service in ("sqs", "ssm")
         )
 
     def create(self, name: str, *, dead_letters: str | None = None, max_receipts: int = 0) -> str:
@@ -87,6 +90,10 @@ class Cloud:
             ]
             answer = self._sqs.send_message_batch(QueueUrl=url, Entries=entries)
             assert not answer.get("Failed"), answer
+
+    def put_parameter(self, name: str, value: str) -> None:
+        """Set an SSM parameter."""
+        self._ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
 
     def depths(self, url: str) -> Depths:
         """The queue's counts now."""

@@ -36,6 +36,8 @@ class Member:
 
     options: Sequence[str]
     processes: int = 1
+    module: str = "sluice_worker"
+    """What is run, unless a defect is planted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ class Fleet:
     # ---- one of them ---------------------------------------------------------------------------------------
 
     def _begin(self, member: Member) -> None:
-        module = "sluice_worker" if self.workers.mutation is None else "tests.worker_chaos.mutant"
+        module = member.module if self.workers.mutation is None else "tests.worker_chaos.mutant"
         with (self.folder / "workers.log").open("ab") as log:
             process = subprocess.Popen(
                 [

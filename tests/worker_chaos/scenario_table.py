@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tests.worker_chaos.run import Verdict
 from tests.worker_chaos.scenario_environment import Environment
 from tests.worker_chaos.scenarios import (
+    colors,
     drains_alone,
     drains_and_faults,
     groups,
@@ -23,6 +24,7 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "drains-alone": (drains_alone, 10_000),
     "drains-and-faults": (drains_and_faults, 10_000),
     "groups": (groups, 2_000),
+    "colors": (colors, 600),
     "poison": (poison, 400),
     "misbehaviour": (misbehaviour, 400),
     "priorities": (priorities, 1_200),

@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import random
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from contextlib import contextmanager
+from itertools import cycle, pairwise
 
+from sluice.core.model import Color
 from sluice_worker.aws.dead_letter import REASON
+from sluice_worker.core.draining_color import VALUES
 from tests.worker_chaos import invariants
 from tests.worker_chaos.faults import Plan, every_fault, harmless_faults
 from tests.worker_chaos.fleet import BEFORE_IT_BEGAN, Fleet, Member, WorkerSet
@@ -124,6 +128,73 @@ def _no_dead_letters(env: Environment, url: str) -> Iterator[str]:
     depths = env.cloud.depths(url)
     if not depths.empty:
         yield f"the dead-letter queue {url} holds {depths}"
+
+
+# ---- two colors --------------------------------------------------------------------------------------------
+
+DRAINING_COLOR = "/sluice/workloads/colors/draining-color"
+QUICK_READS = "tests.worker.process.quick_reads"
+"""The worker, which reads the parameter several times while a scenario runs."""
+MAX_COLOR_S = 2.0
+COLOR_MESSAGE_S = 0.8
+COLOR_GROUP = 10
+"""Messages of a group, one after the other: the color changes several times meanwhile."""
+
+
+def colors(env: Environment, count: int) -> Verdict:
+    """Two colors over a FIFO queue, of which one drains, or the other, or none; kills and every fault."""
+    url = env.cloud.create("colors.fifo")
+    messages = [
+        {**instruction, "s": COLOR_MESSAGE_S}
+        for instruction in instructions("colors", count, groups=max(count // COLOR_GROUP, 2))
+    ]
+    fleet = (
+        "--queue",
+        url,
+        "--cluster",
+        "c",
+        "--metrics",
+        "none",
+        "--draining-color-parameter",
+        DRAINING_COLOR,
+    )
+    members = [
+        Member(
+            (*SHORT_TIMES, "--max-concurrency", "4", *fleet, "--color", color, "--service", color),
+            processes=processes,
+            module=QUICK_READS,
+        )
+        for color in Color
+        for processes in (1, 2)
+    ]
+
+    def check(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
+        yield from invariants.in_order(env.records.spans, deaths)
+        yield from exits_cleanly(fleet)
+
+    workers = WorkerSet(members=members, ends=KILL_OR_DRAIN, every=max(count // 10, 30))
+    with _draining_at_random(env):
+        return run(env, workers, every_fault(env.seed), {url: messages}, check)
+
+
+@contextmanager
+def _draining_at_random(env: Environment) -> Iterator[None]:
+    """Change the draining color at random times; one color at least receives at any time."""
+    ended, chance = threading.Event(), random.Random(env.seed)
+    values = cycle(VALUES)
+
+    def change() -> None:
+        while not ended.is_set():
+            env.cloud.put_parameter(DRAINING_COLOR, next(values))
+            ended.wait(chance.uniform(0.5, 1.0) * MAX_COLOR_S)
+
+    changing = threading.Thread(target=change, name="colors", daemon=True)
+    changing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        changing.join()
 
 
 # ---- poison ------------------------------------------------------------------------------------------------

@@ -32,6 +32,18 @@ def test_killed_workers_lose_nothing_over_a_failing_sqs(account: Cloud, tmp_path
     assert verdict.faults
 
 
+def test_a_queue_that_two_colors_hand_to_each_other_loses_nothing_and_keeps_its_order(
+    account: Cloud, tmp_path: Path
+) -> None:
+    verdict = run_scenario(account, tmp_path, "colors", 100)
+
+    assert verdict.broken == []
+    log = (tmp_path / "workers.log").read_text()
+    for color in ("blue", "green"):
+        assert f"is {color}, the color of this worker" in log
+    assert "messages are received again" in log
+
+
 def test_a_worker_that_ignores_groups_is_detected(account: Cloud, tmp_path: Path) -> None:
     verdict = run_scenario(account, tmp_path, "groups", 60, mutation="groups-ignored")
 

@@ -28,11 +28,13 @@ from sluice.ports import DecisionEvent, EventBus, Outcome, RemainingS
 
 VERSION = 1
 DECISION, FINDING = f"Sluice Decision v{VERSION}", f"Sluice Finding v{VERSION}"
-ACTIONS = frozenset({Kind.BOOTSTRAP, Kind.SHUTDOWN, Kind.SCALE, Kind.SURGE, Kind.RETUNE})
-"""The decisions that change a fleet or its policy: each that has acted is an event."""
-ACTIONS = frozenset({Kind.BOOTSTRAP, Kind.SHUTDOWN, Kind.SCALE, Kind.SURGE, Kind.RETUNE, Kind.GUARD})
+ACTIONS = frozenset(
+    {Kind.BOOTSTRAP, Kind.SHUTDOWN, Kind.SCALE, Kind.SURGE, Kind.RETUNE, Kind.GUARD, Kind.SWITCH}
+)
 """The decisions that change a fleet, its policy or what holds it: each that has acted is an event."""
-FINDINGS = frozenset({Reason.BOUNDS_DISJOINT, Reason.NO_CAPACITY, Reason.PROMISE_OUT_OF_REACH})
+FINDINGS = frozenset(
+    {Reason.BOUNDS_DISJOINT, Reason.NO_CAPACITY, Reason.PROMISE_OUT_OF_REACH, Reason.COLOR_STAYS}
+)
 """The reasons that need a person: each is an event, once an hour as long as it lasts."""
 REPEAT_AFTER = timedelta(minutes=59)
 """An hour, less the time by which one tick may start later than another."""

@@ -1,7 +1,7 @@
 """Parses the events with which AWS invokes the functions.
 
-They are the schedule's input, a tick's shards, CloudWatch alarms (direct action and EventBridge) and
-CloudFormation stack events. The error for any other event names what is missing.
+They are the schedule's input, a tick's shards, CloudWatch alarms (direct action and EventBridge),
+CloudFormation stack events, and the steps of a switch. The error for any other event names what is missing.
 """
 
 from __future__ import annotations
@@ -13,14 +13,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sluice.core.model import Trigger
+from sluice.core.model import Color, Trigger
 from sluice.core.surge import Asked
+from sluice.core.switch_record import Step
 from sluice.errors import ConfigError
 
 ALARM_CHANGE = "CloudWatch Alarm State Change"
 MAX_INSTANCES = 9999
 MAX_SURGE_S = 604_800
 """A surge that is wanted for more than a week is a higher MinCapacity."""
+READY_MINUTES, DRAIN_MINUTES = 30.0, 60.0
+"""The longest waits of a switch, unless its state machine says otherwise."""
+MAX_SWITCH_MINUTES = 720
+"""Twelve hours: no message is hidden for longer."""
 STACK_CHANGE = "CloudFormation Stack Status Change"
 DESCRIPTION = re.compile(r"^Sluice workload ([a-zA-Z][a-zA-Z0-9-]{0,63}):")
 
@@ -82,6 +87,24 @@ class SurgeRequest:
     workload: str
     asked: Asked | None
     """None for the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchRequest:
+    """The step of a switch between two colors that the state machine asks for."""
+
+    step: Step
+    workload: str
+    to: Color | None
+    """None: the color that is not active."""
+    by: str
+    """The ARN of the caller."""
+    execution: str
+    """The ARN of the switch's execution; of a restore, of the one that has ended in the middle."""
+    ready_s: float
+    """The longest wait for the new color to run and take messages."""
+    drain_s: float
+    """The longest wait for a color to finish its messages."""
 
 
 def parse_scheduled_time(event: Mapping[str, Any], *, now: datetime) -> datetime:
@@ -213,6 +236,36 @@ def parse_surge(event: Mapping[str, Any]) -> SurgeRequest | Alarm:
             raise ConfigError(f"{name}: {value!r}: give seconds from 60 to {MAX_SURGE_S}")
     assert isinstance(hold_s, int | float)
     return SurgeRequest(workload=workload, asked=Asked(by=by, hold_s=hold_s, to=to, drain_in_s=drain_in_s))
+
+
+def parse_switch(event: Mapping[str, Any]) -> SwitchRequest:
+    """A step of a switch, as the state machine of template.yaml asks for it."""
+    named, to = _required(_object(event), "step"), event.get("to")
+    if named not in set(Step):
+        raise ConfigError(f"step: {named!r}: give one of {', '.join(Step)}")
+    if to is not None and to not in set(Color):
+        raise ConfigError(f"to: {to!r}: give blue or green, or null for the color that is not active")
+    return SwitchRequest(
+        step=Step(named),
+        workload=_required(event, "workload"),
+        to=None if to is None else Color(to),
+        by=_required(event, "by"),
+        execution=_required(event, "execution"),
+        ready_s=60 * _minutes(event, "ready_minutes", READY_MINUTES),
+        drain_s=60 * _minutes(event, "drain_minutes", DRAIN_MINUTES),
+    )
+
+
+def _minutes(event: Mapping[str, Any], key: str, default: float) -> float:
+    """A number, or its text: CloudFormation puts a parameter into a state machine as text only."""
+    value = event.get(key, default)
+    try:
+        minutes = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        minutes = 0.0
+    if not 0 < minutes <= MAX_SWITCH_MINUTES:
+        raise ConfigError(f"{key}: {value!r}: give minutes, up to {MAX_SWITCH_MINUTES}")
+    return minutes
 
 
 def _alarm(arn: str, data: Mapping[str, Any]) -> Alarm:

@@ -21,6 +21,8 @@ from sluice.core.model import (
     AutoScalingGroup,
     Backlog,
     Capacity,
+    Color,
+    ColoredFleet,
     DataPoint,
     Fleet,
     LaunchAttempt,
@@ -32,6 +34,7 @@ from sluice.core.model import (
 )
 from sluice.core.pause import Pause
 from sluice.core.surge import ScheduledActions, Surge
+from sluice.core.switch_record import Switch
 
 RemainingS = Callable[[], float]
 """Seconds left for reading before the invocation must turn to publishing."""
@@ -276,6 +279,8 @@ class StoredState:
     """The pause that an operator has set, in force or ended; None if there is none."""
     guard: Guard | None = None
     """The hold of the downstream guard, in force or ended; None if there is none."""
+    switch: Switch | Unknown | None = None
+    """The switch in progress; Unknown if what is stored cannot be read, None if there is none."""
 
     def in_force(self, now: datetime) -> Pause | None:
         """The pause that holds the workload now."""
@@ -323,6 +328,51 @@ class EngineStates(Protocol):
 
         False if another invocation has stored another one meanwhile.
         """
+        ...
+
+    def put_switch(self, workload: str, replaces: Switch | None, switch: Switch | None) -> bool:
+        """Store a switch in place of the one that was read, None for none; returns whether it is.
+
+        False if another invocation has stored another one meanwhile: it is a lock.
+        """
+        ...
+
+
+class Freezes(Protocol):
+    """The fields by which AWS's own scaling of one color is held."""
+
+    def fields(self, colored: ColoredFleet) -> Fields:
+        """The fields as they are now, without those that the fleet does not have; raises SluiceError."""
+        ...
+
+    def put(self, colored: ColoredFleet, fields: Fields) -> None:
+        """Bring the fields to these values; what has its value already takes no call."""
+        ...
+
+
+class Colors(Protocol):
+    """The parameters of a blue/green workload: which color is active, and which one receives no more."""
+
+    def set_active(self, workload: str, color: Color) -> None:
+        """Make this color the active one."""
+        ...
+
+    def set_draining(self, workload: str, color: Color | None) -> None:
+        """Tell the workers of this color to receive no more, None for neither color."""
+        ...
+
+
+class Occupancy(Protocol):
+    """Which instances of a fleet work on messages: those that AWS may not end on a scale-in."""
+
+    def busy(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, int | Unknown]:
+        """How many instances of each fleet are protected, those that are being ended included."""
+        ...
+
+    def refreshed(
+        self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
+    ) -> Mapping[AutoScalingGroup, bool | Unknown]:
+        """Whether AWS replaces the instances of each group by an instance refresh now."""
         ...
 
 
@@ -449,3 +499,7 @@ class Ports:
     """None for a function that holds no policy."""
     alarms: Alarms | None = None
     """None for a function that reads no alarms."""
+    freezes: Freezes | None = None
+    """None in a simulation, as the next two: it has no second color."""
+    colors: Colors | None = None
+    occupancy: Occupancy | None = None

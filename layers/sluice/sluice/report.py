@@ -22,6 +22,7 @@ from sluice.core.model import (
     Durations,
     Fleet,
     GuardDecision,
+    Kind,
     LearningDecision,
     Observation,
     Published,
@@ -171,6 +172,9 @@ def _verdict(decision: AnyDecision, outcome: Outcome) -> str:
         return f"{would}{decision.kind} {current}{decision.target:.4g} per instance"
     if decision.reason is Reason.SURGE_ENDED:
         return f"{decision.kind} ends"
+    if decision.kind is Kind.SWITCH and decision.desired is None:
+        verbs = {Outcome.ACTED: "goes on", Outcome.FAILED: "leaves work to do"}
+        return f"{decision.kind} {verbs.get(outcome, 'holds')}"
     if decision.desired is None:
         return f"{decision.kind} holds"
     now = decision.observation.capacity

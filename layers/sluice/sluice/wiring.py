@@ -20,15 +20,18 @@ from sluice.aws.alarm_states import CloudWatchAlarms
 from sluice.aws.asg import AutoScalingGroups
 from sluice.aws.clients import Session, client
 from sluice.aws.cloudwatch import CloudWatchMetrics
+from sluice.aws.colors import SsmColors
 from sluice.aws.ecs import EcsServices
 from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.aws.event_bus import EventBridgeBus
 from sluice.aws.fleets import AwsFleets
+from sluice.aws.freezes import AwsFreezes
 from sluice.aws.held_policies import HeldPolicies, ScheduleGroups
 from sluice.aws.launch_failures import (
     EVENT_FIELDS,
     AwsLaunches,
 )
+from sluice.aws.occupancy import AwsOccupancy
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
 from sluice.aws.shard_queue import SqsShards
@@ -167,6 +170,7 @@ def wired(
         tick_queue = SqsTickQueue(clients("sqs"), threads(), tick_queue_url, registry, reserve_s=0)
     autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")
     groups = AutoScalingGroups(autoscaling, threads())
+    in_full = cache(partial(make, read={}))
     return Ports(
         queues=SqsQueues(clients("sqs"), threads()),
         fleets=AwsFleets(groups, EcsServices(clients("ecs"), scaling, threads())),
@@ -180,11 +184,12 @@ def wired(
         states=DynamoDbEngineStates(clients("dynamodb"), threads(), state_table) if state_table else None,
         surges=AwsSurges(autoscaling, clients("ecs"), scaling),
         warm_pools=groups,
-        held_policies=HeldPolicies(cache(partial(make, read={})), schedule_groups)
-        if schedule_groups
-        else None,
+        held_policies=HeldPolicies(in_full, schedule_groups) if schedule_groups else None,
         alarms=CloudWatchAlarms(clients("cloudwatch"), threads()),
         launches=AwsLaunches(autoscaling, cache(partial(make, "ecs", EVENT_FIELDS)), threads()),
+        freezes=AwsFreezes(in_full),
+        colors=SsmColors(clients("ssm"), registry_prefix),
+        occupancy=AwsOccupancy(autoscaling, clients("ecs"), threads()),
     )
 
 

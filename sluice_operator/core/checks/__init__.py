@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sluice_operator.core.checks import (
     alarms,
+    colors,
     failures,
     fleet,
     guard,
@@ -26,6 +27,7 @@ CHECKS = (
     registration.mode,
     pause.paused,
     guard.downstream,
+    colors.settled,
     queue.exists,
     queue.tagged,
     queue.visibility_timeout,

@@ -10,6 +10,7 @@ from typing import Literal
 from sluice.core.guard import AlarmState, Guard
 from sluice.core.model import Backlog, Capacity, LaunchAttempt, Metric, Unknown, Workload
 from sluice.core.pause import Pause
+from sluice.core.switch_record import Switch
 from sluice_operator.core.checks.key_policy import KeyPolicy
 from sluice_operator.core.events import Deployment
 from sluice_operator.core.readings import Point
@@ -227,3 +228,12 @@ class Facts:
     """The state of the alarm that the guard watches; None if it watches none."""
     ended_messages: float | Unknown = 0.0
     """Messages of the last day of which the workers published how they ended."""
+    switch: Switch | Unknown | None = None
+    """The switch between two colors that is in progress."""
+    switch_runs: bool | Unknown = False
+    """Whether the execution of that switch has not ended."""
+    draining: str | Unknown = "none"
+    """The color whose workers receive no more."""
+    idle_capacity: Capacity | Unknown | None = None
+    """Of the color that is not active; None for a single fleet."""
+    registry_prefix: str = ""

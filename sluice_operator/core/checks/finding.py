@@ -13,6 +13,7 @@ class Check(StrEnum):
     MODE_ACTIVE = "mode-active"
     NOT_PAUSED = "not-paused"
     DOWNSTREAM_GUARD = "downstream-guard"
+    COLORS_SETTLED = "colors-settled"
     QUEUE_EXISTS = "queue-exists"
     QUEUE_TAGGED = "queue-tagged"
     VISIBILITY_TIMEOUT = "visibility-timeout"

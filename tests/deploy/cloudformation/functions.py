@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.deploy.cloudformation.calls import (
     Aws,
     tag_map,
@@ -140,6 +142,32 @@ class EventRule:
         aws("events", "DeleteRule", Name=made.ref)
 
 
+class StateMachine:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
+        settings = {
+            "roleArn": properties["RoleArn"],
+            "definition": _substituted(properties),
+        }
+        if old is not None:
+            aws("stepfunctions", "UpdateStateMachine", stateMachineArn=old.ref, **settings)
+            return old
+        made = aws("stepfunctions", "CreateStateMachine", name=properties["StateMachineName"], **settings)
+        return CreatedResource(ref=made["stateMachineArn"], attributes={"Arn": made["stateMachineArn"]})
+
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
+        aws("stepfunctions", "DeleteStateMachine", stateMachineArn=made.ref)
+
+
+def _substituted(properties: Properties) -> str:
+    text = properties["DefinitionString"]
+    text = text if isinstance(text, str) else json.dumps(text)
+    for name, value in properties["DefinitionSubstitutions"].items():
+        text = text.replace(f"${{{name}}}", str(value))
+    return text
+
+
 FUNCTION_KINDS: dict[str, Kind] = {
     "AWS::Events::Rule": EventRule(),
     "AWS::Lambda::EventInvokeConfig": EventInvokeConfig(),
@@ -147,6 +175,7 @@ FUNCTION_KINDS: dict[str, Kind] = {
     "AWS::Lambda::Function": Function(),
     "AWS::Lambda::LayerVersion": LayerVersion(),
     "AWS::Lambda::Permission": Permission(),
+    "AWS::StepFunctions::StateMachine": StateMachine(),
     "AWS::Scheduler::Schedule": Schedule(),
     "AWS::Scheduler::ScheduleGroup": ScheduleGroup(),
 }

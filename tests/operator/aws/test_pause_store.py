@@ -8,7 +8,10 @@ import pytest
 
 from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.core.deadline.learning import Learned
+from sluice.core.model import Color
 from sluice.core.pause import BOTH, IN, OUT, Pause, decoded, encoded
+from sluice.core.switch_record import Step, Switch
+from sluice.errors import ConfigError
 from sluice.ports import StateWrite, StoredState
 from sluice_operator.aws.pause_store import PauseStore
 from tests.sluice.aws import account
@@ -135,3 +138,26 @@ class TestTimeToLive:
         table.set(None, table.store.read("a").pause)
         assert table.expires() == NOW_S + WEEK_S
         assert table.stored() == StoredState(tick_s=0, state=None)
+
+
+def test_no_pause_is_set_during_a_switch_which_holds_the_same_fields(table):
+    switch = Switch(
+        to=Color.GREEN, by="bob", execution="arn:one", since=NOW, step=Step.DRAIN, was={}, waits_since=NOW
+    )
+    table.states.put_switch("a", None, switch)
+    with pytest.raises(
+        ConfigError, match=r"a is in a switch to green by bob .*; then give the command again"
+    ):
+        table.set(pause())
+    assert table.stored().pause is None
+    table.damage("switch", {"S": "{"})
+    with pytest.raises(ConfigError, match="what is stored of a switch cannot be read"):
+        table.set(pause())
+
+
+def test_a_pause_from_before_can_be_ended_during_a_switch(table):
+    table.set(pause())
+    switch = Switch(to=Color.GREEN, by="bob", execution="arn:one", since=NOW, step=Step.BEGIN, was={})
+    table.states.put_switch("a", None, switch)
+    assert table.set(None, table.store.read("a").pause) is None
+    assert table.stored().pause is None

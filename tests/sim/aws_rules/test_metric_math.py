@@ -59,6 +59,11 @@ def test_operators_and_precedence(expression: str, value: float) -> None:
     assert one(expression, m=6) == value
 
 
+def test_the_highest_of_several_metrics_is_that_of_those_with_a_point() -> None:
+    found = evaluate("MAX([a, b])", {"a": {60: 1.0, 120: 5.0}, "b": {60: 3.0, 180: 2.0}})
+    assert found == {60: 3.0, 120: 5.0, 180: 2.0}
+
+
 def test_a_period_is_that_of_the_metrics() -> None:
     expression = parse("sent * 3600 / PERIOD(sent)")
     assert expression.evaluate({"sent": {0: 5.0}}, period_s=300) == {0: 60}
@@ -207,7 +212,8 @@ def test_fill_knows_no_other_minutes_than_those_of_the_points_and_those_asked_fo
         ("FILL(m + a, 0)", r"','"),
         ("FILL(1, 0)", "something else than a metric"),
         ("FILL(METRICS(), 0)", "METRICS"),
-        ("MAX([a, b])", "MAX"),
+        ("MAX(a)", r"where '\[' should stand"),
+        ("MAX([1, a])", "something else than metrics"),
         ("METRICS()", "METRICS"),
         ("m ^ 2", r"\^"),
         ("m % 2", "%"),

@@ -81,7 +81,7 @@ def update(name: str, **changed: Any) -> None:
 
 def test_the_functions_are_those_of_the_template_with_their_configuration(aws: EmbeddedAws) -> None:
     listed = {each["FunctionName"]: each for each in boto3.client("lambda").list_functions()["Functions"]}
-    assert len(listed) == 7
+    assert len(listed) == 8
     publisher = boto3.client("lambda").get_function_configuration(FunctionName=PUBLISHER)
     assert publisher["FunctionArn"] == listed[PUBLISHER]["FunctionArn"]
     assert (publisher["Timeout"], publisher["MemorySize"], publisher["Runtime"]) == (50, 512, "python3.13")
@@ -97,7 +97,7 @@ def test_reserved_concurrency_is_taken_from_the_accounts(aws: EmbeddedAws) -> No
     client.put_function_concurrency(FunctionName=PUBLISHER, ReservedConcurrentExecutions=5)
     limit = client.get_account_settings()["AccountLimit"]
     assert (limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]) == (1000, 995)
-    assert client.get_account_settings()["AccountUsage"]["FunctionCount"] == 7
+    assert client.get_account_settings()["AccountUsage"]["FunctionCount"] == 8
     aws.quotas.applied[CONCURRENCY.code] = 10
     assert client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"] == 10
 

@@ -10,6 +10,8 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from moto.autoscaling.responses import AutoScalingResponse
+from moto.core.responses import ActionResult
 
 from sluice.aws import clients
 from sluice.core.model import AutoScalingGroup, EcsService
@@ -24,6 +26,9 @@ def account() -> Iterator[None]:
     install_shortcuts()
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+        # moto has no instance refreshes.
+        none = ActionResult({"InstanceRefreshes": []})
+        patch.setattr(AutoScalingResponse, "describe_instance_refreshes", lambda _: none, raising=False)
         yield
 
 

@@ -78,10 +78,12 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, handler: str, *options: str, **variables: str) -> Iterator[Running]:
+def running(
+    folder: Path, handler: str, *options: str, module: str = "sluice_worker", **variables: str
+) -> Iterator[Running]:
     """`python -m sluice_worker` with a handler of `handlers`; killed at the end with all its children."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sluice_worker", "--handler", f"{handlers.__name__}:{handler}", *options],
+        [sys.executable, "-m", module, "--handler", f"{handlers.__name__}:{handler}", *options],
         cwd=ROOT,
         env=environment(**{handlers.FOLDER: str(folder)}, **variables),
         stdout=subprocess.PIPE,

@@ -56,13 +56,18 @@ class ProtectedWork:
 
     protection: ProtectionFake = field(default_factory=ProtectionFake)
     busy: bool = False
+    drained: bool = False
     now: float = 1000.0
     idle_s: float = IDLE_S
     random_share: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:
         self.protector = ScaleInProtector(
-            self.protection, lambda: self.busy, idle_s=self.idle_s, random_share=self.random_share
+            self.protection,
+            lambda: self.busy,
+            idle_s=self.idle_s,
+            drained=lambda: self.drained,
+            random_share=self.random_share,
         )
 
     def live(self, seconds: float, *, busy: bool) -> None:
@@ -144,6 +149,36 @@ def test_busy_workers_are_protected_without_repeated_requests(
         watch.live(looks * CHECK_INTERVAL_S, busy=busy)
         assert watch.protection.protected >= busy
     assert all(one != other for one, other in itertools.pairwise(watch.protection.calls))
+
+
+# ---- While nothing is received ----------------------------------------------------------------------------
+
+
+def test_a_worker_that_can_get_no_message_is_released_at_the_next_look(idle: ProtectedWork) -> None:
+    idle.live(1, busy=True)
+    idle.live(1, busy=False)
+    assert idle.protection.protected
+    idle.drained = True
+    idle.live(CHECK_INTERVAL_S, busy=False)
+    assert not idle.protection.protected
+    idle.live(600, busy=False)
+    assert idle.protection.calls == ["protect", "release"]
+
+
+def test_a_worker_that_receives_nothing_and_holds_a_message_stays_protected(idle: ProtectedWork) -> None:
+    """Its drained state may be read a moment later than its messages."""
+    idle.drained = True
+    idle.live(600, busy=True)
+    assert idle.protection.calls == ["protect"]
+
+
+def test_a_worker_that_receives_again_has_its_linger_again(idle: ProtectedWork) -> None:
+    idle.drained = True
+    idle.live(1, busy=False)
+    idle.drained = False
+    idle.live(1, busy=True)
+    idle.live(IDLE_S, busy=False)
+    assert idle.protection.protected
 
 
 # ---- The group's share of AWS's calls ----------------------------------------------------------------------

@@ -201,7 +201,7 @@ def test_an_instance_whose_metadata_is_turned_off_logs_what_it_lacks_and_makes_n
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
         configuration = configured(auto_scaling_group="g")
         with wiring.lifecycle_tasks(
-            configuration, wiring.detect_platform(configuration), lambda: True, print
+            configuration, wiring.detect_platform(configuration), lambda: True, lambda: False, print
         ):
             eventually(lambda: metadata.requests, "it is called unless something turns it off")
 

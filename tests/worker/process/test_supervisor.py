@@ -55,8 +55,15 @@ class Sqs:
     def left(self) -> int:
         """Messages that are still there, visible or not."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        return sum(self._counts(*names))
+
+    def visible(self) -> int:
+        """Messages that nobody holds."""
+        return self._counts("ApproximateNumberOfMessages")[0]
+
+    def _counts(self, *names: str) -> list[int]:
         counts = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
-        return sum(int(counts[name]) for name in names)
+        return [int(counts[name]) for name in names]
 
     def close(self) -> None:
         self._client.close()
@@ -219,14 +226,32 @@ def test_a_process_that_cannot_be_created_is_retried_and_the_others_continue(
 
 def test_a_dead_process_counts_as_idle_until_it_is_restarted(family: Any) -> None:
     family._restart_if_dead(0, family._children[0])
-    family._busy[0] = 1
+    family._states[0] = supervisor.BUSY
     family._restart_if_dead(0, family._children[0])
-    assert list(family._busy) == [0, 0]
+    assert list(family._states) == [supervisor.IDLE] * 2
+
+
+@pytest.mark.parametrize(
+    ("states", "drained", "busy"),
+    [
+        ((supervisor.DRAINED, supervisor.DRAINED), True, False),
+        ((supervisor.DRAINED, supervisor.IDLE), False, False),  # it may still receive
+        ((supervisor.DRAINED, supervisor.BUSY), False, True),
+    ],
+)
+def test_processes_are_drained_only_once_each_of_them_is(
+    family: Any, states: tuple[int, int], drained: bool, busy: bool
+) -> None:
+    family._states[:] = states
+    family._is_receiving = lambda: False
+    assert (family.is_drained, family.busy) == (drained, busy)
+    family._is_receiving = lambda: True  # their states may be a moment old
+    assert not family.is_drained
 
 
 def test_the_busy_flags_need_no_lock_that_a_killed_process_could_keep(family: Any) -> None:
     """A lock shared by processes and held by a dead one would stop the parent for good."""
-    assert not hasattr(family._busy, "get_lock")
+    assert not hasattr(family._states, "get_lock")
 
 
 # ---- Signals -----------------------------------------------------------------------------------------------
@@ -379,6 +404,75 @@ def test_a_warm_pool_instance_starts_work_only_in_service_and_drains_when_it_ret
         one.send_signal(signal.SIGTERM)
         assert one.await_end() == 0
     assert "Traceback" not in one.log
+
+
+# ---- Colors ------------------------------------------------------------------------------------------------
+
+PARAMETER = "/sluice/workloads/work/draining-color"
+GREEN = ("--color", "green", "--draining-color-parameter", PARAMETER)
+LONG_LINGER = ("--cluster", "c", "--service", "s", "--metrics", "none", "--protection-idle-s", "600")
+"""Protection that is released within the test was released because the color drains."""
+
+
+@pytest.fixture
+def put_draining_color(endpoint: str) -> Iterator[Any]:
+    ssm: Any = boto3.client("ssm", endpoint_url=endpoint)
+    yield lambda value: ssm.put_parameter(Name=PARAMETER, Value=value, Type="String", Overwrite=True)
+    ssm.close()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_draining_color_finishes_what_it_holds_gives_up_its_protection_and_receives_again_afterwards(
+    worker: Any, sqs: Sqs, put_draining_color: Any, processes: int
+) -> None:
+    agent = Agent()
+    put_draining_color("none")
+    options = ("--processes", str(processes), "--max-concurrency", "1", *LONG_LINGER, *GREEN)
+    sqs.send(*map(str, range(processes)))
+    with (
+        serving(agent) as uri,
+        worker(
+            "until_allowed", *options, module="tests.worker.process.quick_reads", ECS_AGENT_URI=uri
+        ) as one,
+    ):
+        pids = set(one.await_events("began", processes).values())
+        eventually(lambda: agent.states == [PROTECTED], "it is protected")
+        put_draining_color("green")
+        one.await_log(f"nothing is received for now, and what was received is finished: {PARAMETER} is green")
+        assert agent.states == [PROTECTED]
+        one.go()
+        one.await_events("done", processes)
+        eventually(lambda: agent.states == [PROTECTED, RELEASED], "it has no message, and gets none")
+        assert sqs.left() == 0
+        sqs.send("late")
+        began_at = time.monotonic()
+        eventually(lambda: time.monotonic() - began_at > 3, "pollers would have looked for it three times")
+        assert sqs.visible() == 1
+        put_draining_color("blue")
+        one.await_log(f"messages are received again: {PARAMETER} is blue")
+        assert one.await_events("done", processes + 1)["late"] in pids
+        one.send_signal(signal.SIGTERM)
+        assert one.await_end() == 0
+    assert len([line for line in one.logs if PARAMETER in line]) == 2
+
+
+def test_processes_that_start_while_their_color_drains_receive_nothing_and_end_in_order(
+    worker: Any, sqs: Sqs, put_draining_color: Any
+) -> None:
+    agent = Agent()
+    put_draining_color("green")
+    sqs.send("late")
+    with (
+        serving(agent) as uri,
+        worker("at_once", *TWO, *LONG_LINGER, *GREEN, ECS_AGENT_URI=uri) as one,
+    ):
+        one.await_log(f"{PARAMETER} is green")
+        eventually(lambda: agent.states == [RELEASED], "both processes run, and can get no message")
+        one.send_signal(signal.SIGTERM)
+        assert one.await_end() == 0
+    assert one.logged_events("done") == {}
+    assert sqs.visible() == 1
+    assert [json.loads(line)["receiving"] for line in one.reports] == [False, False]
 
 
 # ---- Quiet -------------------------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 An item has the workload's name (`workload`, the key), the moment of the tick that wrote it (`tick`, in
 tenths of a second since the epoch), the encoded state (`state`), an id of the write (`write_id`), and when
 DynamoDB may delete it (`expires`, in seconds since the epoch). `retune_target` adds what it has learned
-(`learned`), an operator a pause (`pause`), and the downstream guard its hold (`guard`); a pause without end
-keeps its item without end. An item that cannot be read counts as damaged: the next write replaces all of it
-but the pause and the guard.
+(`learned`), an operator a pause (`pause`), the downstream guard its hold (`guard`), and a switch between two
+colors its record (`switch`), which is its lock; a pause without end keeps its item without end. An item that
+cannot be read counts as damaged: the next write replaces all of it but the pause, the guard and the switch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sluice.aws.concurrent_reads import batches, fan_out, per_item
@@ -26,6 +27,9 @@ from sluice.core.guard import decoded as decoded_guard
 from sluice.core.guard import encoded as encoded_guard
 from sluice.core.model import Unknown
 from sluice.core.pause import decoded as decoded_pause
+from sluice.core.switch_record import Switch
+from sluice.core.switch_record import decoded as decoded_switch
+from sluice.core.switch_record import encoded as encoded_switch
 from sluice.ports import NO_TICK_S, RemainingS, StateWrite, StoredState
 
 KEYS_PER_CALL = 100
@@ -94,18 +98,41 @@ class DynamoDbEngineStates:
 
     def put_guard(self, workload: str, replaces: Guard | None, guard: Guard | None) -> bool:
         """UpdateItem on condition that what was read is still there; nothing else of the item changes."""
-        values: dict[str, Any] = {} if guard is None else {":guard": {"S": encoded_guard(guard)}}
-        condition, update = NOT_GUARDED, "REMOVE guard" if guard is None else "SET guard = :guard"
-        if replaces is not None:
-            condition, values = "guard = :read", values | {":read": {"S": replaces.text}}
+        return self._replace(
+            workload,
+            "guard",
+            None if replaces is None else replaces.text,
+            None if guard is None else encoded_guard(guard),
+            kept_until_s=None if guard is None else max(guard.until, guard.seen_at).timestamp(),
+        )
+
+    def put_switch(self, workload: str, replaces: Switch | None, switch: Switch | None) -> bool:
+        """As `put_guard`."""
+        return self._replace(
+            workload,
+            "switch",
+            None if replaces is None else encoded_switch(replaces),
+            None if switch is None else encoded_switch(switch),
+            kept_until_s=None if switch is None else (switch.waits_since or switch.since).timestamp(),
+        )
+
+    def _replace(
+        self, workload: str, name: str, replaced: str | None, value: str | None, *, kept_until_s: float | None
+    ) -> bool:
+        """Store the text in place of the one that was read, None for none; returns whether it is stored."""
+        names = {"#held": name}
+        values: dict[str, Any] = {} if value is None else {":held": {"S": value}}
+        condition = "attribute_not_exists(#held)"
+        update = "REMOVE #held" if value is None else "SET #held = :held"
+        if replaced is not None:
+            condition, values = "#held = :read", values | {":read": {"S": replaced}}
         request: dict[str, Any] = {
             "TableName": self._table,
             "Key": {"workload": {"S": workload}},
+            "ExpressionAttributeNames": names,
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        expires = {}
-        if guard is not None:
-            expires = {":expires": {"N": _expires_s(max(guard.until, guard.seen_at).timestamp())}}
+        expires = {} if kept_until_s is None else {":expires": {"N": _expires_s(kept_until_s)}}
         with aws_errors(self._writing(workload)):
             with refused_by_condition() as refused:
                 self._client().update_item(
@@ -126,8 +153,8 @@ class DynamoDbEngineStates:
         if present is None:
             return True
         # If the answer to the first attempt was lost, that attempt's own write refuses the next one.
-        stored: str | None = present.get("guard", {}).get("S")
-        return stored == (None if guard is None else encoded_guard(guard))
+        stored: str | None = present.get(name, {}).get("S")
+        return stored == value
 
     def _update(self, client: Any, workload: str, write: StateWrite) -> bool:
         state, replaces = write.state, write.replaces
@@ -200,19 +227,21 @@ def _stored(item: Mapping[str, Any]) -> StoredState:
     tick_s, learned = NO_TICK_S, None
     pause = decoded_pause(item["pause"].get("S")) if "pause" in item else None
     guard = decoded_guard(item["guard"].get("S")) if "guard" in item else None
+    switch = decoded_switch(item["switch"].get("S")) if "switch" in item else None
+    held = partial(StoredState, pause=pause, guard=guard, switch=switch)
     try:
         if "learned" in item:
             learned = decoded_learned(item["learned"]["B"])
         if "tick" not in item and "state" not in item:
-            return StoredState(tick_s=tick_s, state=None, learned=learned, pause=pause, guard=guard)
+            return held(tick_s=tick_s, state=None, learned=learned)
         tick_s = int(item["tick"]["N"]) / TENTHS
         state = decoded(item["state"]["B"])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as wrong:
-        return StoredState(tick_s=tick_s, state=None, problem=f"damaged ({wrong})", pause=pause, guard=guard)
+        return held(tick_s=tick_s, state=None, problem=f"damaged ({wrong})")
     if _tenths(state.tick_s) != _tenths(tick_s):
         problem = f"damaged (its item is of the tick {tick_s:.1f}, its content of {state.tick_s:.1f})"
-        return StoredState(tick_s=tick_s, state=None, problem=problem, pause=pause, guard=guard)
-    return StoredState(tick_s=tick_s, state=state, learned=learned, pause=pause, guard=guard)
+        return held(tick_s=tick_s, state=None, problem=problem)
+    return held(tick_s=tick_s, state=state, learned=learned)
 
 
 def _expires_s(moment_s: float) -> str:

@@ -18,7 +18,7 @@ from sluice.aws.policies import ASG_CONFIGURATION, as_request
 from sluice.aws.responses import MAX_COUNT, MalformedResponse, list_field, optional_list_field, positive
 from sluice.aws.responses import field as required
 from sluice.core.held_fields import PROCESS, Fields
-from sluice.core.model import AutoScalingGroup, EcsService, Workload
+from sluice.core.model import AutoScalingGroup, EcsService, Fleet, Workload
 from sluice.core.pause import (
     ALARM_NOTIFICATION,
     DISABLE_SCALE_IN,
@@ -84,9 +84,14 @@ class OwnScaling:
 
 def read(clients: Callable[[str], Any], workload: Workload) -> OwnScaling:
     """The fields of the workload's fleet as they are now; raises SluiceError if AWS does not tell them."""
-    if isinstance(workload.fleet, EcsService):
-        return _service(clients("application-autoscaling"), workload.fleet)
-    return _group(clients("autoscaling"), workload.fleet, workload.policy_arn)
+    return read_fleet(clients, workload.fleet, workload.policy_arn)
+
+
+def read_fleet(clients: Callable[[str], Any], fleet: Fleet, policy_arn: str | None = None) -> OwnScaling:
+    """The same of any fleet; without a policy's ARN, a group's fields are without those of a policy."""
+    if isinstance(fleet, EcsService):
+        return _service(clients("application-autoscaling"), fleet)
+    return _group(clients("autoscaling"), fleet, policy_arn)
 
 
 def make(clients: Callable[[str], Any], call: Call) -> None:

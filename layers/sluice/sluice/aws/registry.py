@@ -7,7 +7,7 @@ two that claim one fleet, do not stop the others. Until the registry has been re
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,8 +19,9 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 
 from sluice.aws.concurrent_reads import read_in_time
 from sluice.aws.errors import aws_errors
-from sluice.core.model import Fleet, Workload
+from sluice.core.model import Color, Fleet, Workload
 from sluice.document import parsing
+from sluice.document.active_color import color_of, is_blue_green, with_active_color
 from sluice.errors import ConfigError, SluiceError, TransientError, attempt, failure_message
 from sluice.ports import Registered, RemainingS, first_half
 
@@ -69,21 +70,31 @@ class SsmRegistry:
         """One workload, read anew; refused if another workload claims its fleet."""
         workload = self.fresh(name, remaining_s)
         documents = self._documents(remaining_s, fresh=False)
-        claims = _claims({**documents.parsed, name: workload})[workload.fleet]
-        if len(claims) > 1:
-            raise ConfigError(_shared(workload.fleet, claims))
+        claims = _claims({**documents.parsed, name: workload})
+        for fleet in workload.fleets:
+            if len(claims[fleet]) > 1:
+                raise ConfigError(_shared(fleet, claims[fleet]))
         return workload
 
     def fresh(self, name: str, remaining_s: RemainingS) -> Workload:
         """One document, read anew, even if another workload claims its fleet."""
-        path = f"{self._prefix}/{name}"
+        text = self._read(f"{self._prefix}/{name}", remaining_s)
+        if is_blue_green(text):
+            color = color_of(self._read(self._color_path(name), remaining_s), what=f"workload {name}")
+            text = with_active_color(text, color)
+        return _parsed(name, text)
+
+    def _read(self, path: str, remaining_s: RemainingS) -> str:
         what, parameters = f"GetParameter of {path}", self._parameters()
 
         def text() -> str:
             with _ssm_errors(what):
                 return str(parameters.get(path, force_fetch=True))
 
-        return _parsed(name, read_in_time(self._pool, text, what, remaining_s))
+        return read_in_time(self._pool, text, what, remaining_s)
+
+    def _color_path(self, name: str) -> str:
+        return f"{self._prefix}/{name}/active-color"
 
     def _documents(self, remaining_s: RemainingS, *, fresh: bool) -> _Documents:
         # Two workloads on one fleet may be a rename in progress: do not serve such a copy for five minutes.
@@ -103,9 +114,31 @@ class SsmRegistry:
                 raise
             return replace(self._last_good, stale=str(failure))
         texts = {name: str(found[name]) for name in sorted(found)}
+        colors = self._active_colors([name for name, text in texts.items() if is_blue_green(text)], limit_s)
+        for name, color in colors.items():
+            # Its fleets stay claimed while its color is unknown, whichever of them is the active one.
+            texts[name] = with_active_color(texts[name], color if isinstance(color, Color) else Color.BLUE)
         # Parsing a thousand documents anew would take 0.1 s of a core every minute.
         self._last_good = _parse_all(texts, self._last_good or _Documents())
-        return self._last_good
+        held = {name: str(color) for name, color in colors.items() if isinstance(color, SluiceError)}
+        return replace(self._last_good, refused={**held, **self._last_good.refused})
+
+    def _active_colors(self, names: Sequence[str], remaining_s: RemainingS) -> dict[str, Color | SluiceError]:
+        """The active color of each blue/green workload, read anew, or why it is unknown."""
+        if not names:
+            return {}
+        parameters = self._parameters()
+
+        def by_path() -> dict[str, Any]:
+            with _ssm_errors(f"GetParameters of {len(names)} active colors"):
+                paths: dict[str, dict[str, Any]] = {self._color_path(name): {} for name in names}
+                return parameters.get_parameters_by_name(paths, max_age=0, raise_on_error=False)
+
+        try:
+            found = read_in_time(self._pool, by_path, "GetParameters of active colors", remaining_s)
+        except SluiceError as failure:
+            return dict.fromkeys(names, failure)
+        return {name: _active_color(name, found.get(self._color_path(name))) for name in names}
 
     def _parameters(self) -> SSMProvider:
         if self._provider is None:
@@ -136,7 +169,7 @@ class SliceRegistry:
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
         """One workload, read anew; refused if its document names another fleet than before."""
         workload, sliced = self._fresh(name, remaining_s), self._sliced.parsed.get(name)
-        if sliced is None or workload.fleet != sliced.fleet:
+        if sliced is None or workload.fleets != sliced.fleets:
             raise TransientError(
                 f"workload {name} is on {workload.fleet}, but was not when its tick read the registry: "
                 "the next tick checks whether another workload claims that fleet"
@@ -152,6 +185,17 @@ def _ssm_errors(what: str) -> Iterator[None]:
             yield
         except GetParameterError as hidden:
             raise hidden.__context__ or hidden from hidden
+
+
+def _active_color(name: str, value: str | None) -> Color | SluiceError:
+    if value is None:
+        return ConfigError(
+            f"workload {name} has no SSM parameter with its active color, so it is held: update its stack"
+        )
+    try:
+        return color_of(value, what=f"workload {name}")
+    except SluiceError as invalid:
+        return invalid
 
 
 def _parsed(name: str, text: str) -> Workload:
@@ -186,7 +230,8 @@ def _parse_all(texts: Mapping[str, str], before: _Documents) -> _Documents:
 def _claims(workloads: Mapping[str, Workload]) -> Mapping[Fleet, list[str]]:
     claims: dict[Fleet, list[str]] = defaultdict(list)
     for name, workload in workloads.items():
-        claims[workload.fleet].append(name)
+        for fleet in workload.fleets:
+            claims[fleet].append(name)
     return claims
 
 

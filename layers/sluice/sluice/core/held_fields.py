@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sluice.core.guard import Guard
+from sluice.core.model import Unknown
 from sluice.core.pause import Pause
+from sluice.core.switch_record import Switch
 
 Fields = Mapping[str, bool]
 """AWS's name of a field -> its value; without those that the fleet does not have."""
@@ -29,6 +31,8 @@ class Holds:
 
     pause: Pause | None = None
     guard: Guard | None = None
+    switch: Switch | Unknown | None = None
+    """A switch between its colors that is in progress, which puts back by itself what it holds."""
 
     @property
     def by_end(self) -> list[Hold]:

@@ -9,7 +9,7 @@ Longer than 300 lines because the whole vocabulary is in one place; each type is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -35,6 +35,18 @@ class TrackedMetric(StrEnum):
     EFFECTIVE = "effective"
     """EffectiveBacklogPerInstance: the backlog, and the load that keeps arriving."""
     BACKLOG = "backlog"
+
+
+class Color(StrEnum):
+    """One of the two fleets of a blue/green workload."""
+
+    BLUE = "blue"
+    GREEN = "green"
+
+    @property
+    def other(self) -> Color:
+        """The other one."""
+        return Color.GREEN if self is Color.BLUE else Color.BLUE
 
 
 class MetricSource(StrEnum):
@@ -245,8 +257,20 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColoredFleet:
+    """One fleet of a blue/green workload, and its own target-tracking policy."""
+
+    color: Color
+    fleet: Fleet
+    policy_arn: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One queue and the fleet that consumes it, as registered by the workload's stack."""
+    """One queue and the fleet that consumes it, as registered by the workload's stack.
+
+    Of a blue/green workload `fleet` and `policy_arn` are the active color's, which alone is scaled.
+    """
 
     name: str
     stack_id: str
@@ -272,6 +296,33 @@ class Workload:
     """Set where a failing downstream holds scale-out."""
     schedules: tuple[Schedule, ...] = ()
     """At most five, with different names."""
+    idle: ColoredFleet | None = None
+    """The color that is not active; None if the workload has one fleet."""
+
+    @property
+    def color(self) -> Color | None:
+        """The active color; None if the workload has one fleet."""
+        return None if self.idle is None else self.idle.color.other
+
+    def with_active(self, color: Color) -> Workload:
+        """The same blue/green workload with this color as the active one."""
+        if self.idle is None or self.idle.color is not color:
+            return self
+        fleet, metric = self.idle.fleet, self.duration_metric
+        if metric.dimensions == self.fleet.dimensions:
+            metric = replace(metric, dimensions=fleet.dimensions)
+        return replace(
+            self,
+            fleet=fleet,
+            policy_arn=self.idle.policy_arn,
+            idle=ColoredFleet(color=color.other, fleet=self.fleet, policy_arn=self.policy_arn),
+            duration_metric=metric,
+        )
+
+    @property
+    def fleets(self) -> tuple[Fleet, ...]:
+        """The fleets that consume the queue, the active one first."""
+        return (self.fleet,) if self.idle is None else (self.fleet, self.idle.fleet)
 
     @property
     def planned_processing_s(self) -> float:
@@ -378,6 +429,15 @@ class Observation:
 
     backlog: Backlog | Unknown
     capacity: Capacity | Unknown
+    idle: Capacity | Unknown | None = None
+    """Of the idle color, which may consume the same queue; None without one."""
+
+    @property
+    def consuming(self) -> Capacity | Unknown:
+        """The active fleet, with the running instances of both colors: what the backlog is shared by."""
+        if self.idle is None or isinstance(self.capacity, Unknown) or isinstance(self.idle, Unknown):
+            return self.idle if isinstance(self.idle, Unknown) else self.capacity
+        return replace(self.capacity, running=self.capacity.running + self.idle.running)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -458,6 +518,7 @@ class Kind(StrEnum):
     LEARN = "learn"
     SURGE = "surge"
     GUARD = "guard"
+    SWITCH = "switch"
 
 
 class Reason(StrEnum):
@@ -513,6 +574,23 @@ class Reason(StrEnum):
     DOWNSTREAM_WELL = "no signal of the downstream is above its threshold"
     GUARD_OVER = "the longest hold of the guard is over"
     GUARD_SPENT = "the guard has held scale-out for this failure once, and does not hold it twice"
+
+    SWITCH_BEGUN = "a switch to the other color begins"
+    COLOR_IS_ACTIVE = "this color is active already"
+    ONLY_FLIPS = "nothing runs and no message waits, so only the color changes"
+    COLORS_FROZEN = "AWS lowers neither color meanwhile"
+    COLOR_RAISED = "the new color is to run what the messages need"
+    COLOR_NOT_READY = "the new color does not run and take messages yet"
+    COLOR_READY = "the new color runs and takes messages"
+    COLOR_FLIPPED = "the new color is active"
+    COLOR_BUSY = "the other color may still work on messages"
+    COLOR_DRAINED = "the other color works on no message"
+    COLOR_RETIRED = "the old color is at zero"
+    COLOR_STAYS = "the other color stays up, as it may still work on messages"
+    ALARMS_FADE = "the old color's alarms still see what was published before"
+    SWITCH_FINISHED = "the switch is over"
+    SWITCH_UNDONE = "everything is as before the switch"
+    NO_SWITCH = "no such switch is in progress"
 
     DURATION_REFUSED = "the measured processing time is not a positive finite number"
 

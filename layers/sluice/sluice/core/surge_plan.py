@@ -64,25 +64,40 @@ def why_not_surged(
         )
     if capacity.unsupported_units:
         return Refusal(reason=Reason.INSTANCE_WEIGHTS, why=why_unserved(workload, backlog, capacity)[1])
-    if isinstance(holding, Unknown):
-        why = f"whether a pause or the guard holds {name} is unknown: {holding.reason}; try again"
-        return Refusal(reason=Reason.UNKNOWN_READING, why=why, passes=True)
-    if paused := holds(holding.pause, Direction.OUT):
-        why = f"{name} is {paused}; `sluice resume {name} --out` lets it scale out again"
-        return Refusal(reason=Reason.PAUSED, why=why)
-    if workload.guard and holding.guard:
-        why = (
-            f"{name} is {holding.guard}; more workers would only fail more messages, so mend the downstream "
-            "first. To surge all the same, update the workload's stack without a guard"
-        )
-        return Refusal(reason=Reason.GUARDED, why=why)
-    if blocked := blocked_by(workload, capacity.scale_out_blocked_by, holding.guard):
+    if refusal := _why_held(workload, holding):
+        return refusal
+    guard = None if isinstance(holding, Unknown) else holding.guard
+    if blocked := blocked_by(workload, capacity.scale_out_blocked_by, guard):
         why = f"scale-out of {name} is held: {blocked}; `sluice doctor {name}` says what to do about it"
         return Refusal(reason=Reason.HELD, why=why)
     if refusal := _why_not_held(workload, capacity):
         return refusal
     if isinstance(backlog, Unknown) and asked.to is None:
         return _unknown(f"the backlog of {name} is unknown: {backlog.reason}")
+    return None
+
+
+def _why_held(workload: Workload, holding: Holds | Unknown) -> Refusal | None:
+    """Who or what holds the workload."""
+    name = workload.name
+    if isinstance(holding, Unknown):
+        why = f"whether a pause or the guard holds {name} is unknown: {holding.reason}; try again"
+        return Refusal(reason=Reason.UNKNOWN_READING, why=why, passes=True)
+    if paused := holds(holding.pause, Direction.OUT):
+        why = f"{name} is {paused}; `sluice resume {name} --out` lets it scale out again"
+        return Refusal(reason=Reason.PAUSED, why=why)
+    if isinstance(holding.switch, Unknown):
+        why = f"whether {name} is switched to its other color is unknown: {holding.switch.reason}"
+        return Refusal(reason=Reason.HELD, why=why)
+    if holding.switch is not None:
+        why = f"{name} is in {holding.switch}, which sizes the new color itself: try again after it"
+        return Refusal(reason=Reason.HELD, why=why, passes=True)
+    if workload.guard and holding.guard:
+        why = (
+            f"{name} is {holding.guard}; more workers would only fail more messages, so mend the downstream "
+            "first. To surge all the same, update the workload's stack without a guard"
+        )
+        return Refusal(reason=Reason.GUARDED, why=why)
     return None
 
 

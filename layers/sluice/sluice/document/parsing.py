@@ -29,6 +29,8 @@ from sluice.core.model import (
     AutoScalingGroup,
     Bounds,
     BusyInstances,
+    Color,
+    ColoredFleet,
     Deadline,
     DynamicTarget,
     EcsService,
@@ -178,6 +180,38 @@ class EcsFleet(_Section):
     def fleet(self) -> Fleet:
         """The fleet as a type of the core."""
         return EcsService(cluster=self.cluster, service=self.service)
+
+
+class ColorSection(_Section):
+    """One fleet of a blue/green workload, and its own target-tracking policy."""
+
+    fleet: Annotated[AsgFleet | EcsFleet, Field(discriminator="type")]
+    policy_arn: OptionalArn = Field(default=None, validate_default=True)
+
+
+class BlueGreenFleet(_Section):
+    """Two fleets of one kind that consume one queue; the active one alone is scaled."""
+
+    type: Literal["blue_green"]
+    blue: ColorSection
+    green: ColorSection
+    active: Color | None = None
+    """Put in by whoever reads the registry, from the SSM parameter that holds it; absent in the registry."""
+
+    @field_validator("green")
+    @classmethod
+    def _another_of_the_kind(cls, value: ColorSection, info: ValidationInfo) -> ColorSection:
+        blue = info.data.get("blue")
+        if blue is not None and value.fleet == blue.fleet:
+            raise PydanticCustomError("colors", "blue and green are the same fleet: give green its own")
+        if blue is not None and value.fleet.type != blue.fleet.type:
+            raise PydanticCustomError("colors", "blue and green are of different kinds: give two alike")
+        return value
+
+    def colored(self, color: Color) -> ColoredFleet:
+        """One of the two as a type of the core."""
+        section = self.blue if color is Color.BLUE else self.green
+        return ColoredFleet(color=color, fleet=section.fleet.fleet(), policy_arn=section.policy_arn)
 
 
 class CapacitySection(_Section):
@@ -415,7 +449,7 @@ class WorkloadDocument(_Section):
     stack_id: Arn
     mode: Mode
     queue_url: Annotated[str, Field(pattern=r"^https?://[!-.0-~]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
-    fleet: Annotated[AsgFleet | EcsFleet, Field(discriminator="type")]
+    fleet: Annotated[AsgFleet | EcsFleet | BlueGreenFleet, Field(discriminator="type")]
     capacity: CapacitySection
     count_in_flight: bool = True
     target: Annotated[StaticSection | DynamicSection, Field(discriminator="type")]
@@ -456,9 +490,30 @@ class WorkloadDocument(_Section):
     @field_validator("policy_arn")
     @classmethod
     def _needed_to_act(cls, value: str | None, info: ValidationInfo) -> str | None:
-        is_tracked = isinstance(info.data.get("scaling"), TargetTrackingSection)
-        if value is None and is_tracked and info.data.get("mode") is Mode.ACTIVE:
-            raise PydanticCustomError("policy", "mode active needs policy_arn: workload.yaml writes it")
+        fleet, is_tracked = (
+            info.data.get("fleet"),
+            isinstance(info.data.get("scaling"), TargetTrackingSection),
+        )
+        colors = (fleet.blue, fleet.green) if isinstance(fleet, BlueGreenFleet) else ()
+        if colors and value is not None:
+            raise PydanticCustomError(
+                "policy", "each color of fleet has a policy_arn of its own: move it there"
+            )
+        has_policy = all(each.policy_arn for each in colors) if colors else value is not None
+        if is_tracked and info.data.get("mode") is Mode.ACTIVE and not has_policy:
+            whose = " of each color" if colors else ""
+            raise PydanticCustomError(
+                "policy", f"mode active needs policy_arn{whose}: workload.yaml writes it"
+            )
+        return value
+
+    @field_validator("tracking")
+    @classmethod
+    def _idle_color_is_not_scaled(cls, value: TrackingSection, info: ValidationInfo) -> TrackingSection:
+        if isinstance(info.data.get("fleet"), BlueGreenFleet) and value.source is MetricSource.NATIVE:
+            raise PydanticCustomError(
+                "colors", "AWS's own metrics would scale the idle color too: track the published ones"
+            )
         return value
 
     @field_validator("schedules")
@@ -475,9 +530,18 @@ class WorkloadDocument(_Section):
             raise _refused(pair[0], why)
         return value
 
-    def workload(self) -> Workload:
-        """The document as a type of the core."""
-        fleet, size = self.fleet.fleet(), self.capacity.bootstrap
+    def _fleets(self, active: Color | None) -> tuple[ColoredFleet, ColoredFleet | None]:
+        """The fleet that is scaled, blue where there is one alone, and the idle one."""
+        if not isinstance(self.fleet, BlueGreenFleet):
+            return ColoredFleet(color=Color.BLUE, fleet=self.fleet.fleet(), policy_arn=self.policy_arn), None
+        color = self.fleet.active or active
+        assert color is not None  # `parse` has checked it
+        return self.fleet.colored(color), self.fleet.colored(color.other)
+
+    def workload(self, active: Color | None) -> Workload:
+        """The document as a type of the core; `active` is the active color if the document names none."""
+        scaled, idle = self._fleets(active)
+        fleet, size = scaled.fleet, self.capacity.bootstrap
         duration = self.duration_metric
         return Workload(
             name=self.name,
@@ -496,7 +560,8 @@ class WorkloadDocument(_Section):
             ),
             tracking=self.tracking.tracking(),
             idle_minutes=self.idle_minutes,
-            policy_arn=self.policy_arn,
+            policy_arn=scaled.policy_arn,
+            idle=idle,
             bootstrap_alarm_arn=self.alarm_arns.bootstrap,
             shutdown_alarm_arn=self.alarm_arns.shutdown,
             deadline=self.scaling.deadline(),
@@ -506,10 +571,11 @@ class WorkloadDocument(_Section):
         )
 
 
-def parse(text: str, *, what: str = "the workload document") -> Workload:
+def parse(text: str, *, what: str = "the workload document", active: Color | None = None) -> Workload:
     """The workload that a document describes; raises DocumentError with every problem in it.
 
-    A document whose version this release does not serve is refused for that alone.
+    A document whose version this release does not serve is refused for that alone. `active` is the active
+    color of a blue/green workload whose document names none.
     """
     if unserved := version_problem(text):
         raise DocumentError(what, [unserved])
@@ -523,7 +589,10 @@ def parse(text: str, *, what: str = "the workload document") -> Workload:
         problems.append(Problem(path="document", value=f"{size} bytes", way_out=way_out))
     if problems:
         raise DocumentError(what, problems)
-    return document.workload()
+    if isinstance(document.fleet, BlueGreenFleet) and not (document.fleet.active or active):
+        way_out = "nothing is scaled until the active color is known: blue or green"
+        raise DocumentError(what, [Problem(path="fleet.active", value=None, way_out=way_out)])
+    return document.workload(active)
 
 
 def json_schema() -> dict[str, Any]:

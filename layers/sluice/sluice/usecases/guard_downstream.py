@@ -116,6 +116,8 @@ def _decide(minute: _Minute, workload: Workload) -> None:
     if isinstance(stored, Unknown) or settings is None:
         return
     stored = stored or NOTHING_STORED
+    if stored.switch is not None:
+        return  # a switch holds and releases the same fields of AWS's: the first minute after it decides
     guarding = decide_guard(name, settings, signals.readings, stored.guard, minute.ports.now())
     guard, decision = guarding.guard, guarding.decision
     if guard != stored.guard and not minute.states.put_guard(name, stored.guard, guard):

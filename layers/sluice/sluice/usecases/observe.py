@@ -28,13 +28,17 @@ def observe(ports: Ports, workloads: Collection[Workload], remaining_s: Remainin
     by_name = {workload.name: workload for workload in workloads}
     order = [by_name[name] for name in rotated(by_name, minutes_since_epoch(ports.now()))]
     queue_urls = list(dict.fromkeys(workload.queue_url for workload in order))
-    fleets = list(dict.fromkeys(workload.fleet for workload in order))
+    fleets = list(dict.fromkeys(fleet for workload in order for fleet in workload.fleets))
     # Queues first: each needs a call of its own, and one slow fleet call delays a hundred fleets. Slow queues
     # may use up half of the time; the other half is left for the fleets.
     backlogs = ports.queues.read(queue_urls, first_half(remaining_s))
     capacities = ports.fleets.read(fleets, remaining_s)
     return {
-        workload.name: Observation(backlog=backlogs[workload.queue_url], capacity=capacities[workload.fleet])
+        workload.name: Observation(
+            backlog=backlogs[workload.queue_url],
+            capacity=capacities[workload.fleet],
+            idle=None if workload.idle is None else capacities[workload.idle.fleet],
+        )
         for workload in workloads
     }
 

@@ -32,7 +32,9 @@ def holds_in_force(
         elif stored is None:
             found[name] = Holds()
         else:
-            found[name] = Holds(pause=stored.in_force(now), guard=stored.guard_in_force(now))
+            found[name] = Holds(
+                pause=stored.in_force(now), guard=stored.guard_in_force(now), switch=stored.switch
+            )
     return found
 
 

@@ -45,7 +45,7 @@ def publish_metrics(tick: TickContext) -> Mapping[str, str]:
             published[workload.name] = Published(backlog_per_instance=value)
 
     def add_arrivals(workload: Workload) -> None:
-        name, capacity = workload.name, tick.observed[workload.name].capacity
+        name, capacity = workload.name, tick.observed[workload.name].consuming
         if isinstance(capacity, Capacity):
             plain = published[name].backlog_per_instance
             published[name] = to_publish(workload, plain, capacity, found[name])
@@ -92,7 +92,7 @@ def _points(published: Published, workload: Workload, tick: TickContext) -> list
 
 def _backlog_per_instance(workload: Workload, observation: Observation, report: Report) -> float | None:
     """The plain metric; None if a reading is missing, or AWS does not count the fleet in instances."""
-    backlog, capacity = observation.backlog, observation.capacity
+    backlog, capacity = observation.backlog, observation.consuming
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
         unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]
         report_unknown(workload.name, unknowns, report)
