@@ -59,7 +59,7 @@ from sluice.document.versions import (
 )
 from sluice.errors import DocumentError, Problem
 
-MAX_BYTES = 4096  # a standard SSM parameter
+MAX_BYTES = 8192  # an advanced SSM parameter; a standard one has 4,096
 Number = TypeVar("Number", int, float)
 
 NAME = r"^[a-zA-Z][a-zA-Z0-9-]{0,63}$"
