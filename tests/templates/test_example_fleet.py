@@ -440,6 +440,7 @@ def settled(aws: EmbeddedAws) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_worker_processes_deletes_reports_and_stops_on_request(
     ended: tuple[EmbeddedAws, RunningWorker], fleet: ResolvedStack
 ) -> None:

@@ -304,6 +304,7 @@ def test_in_flight_messages_count_according_to_the_parameter(value: str) -> None
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
+@pytest.mark.slow
 def test_every_value_that_the_patterns_allow_gives_valid_json(data: st.DataObject) -> None:
     fleet = data.draw(st.sampled_from(sorted(WORKLOADS)))
     drawn = {
@@ -311,7 +312,7 @@ def test_every_value_that_the_patterns_allow_gives_valid_json(data: st.DataObjec
         for name in PATTERNED
         if name != "ControlPlaneStack"  # names the exports, which this test does not vary
     }
-    # Rules refuse the empty ones, a green fleet of the other kind, one fleet for both colors, and their schedules.
+    # Rules refuse the empty ones, a green fleet of the other kind, one for both colors, and schedules.
     drawn |= {name: drawn[name] or "a" for name in (*FLEET_NAMES, "DeadLetterQueueName")}
     (other,) = GREEN.keys() - {fleet}
     drawn[GREEN[other]] = ""
