@@ -271,7 +271,11 @@ class FakeColors:
 
     registry: FakeRegistry
     calls: Calls = field(default_factory=Calls)
-    draining: dict[str, Color | None] = field(default_factory=dict)
+
+    @property
+    def draining(self) -> dict[str, Color | None]:
+        """Of each workload whose parameter was put."""
+        return self.registry.draining
 
     def set_active(self, workload: str, color: Color) -> None:
         self.calls.record("colors.set_active", color)
@@ -492,6 +496,8 @@ class FakeRegistry:
     failing: SluiceError | None = None
     colors: dict[str, str | None] = field(default_factory=dict)
     """Name of a blue/green workload -> what its parameter says, None without one; absent: its own color."""
+    draining: dict[str, Color | None] = field(default_factory=dict)
+    """Name -> the color whose workers receive no more; absent: all workers receive."""
     by_text: dict[str, Workload] = field(default_factory=dict)
     """Text -> the workload it describes, for every document that was ever registered."""
     _copy: Registered | None = None
@@ -519,7 +525,8 @@ class FakeRegistry:
                 continue
             color = self.colors.get(workload.name, str(workload.color))
             if color in tuple(Color):
-                served.append(workload.with_active(Color(color)))
+                colored = workload.with_active(Color(color))
+                served.append(replace(colored, draining=self.draining.get(workload.name)))
             else:
                 refused[workload.name] = f"workload {workload.name} has no active color: {color}"
         documents = {each.name: repr(each) for each in served}

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from sluice.aws.errors import aws_errors
 from sluice.aws.responses import field
 from sluice.core.model import Color
+from sluice.document.active_color import NONE_DRAINS
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
-
-NEITHER = "none"
 
 
 class SsmColors:
@@ -27,7 +26,7 @@ class SsmColors:
 
     def set_draining(self, workload: str, color: Color | None) -> None:
         """PutParameter of `<prefix>/<workload>/draining-color`."""
-        self._put(f"{self._prefix}/{workload}/draining-color", color or NEITHER)
+        self._put(f"{self._prefix}/{workload}/draining-color", color or NONE_DRAINS)
 
     def _put(self, path: str, value: str) -> None:
         """A parameter that has the value already gets no new version; one that is missing is not made."""
