@@ -33,14 +33,15 @@ SWITCH = Switch(
     since=NOW,
     step=Step.READY,
     was={
-        Color.BLUE: Was(minimum=1, desired=4, fields={"AlarmNotificationSuspended": False}),
-        Color.GREEN: Was(minimum=0, desired=0, fields={"AlarmNotificationSuspended": True}),
+        Color.BLUE: Was(fleet="blue", minimum=1, desired=4, fields={"AlarmNotificationSuspended": False}),
+        Color.GREEN: Was(fleet="green", minimum=0, desired=0, fields={"AlarmNotificationSuspended": True}),
     },
     flips_only=True,
     needed=5,
     waits_since=NOW,
     quiet_since=NOW,
     flipped_at=NOW,
+    told_at=NOW,
 )
 OTHER = replace(SWITCH, execution=SWITCH.execution.replace("one", "two"))
 
@@ -149,8 +150,10 @@ def test_the_active_color_is_what_the_registry_reads_next(colors: Colored) -> No
 
 
 def test_the_workers_read_which_color_receives_no_more(colors: Colored) -> None:
+    before = None
     for color in (Color.BLUE, None, Color.GREEN, Color.GREEN):
-        colors.port.set_draining("transcription", color)
+        assert colors.port.set_draining("transcription", color) is (color is not before)
+        before = color
         assert colors.draining() == (color or "none")
 
 
@@ -197,6 +200,28 @@ def test_whether_a_group_that_is_not_there_works_is_unknown_and_the_others_are_t
         assert isinstance(found[group("nowhere")], Unknown)
         late = port.busy([fleet], lambda: 0)
         assert late == {fleet: 0} or isinstance(late[fleet], Unknown)
+
+
+def test_a_group_that_protects_every_new_instance_does_not_tell_which_ones_work() -> None:
+    autoscaling = account.session().client("autoscaling")
+    described = {
+        "AutoScalingGroupName": "transcription",
+        "MinSize": 0,
+        "MaxSize": 5,
+        "DesiredCapacity": 1,
+        "DefaultCooldown": 300,
+        "AvailabilityZones": ["eu-west-1a"],
+        "HealthCheckType": "EC2",
+        "CreatedTime": NOW,
+        "NewInstancesProtectedFromScaleIn": True,
+        "Instances": [],
+    }
+    with Stubber(autoscaling) as stub, account.threads() as pool:
+        stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [described]})
+        fleet = group("transcription")
+        found = AwsOccupancy(lambda: autoscaling, lambda: autoscaling, pool).busy([fleet], plenty)[fleet]
+    assert isinstance(found, Unknown)
+    assert "NewInstancesProtectedFromScaleIn" in found.reason
 
 
 @pytest.mark.parametrize(

@@ -282,10 +282,12 @@ class FakeColors:
         self.registry.colors[workload] = str(color)
         self.calls.between()
 
-    def set_draining(self, workload: str, color: Color | None) -> None:
+    def set_draining(self, workload: str, color: Color | None) -> bool:
         self.calls.record("colors.set_draining", color)
+        is_new = self.draining.get(workload) is not color
         self.draining[workload] = color
         self.calls.between()
+        return is_new
 
 
 @dataclass

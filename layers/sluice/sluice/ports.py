@@ -357,8 +357,8 @@ class Colors(Protocol):
         """Make this color the active one."""
         ...
 
-    def set_draining(self, workload: str, color: Color | None) -> None:
-        """Tell the workers of this color to receive no more, None for neither color."""
+    def set_draining(self, workload: str, color: Color | None) -> bool:
+        """Tell the workers of this color to receive no more, None for neither; returns whether it is new."""
         ...
 
 

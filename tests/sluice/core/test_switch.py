@@ -40,7 +40,10 @@ SWITCH = Switch(
     execution="one",
     since=NOW,
     step=Step.READY,
-    was={color: Was(minimum=1, desired=4, fields=FIELDS) for color in Color},
+    was={
+        color: Was(fleet="Auto Scaling group transcription", minimum=1, desired=4, fields=FIELDS)
+        for color in Color
+    },
     needed=4,
     waits_since=NOW,
 )
@@ -183,7 +186,14 @@ def test_while_the_old_color_drains_the_new_one_grows_and_what_was_suspended_sta
         "DisableScaleIn": True,
         "Enabled": True,
     }
-    was = {Color.GREEN: Was(minimum=0, desired=0, fields={"AlarmNotificationSuspended": True})}
+    was = {
+        Color.GREEN: Was(
+            fleet="Auto Scaling group transcription",
+            minimum=0,
+            desired=0,
+            fields={"AlarmNotificationSuspended": True},
+        )
+    }
     assert growing(replace(SWITCH, was=was), now)["AlarmNotificationSuspended"]
 
 

@@ -24,14 +24,16 @@ class SsmColors:
         """PutParameter of `<prefix>/<workload>/active-color`."""
         self._put(f"{self._prefix}/{workload}/active-color", color)
 
-    def set_draining(self, workload: str, color: Color | None) -> None:
+    def set_draining(self, workload: str, color: Color | None) -> bool:
         """PutParameter of `<prefix>/<workload>/draining-color`."""
-        self._put(f"{self._prefix}/{workload}/draining-color", color or NONE_DRAINS)
+        return self._put(f"{self._prefix}/{workload}/draining-color", color or NONE_DRAINS)
 
-    def _put(self, path: str, value: str) -> None:
+    def _put(self, path: str, value: str) -> bool:
         """A parameter that has the value already gets no new version; one that is missing is not made."""
         with aws_errors(f"GetParameter of {path}"):
             present = field(field(self._client().get_parameter(Name=path), "Parameter"), "Value")
-        if present != value:
-            with aws_errors(f"PutParameter of {path}"):
-                self._client().put_parameter(Name=path, Value=value, Overwrite=True)
+        if present == value:
+            return False
+        with aws_errors(f"PutParameter of {path}"):
+            self._client().put_parameter(Name=path, Value=value, Overwrite=True)
+        return True

@@ -85,6 +85,11 @@ def _read(fleet: Fleet) -> str:
 def _instances(client: AutoScalingClient, group: AutoScalingGroup) -> int:
     described = client.describe_auto_scaling_groups(AutoScalingGroupNames=[group.name])
     for found in list_field(described, "AutoScalingGroups"):
+        if found.get("NewInstancesProtectedFromScaleIn") is True:
+            raise ConfigError(
+                f"{group} protects each instance from its launch on (NewInstancesProtectedFromScaleIn), so "
+                "protection does not show that it works: turn that off, as Sluice's worker protects itself"
+            )
         instances = list_field(found, "Instances")
         return sum(field(instance, "ProtectedFromScaleIn") is True for instance in instances)
     raise ConfigError(not_found(str(group)))

@@ -118,7 +118,7 @@ def why_not_begun(
         _why_scheduled(workload, surges, now)
         or _why_not_used(workload, colored(workload, color), old)
         or _why_not_used(workload, idle, new)
-        or _why_not_raised(workload, idle, old, new)
+        or why_not_raised(workload, idle, old, new)
         or _why_unproven(workload, backlog, old, new, busy)
     )
 
@@ -159,7 +159,7 @@ def _why_scheduled(
     return None
 
 
-def _why_not_raised(workload: Workload, idle: ColoredFleet, old: Capacity, new: Capacity) -> Refusal | None:
+def why_not_raised(workload: Workload, idle: ColoredFleet, old: Capacity, new: Capacity) -> Refusal | None:
     """Why the new color cannot get as many instances as the old one has."""
     which = f"{idle.color}, {idle.fleet},"
     if new.scale_out_blocked_by:
@@ -291,14 +291,13 @@ def drained(
 ) -> Wait:
     """Whether a color that receives no more is proven to work on nothing.
 
-    Its waiting began when its workers were told; none of it counts before they know.
+    None of the waiting counts before its workers know.
     """
     if isinstance(fleet, Capacity) and fleet.desired == 0 and fleet.running == 0 and busy == 0:
         return Wait(
             next=Next.NEXT, reason=Reason.COLOR_DRAINED, detail="no instance of it runs", switch=switch
         )
-    told_at = switch.waits_since or now
-    is_settled = now >= told_at + SETTLING
+    is_settled = switch.told_at is not None and now >= switch.told_at + SETTLING
     is_quiet = is_settled and isinstance(fleet, Capacity) and isinstance(busy, int) and busy == 0
     quiet = _quiet(switch, is_quiet=is_quiet, now=now)
     if _is_proven(quiet, now):
@@ -350,8 +349,18 @@ def fades_in_s(switch: Switch, now: datetime) -> int:
     """
     if switch.flipped_at is None or switch.flips_only:
         return 0
-    left = switch.flipped_at + ALARMS_FADE - now
-    return max(0, min(SELDOM_S, -(-left // timedelta(seconds=1))))
+    return _left_s(switch.flipped_at + ALARMS_FADE, now)
+
+
+def undone_fades_in_s(switch: Switch, now: datetime) -> int:
+    """The same of a new color that was active, and is not any more since the switch is being undone."""
+    if switch.flipped_at is None or switch.waits_since is None:
+        return 0
+    return _left_s(switch.waits_since + ALARMS_FADE, now)
+
+
+def _left_s(until: datetime, now: datetime) -> int:
+    return max(0, min(SELDOM_S, -(-(until - now) // timedelta(seconds=1))))
 
 
 def thawed(switch: Switch, color: Color, now: Fields) -> Fields:
