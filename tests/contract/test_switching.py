@@ -19,7 +19,7 @@ from sluice.core.pause import BOTH, Pause, encoded
 from sluice.core.switch import FROZEN, IDLE, held
 from sluice.core.switch_record import Step, Switch, Was
 from sluice.errors import ConfigError
-from sluice.ports import Colors, EngineStates, Freezes, StateWrite, StoredState
+from sluice.ports import Colors, EngineStates, Freezes, Occupancy, StateWrite, StoredState
 from sluice_sim.simulator.ports import SimulatedStates
 from tests.contract.test_fleets import group, service
 from tests.sluice.aws import account
@@ -42,6 +42,7 @@ SWITCH = Switch(
     quiet_since=NOW,
     flipped_at=NOW,
     told_at=NOW,
+    shows_work=False,
 )
 OTHER = replace(SWITCH, execution=SWITCH.execution.replace("one", "two"))
 
@@ -189,6 +190,36 @@ def test_protected_instances_are_busy(is_fake: bool) -> None:
             AutoScalingGroupName=fleet.name, InstanceIds=instances[:2], ProtectedFromScaleIn=True
         )
         assert port.busy([fleet], plenty) == {fleet: 2}
+
+
+@pytest.mark.parametrize("is_fake", [True, False])
+def test_a_lifecycle_hook_on_termination_lets_instances_finish_and_no_other_does(is_fake: bool) -> None:
+    hooked, other, queue_proc = group("transcription"), group("translation"), service("queue-proc")
+    if is_fake:
+        port: Occupancy = FakeOccupancy(finishing={hooked: True})
+        assert [port.finishes(each, plenty) for each in (hooked, other, queue_proc)] == [True, False, False]
+        return
+    with account.account(), account.threads() as pool:
+        autoscaling = account.session().client("autoscaling")
+        for fleet, transition in ((hooked, "TERMINATING"), (other, "LAUNCHING")):
+            account.create_group(fleet.name)
+            autoscaling.put_lifecycle_hook(
+                AutoScalingGroupName=fleet.name,
+                LifecycleHookName="hook",
+                LifecycleTransition=f"autoscaling:EC2_INSTANCE_{transition}",
+            )
+        port = AwsOccupancy(lambda: account.client("autoscaling"), lambda: account.client("ecs"), pool)
+        assert [port.finishes(each, plenty) for each in (hooked, other, queue_proc)] == [True, False, False]
+
+
+def test_a_lifecycle_hook_that_cannot_be_read_is_unknown() -> None:
+    autoscaling = account.session().client("autoscaling")
+    with Stubber(autoscaling) as stub, account.threads() as pool:
+        stub.add_client_error("describe_lifecycle_hooks", "AccessDenied")
+        port = AwsOccupancy(lambda: autoscaling, lambda: autoscaling, pool)
+        found = port.finishes(group("transcription"), plenty)
+    assert isinstance(found, Unknown)
+    assert "DescribeLifecycleHooks of Auto Scaling group transcription" in found.reason
 
 
 def test_whether_a_group_that_is_not_there_works_is_unknown_and_the_others_are_told() -> None:

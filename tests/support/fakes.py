@@ -295,6 +295,7 @@ class FakeOccupancy:
     calls: Calls = field(default_factory=Calls)
     protected: dict[Fleet, int] = field(default_factory=dict)
     refreshing: set[Fleet] = field(default_factory=set)
+    finishing: dict[Fleet, bool | Unknown] = field(default_factory=dict)
     failing: dict[Fleet, str] = field(default_factory=dict)
 
     def busy(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, int | Unknown]:
@@ -312,6 +313,10 @@ class FakeOccupancy:
     ) -> Mapping[AutoScalingGroup, bool | Unknown]:
         self.calls.record("occupancy.refreshed", set(groups))
         return {group: group in self.refreshing if remaining_s() > 0 else LATE for group in groups}
+
+    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:
+        self.calls.record("occupancy.finishes", fleet)
+        return self.finishing.get(fleet, False) if remaining_s() > 0 else LATE
 
 
 @dataclass

@@ -375,6 +375,10 @@ class Occupancy(Protocol):
         """Whether AWS replaces the instances of each group by an instance refresh now."""
         ...
 
+    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:
+        """Whether a lifecycle hook lets each instance finish before it ends; a service has none."""
+        ...
+
 
 class Outcome(StrEnum):
     """The outcome of a decision."""

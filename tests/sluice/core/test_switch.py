@@ -72,6 +72,8 @@ switches = st.builds(
     waits_since=st.none() | moments,
     quiet_since=st.none() | moments,
     flipped_at=st.none() | moments,
+    told_at=st.none() | moments,
+    shows_work=st.booleans(),
 )
 capacities = st.one_of(
     st.just(UNKNOWN), st.builds(lambda desired, running: capacity(desired, running), counts, counts)
@@ -209,13 +211,13 @@ def test_the_old_colors_alarms_fade_in_seven_minutes(flipped_s_ago, flips_only, 
 
 def test_a_hold_that_cannot_be_read_lets_no_switch_begin():
     seen = Observation(backlog=backlog(), capacity=capacity(1), idle=capacity())
-    refusal = why_not_begun(SERVED, seen, UNKNOWN, {}, {}, NOW)
+    refusal = why_not_begun(SERVED, seen, UNKNOWN, {}, {}, False, NOW)
     assert (refusal.reason, refusal.passes) == (Reason.UNKNOWN_READING, True)
-    assert why_not_begun(SERVED, seen, Holds(), {}, {}, NOW) is None
+    assert why_not_begun(SERVED, seen, Holds(), {}, {}, False, NOW) is None
 
 
 def test_what_somebody_scheduled_in_the_past_is_no_reason_to_refuse():
     seen = Observation(backlog=backlog(), capacity=capacity(1), idle=capacity())
     past = MinimumChange(name="morning", minimum=2, at=NOW - timedelta(hours=1))
     actions = {SERVED.fleet: ScheduledActions(others=(past,))}
-    assert why_not_begun(SERVED, seen, Holds(), actions, {}, NOW) is None
+    assert why_not_begun(SERVED, seen, Holds(), actions, {}, False, NOW) is None

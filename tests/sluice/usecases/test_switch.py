@@ -213,7 +213,16 @@ class TestARefusal:
                 ConfigError,
                 "a deployment is rolling; wait",
             ),
-            (lambda s: s.works(s.blue, 0), ConfigError, "protect their instances"),
+            (
+                lambda s: s.works(s.blue, 0),
+                ConfigError,
+                r"3 messages are in flight, .* protect their instances, .* give the group a lifecycle hook",
+            ),
+            (
+                lambda s: (s.works(s.blue, 0), s.finishes(s.blue, Unknown(reason="denied"))),
+                TransientError,
+                "whether a lifecycle hook lets them finish is unknown: denied",
+            ),
             (
                 lambda s: s.account.queues.failing.update({s.workload.queue_url: "throttled"}),
                 TransientError,
@@ -530,6 +539,81 @@ class TestAWait:
         with pytest.raises(TransientError, match="unknown is not zero: throttled"):
             switched.step("raise")
         assert switched.size(switched.green) == (0, 0)
+
+
+class TestWorkersThatShowNothing:
+    """Other consumers, which protect no instance: a lifecycle hook on termination lets each finish."""
+
+    @pytest.fixture
+    def unseen(self, account):
+        switched = pair(account)
+        switched.shows_work = False
+        switched.works(switched.blue, 0)
+        switched.finishes(switched.blue, True)
+        return switched
+
+    def test_of_a_service_are_refused_as_nothing_lets_a_task_finish(self, account):
+        switched = pair(account, "ecs")
+        switched.works(switched.blue, 0)
+        with pytest.raises(ConfigError, match=r"protect their instances, as sluice_worker does; if they do"):
+            switched.step("begin")
+
+    def test_the_new_color_has_to_run_for_a_minute_and_the_decision_says_what_is_not_known(self, unseen):
+        unseen.steps("begin", "freeze", "raise")
+        unseen.wait(10)
+        assert unseen.step("ready").outcome is Next.WAIT
+        unseen.wait(59)
+        assert unseen.step("ready").outcome is Next.WAIT
+        unseen.wait(1)
+        assert unseen.step("ready").outcome is Next.NEXT
+        assert "whether they take messages does not show" in unseen.decisions()[-1].detail
+
+    def test_an_instance_that_stops_running_begins_the_minute_anew(self, unseen):
+        unseen.steps("begin", "freeze", "raise")
+        unseen.wait(10)
+        unseen.step("ready")
+        has = unseen.account.fleets.capacities
+        has[unseen.green] = replace(has[unseen.green], running=4)
+        assert unseen.step("ready").outcome is Next.WAIT
+        unseen.wait(59)
+        assert unseen.step("ready").outcome is Next.WAIT
+        unseen.wait(59)
+        assert unseen.step("ready").outcome is Next.WAIT
+
+    def test_the_old_color_is_at_zero_only_once_the_last_instance_has_finished(self, unseen):
+        for step in ("begin", "freeze", "raise", "ready", "flip", "drain"):
+            unseen.until_over(step)
+        assert "the lifecycle hook lets each finish what it has" in unseen.decisions()[-1].detail
+        has = unseen.account.fleets.capacities
+        assert unseen.step("retire").outcome is Next.WAIT
+        has[unseen.blue] = replace(has[unseen.blue], running=0, ending=2)
+        assert has[unseen.blue].desired == 0
+        assert unseen.step("retire").outcome is Next.WAIT
+        has[unseen.blue] = replace(has[unseen.blue], ending=0)
+        assert unseen.step("retire").outcome is Next.NEXT
+        assert unseen.until_over("finish").outcome is Next.NEXT
+        assert unseen.held(unseen.blue) == unseen.held(unseen.green) == set()
+
+    def test_a_switch_that_is_undone_waits_for_what_finishes_too(self, unseen):
+        unseen.steps("begin", "freeze", "raise")
+        unseen.wait(10)
+        while unseen.step("roll_back").outcome is Next.WAIT and unseen.size(unseen.green)[1] > 0:
+            unseen.wait(10)
+        has = unseen.account.fleets.capacities
+        has[unseen.green] = replace(has[unseen.green], running=0, ending=1)
+        assert unseen.step("roll_back").outcome is Next.WAIT
+        assert unseen.record is not None
+        has[unseen.green] = replace(has[unseen.green], ending=0)
+        assert unseen.step("roll_back").outcome is Next.NEXT
+        assert unseen.record is None
+
+    def test_an_instance_that_still_finishes_is_no_fleet_at_zero_whose_color_only_flips(self, account):
+        switched = pair(account, visible=0, desired=0)
+        has = account.fleets.capacities
+        has[switched.blue] = replace(has[switched.blue], ending=1)
+        assert switched.step("begin").outcome is Next.NEXT
+        other = pair(FakeAccount(), visible=0, desired=0)
+        assert other.step("begin").outcome is Next.FLIP_ONLY
 
 
 class TestAFailure:

@@ -25,6 +25,7 @@ TASKS_PER_CALL = 100
 ENDED = "MISSING"
 """The reason that AWS gives for a task that has ended since it was listed."""
 
+TERMINATION = "autoscaling:EC2_INSTANCE_TERMINATING"
 ENDED_REFRESHES = ("Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful")
 """Any other status, such as Baking, is of a refresh that still replaces instances, or may."""
 
@@ -72,6 +73,24 @@ class AwsOccupancy:
                 )
 
         return start_reads(self._pool, is_refreshed, groups, _read_refreshes)(remaining_s)
+
+    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:
+        """DescribeLifecycleHooks of a group: one on termination."""
+        if not isinstance(fleet, AutoScalingGroup):
+            return False
+        client = self._groups()
+
+        def has_hook(group: AutoScalingGroup) -> bool:
+            with aws_errors(_read_hooks(group)):
+                described = client.describe_lifecycle_hooks(AutoScalingGroupName=group.name)
+                hooks = list_field(described, "LifecycleHooks")
+                return any(field(hook, "LifecycleTransition") == TERMINATION for hook in hooks)
+
+        return start_reads(self._pool, has_hook, [fleet], _read_hooks)(remaining_s)[fleet]
+
+
+def _read_hooks(group: AutoScalingGroup) -> str:
+    return f"DescribeLifecycleHooks of {group}"
 
 
 def _read_refreshes(group: AutoScalingGroup) -> str:

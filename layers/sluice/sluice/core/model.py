@@ -420,6 +420,8 @@ class Capacity:
     """Instances that AWS has launched and that are not running yet; None where AWS does not say."""
     protected: int | None = None
     """Running instances that AWS may not terminate on scale-in; None where AWS does not say."""
+    ending: int = 0
+    """Instances that AWS ends, of a group: a lifecycle hook may let them finish a message first."""
     has_warm_pool: bool = False
     warm: int | None = None
     """Instances of the warm pool that can be started; None without a pool, or if that was not read."""

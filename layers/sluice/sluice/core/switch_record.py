@@ -60,6 +60,8 @@ class Switch:
     flipped_at: datetime | None = None
     told_at: datetime | None = None
     """Since when the color that drains receives no more; None before."""
+    shows_work: bool = True
+    """Whether protection from scale-in shows that a worker works; else a lifecycle hook lets it finish."""
 
     @property
     def old(self) -> Color:
@@ -101,6 +103,7 @@ def encoded(switch: Switch) -> str:
             "quiet_since": _iso(switch.quiet_since),
             "flipped_at": _iso(switch.flipped_at),
             "told_at": _iso(switch.told_at),
+            "shows_work": switch.shows_work,
         },
         sort_keys=True,
     )
@@ -123,6 +126,7 @@ def decoded(text: object) -> Switch | Unknown:
             quiet_since=_moment(stored["quiet_since"]),
             flipped_at=_moment(stored["flipped_at"]),
             told_at=_moment(stored["told_at"]),
+            shows_work=stored["shows_work"] is True,
         )
     except (AttributeError, LookupError, TypeError, ValueError) as wrong:
         return Unknown(reason=f"what is stored of a switch cannot be read ({wrong!r}): {text!r:.200}")

@@ -36,11 +36,13 @@ from sluice.core.switch import (
     fades_in_s,
     growing,
     held,
+    is_at_zero,
     needed,
     only_flips,
     reading_of,
     ready,
     seen_from,
+    shows_work,
     thawed,
     undone_fades_in_s,
     why_not_begun,
@@ -183,9 +185,10 @@ def _begin(switching: _Switching, stored: Switch | None) -> StepDone:
         _decided(switching, workload, observation, request.to, Reason.COLOR_IS_ACTIVE, outcome=Outcome.HELD)
         return _done(switching, Next.NOTHING_TO_DO, f"{request.to} is active already")
     to = workload.idle.color
-    if refusal := _why_not_begun(switching, workload, observation):
+    busy = busy_by_color(switching.ports, workload, switching.remaining_s)
+    if refusal := refusal_to_begin(switching.ports, workload, observation, busy, switching.remaining_s):
         _refuse(switching, workload, observation, refusal)
-    record = _record(switching, workload, observation)
+    record = _record(switching, workload, observation, busy)
     if not switching.states.put_switch(workload.name, None, record):
         raise TransientError(f"somebody else has begun to switch {workload.name} meanwhile: look at it")
     if refusal := _held_meanwhile(switching, workload):
@@ -200,19 +203,34 @@ def _after_begin(record: Switch) -> Next:
     return Next.FLIP_ONLY if record.flips_only else Next.NEXT
 
 
-def _why_not_begun(switching: _Switching, workload: Workload, observation: Observation) -> Refusal | None:
-    remaining_s = switching.remaining_s
-    holding = holds_in_force(switching.ports, [workload.name], first_half(remaining_s))[workload.name]
-    busy = switching.occupancy.busy(workload.fleets, remaining_s)
+def busy_by_color(ports: Ports, workload: Workload, remaining_s: RemainingS) -> Mapping[Color, int | Unknown]:
+    """The instances of both colors of a blue/green workload that are protected from scale-in."""
+    assert ports.occupancy is not None
     assert workload.idle is not None
     assert workload.color is not None
+    busy = ports.occupancy.busy(workload.fleets, remaining_s)
+    return {workload.color: busy[workload.fleet], workload.idle.color: busy[workload.idle.fleet]}
+
+
+def refusal_to_begin(
+    ports: Ports,
+    workload: Workload,
+    observation: Observation,
+    busy: Mapping[Color, int | Unknown],
+    remaining_s: RemainingS,
+) -> Refusal | None:
+    """Why no switch may begin now, with what else is read for that; None if one may."""
+    assert ports.occupancy is not None
+    assert ports.surges is not None
+    holding = holds_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
     return why_not_begun(
         workload,
         observation,
         holding,
-        {fleet: switching.surges.read(fleet) for fleet in workload.fleets},
-        {workload.color: busy[workload.fleet], workload.idle.color: busy[workload.idle.fleet]},
-        switching.now,
+        {fleet: ports.surges.read(fleet) for fleet in workload.fleets},
+        busy,
+        ports.occupancy.finishes(workload.fleet, remaining_s),
+        ports.now(),
     )
 
 
@@ -230,7 +248,9 @@ def _held_meanwhile(switching: _Switching, workload: Workload) -> Refusal | None
     return None
 
 
-def _record(switching: _Switching, workload: Workload, observation: Observation) -> Switch:
+def _record(
+    switching: _Switching, workload: Workload, observation: Observation, busy: Mapping[Color, int | Unknown]
+) -> Switch:
     request = switching.request
     assert workload.idle is not None
     assert workload.color is not None
@@ -257,6 +277,7 @@ def _record(switching: _Switching, workload: Workload, observation: Observation)
         step=Step.BEGIN,
         was=was,
         flips_only=only_flips(old, backlog),
+        shows_work=shows_work(observation, busy),
     )
 
 
@@ -478,7 +499,7 @@ def _retire(switching: _Switching, workload: Workload, switch: Switch) -> StepDo
         _set_minimum(switching, _known(old), of.fleet, 0)
         switching.ports.fleets.set_desired(of.fleet, 0)
         _decided(switching, workload, observation, switch.old, Reason.COLOR_RETIRED, desired=0)
-    elif _known(old).running == 0:
+    elif is_at_zero(_known(old)):
         return _done(switching, Next.NEXT, f"{switch.old} is at zero", to=switch.to)
     return _ending(switching, switch, switch.old)
 
@@ -574,7 +595,7 @@ def _lowered(
     A `Wait` is the proof that did not come in time: the color stays up.
     """
     new, was = reading_of(workload, observation, switch.to), switch.was[switch.to]
-    if isinstance(new, Capacity) and max(new.desired, new.running) <= was.desired:
+    if isinstance(new, Capacity) and max(new.desired, new.running + new.ending) <= was.desired:
         return None
     switch = _told(switching, workload, switch, switch.to)
     verdict = _drained(switching, workload, observation, switch, switch.to)
