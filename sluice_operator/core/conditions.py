@@ -277,7 +277,7 @@ def _wants_more(readings: Readings) -> bool:
 
 def live_backlog_per_instance(readings: Readings) -> float | Unknown:
     """BacklogPerInstance of this moment, in messages; Unknown if queue or fleet could not be read."""
-    backlog, capacity = readings.observation.backlog, readings.observation.capacity
+    backlog, capacity = readings.observation.backlog, readings.observation.consuming
     if isinstance(backlog, Unknown):
         return backlog
     if isinstance(capacity, Unknown):
