@@ -105,10 +105,13 @@ def demo(
     if real_workers:
         timelines = _run_with_processes(scenarios, without, console)
     else:
+        from sluice_cli.demo_operator import switch
         from sluice_sim.embedded.demo import run_scenarios  # the cloud takes a second or two to import
 
         printer = _Timeline(console, scenarios)
-        timelines = run_scenarios(CHECKOUT, scenarios, without=without, on_minute=printer.show)
+        timelines = run_scenarios(
+            CHECKOUT, scenarios, without=without, on_minute=printer.show, operator=switch
+        )
     summaries = [timeline.summary for timeline in timelines]
     if as_json:
         click.echo(json.dumps({"workloads": [_as_json(summary) for summary in summaries]}))
