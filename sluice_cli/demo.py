@@ -309,7 +309,8 @@ def _switch_table(switch: SwitchSeen) -> Table:
     table.add_column("said", overflow="fold")
     for each in switch.steps:
         took = "?" if each.ended_s is None else duration(each.ended_s - each.began_s)
-        table.add_row(each.step, duration(each.began_s), took, each.reason)
+        after = duration(each.began_s - switch.steps[0].began_s)
+        table.add_row(each.step, after, took, each.reason)
     return table
 
 

@@ -15,31 +15,33 @@ from sluice_sim.embedded.timeline import SwitchSeen, SwitchStep
 LIMIT_S = 60.0
 
 
-def switch(workload: str) -> Callable[[], SwitchSeen]:
-    """Begin to switch a workload of the embedded account to its idle color; returns how to look at it."""
+def switch(workload: str, run_began_s: float) -> Callable[[], SwitchSeen]:
+    """Begin to switch a workload of the embedded account to its idle color; returns how to look at it.
+
+    `run_began_s` are epoch seconds.
+    """
     account = open_account(AwsSession(), "sluice")
-    began_s = account.ports.now().timestamp()
     found = switches.start(account, workload, None, lambda: LIMIT_S)
     assert found is not None, "without a color to switch to there is always something to do"
-    return lambda: _seen(account, found, began_s)
+    return lambda: _seen(account, found, run_began_s)
 
 
-def _seen(account: Account, found: Found, began_s: float) -> SwitchSeen:
+def _seen(account: Account, found: Found, run_began_s: float) -> SwitchSeen:
     states = account.clients("stepfunctions")
     stands = executions.describe(states, found.execution)
     so_far = progress(Progress(), executions.history(states, found.execution, 0))
     ended = None if stands.runs else end(found.workload, stands, so_far)
     return SwitchSeen(
-        steps=tuple(_step(each, began_s) for each in so_far.steps),
+        steps=tuple(_step(each, run_began_s) for each in so_far.steps),
         outcome="" if ended is None else ended.message,
         is_done=ended is not None and ended.well,
     )
 
 
-def _step(each: StepSeen, began_s: float) -> SwitchStep:
+def _step(each: StepSeen, run_began_s: float) -> SwitchStep:
     return SwitchStep(
         step=each.step,
-        began_s=each.began_at.timestamp() - began_s,
-        ended_s=None if each.ended_at is None else each.ended_at.timestamp() - began_s,
+        began_s=each.began_at.timestamp() - run_began_s,
+        ended_s=None if each.ended_at is None else each.ended_at.timestamp() - run_began_s,
         reason=each.detail,
     )

@@ -43,8 +43,11 @@ from sluice_sim.promise import waits
 
 MINUTE_S = 60
 HOUR_S = 3600
-Operator = Callable[[str], Callable[[], SwitchSeen]]
-"""Begins to switch the colors of a workload; what it returns tells how far the switch is."""
+Operator = Callable[[str, float], Callable[[], SwitchSeen]]
+"""Begins to switch the colors of a workload whose run began at that time (epoch seconds).
+
+What it returns tells how far the switch is.
+"""
 OnMinute = Callable[[str, Minute], None]
 """Called with the workload's name and the row of the minute that has just ended."""
 
@@ -241,7 +244,7 @@ class WorkloadRun:
     def _switch(self, operator: Operator) -> None:
         self._old_color = active(self.name)
         self._ended_at_work_before = self._fleets[self._key_of[self._old_color]].ended_at_work
-        self._look = operator(self.name)
+        self._look = operator(self.name, self._start)
 
     def _send(self, count: int) -> None:
         minute = (self._aws.clock.now - self._start) / MINUTE_S

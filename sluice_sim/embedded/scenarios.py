@@ -110,8 +110,8 @@ COMPILER_SWITCH = replace(
         "flight. Blue is set to zero once none of its instances is protected any more, and let go seven "
         "minutes after the flip, when AWS's alarms of blue have forgotten its backlog."
     ),
-    bursts={4: 12, 18: 12},
-    steady=SteadyArrivals(first=2, last=34, per_minute=2),
+    bursts={22: 12},
+    steady=SteadyArrivals(first=1, last=38, per_minute=2),
     environment="compiler-aarch64-prod",
     parameters={
         "Name": "compiler-aarch64-switch",
@@ -119,7 +119,7 @@ COMPILER_SWITCH = replace(
         "AutoScalingGroupName": "compiler-aarch64-switch",
         "GreenAutoScalingGroupName": "compiler-aarch64-switch-green",
     },
-    switched_in=16,
+    switched_in=20,
     simulated_only=(
         "a switch needs workers that protect their instance from scale-in, and a process here has none"
     ),

@@ -144,7 +144,7 @@ class ColorSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchStep:
-    """One step of a switch between two colors; times are seconds since the operator began it."""
+    """One step of a switch between two colors; times are seconds since the run began."""
 
     step: str
     began_s: float
