@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from sluice_report.chart import scales
-from sluice_report.chart.canvas import BOLD_WIDTH
+from sluice_report.chart.canvas import REGULAR_WIDTH
 from sluice_report.chart.label_placement import LabelPlacement
 from sluice_report.chart.palette import LIGHT
 from sluice_sim.embedded.timeline import ColorSize, Minute, SwitchSeen, SwitchStep
@@ -88,10 +88,11 @@ def draw_steps(axes: Axes, minutes: Sequence[Minute], *, switch: SwitchSeen) -> 
         )  # fmt: skip
         if _width(step.step) <= (right - left) * points_per_minute:
             _write(axes, (left + right) / 2, (BAR_BOTTOM + BAR_TOP) / 2, step.step, align="center")
-    end = -float("inf")
+    end = None
     for moment in _moments(switch.steps, minutes, points_per_minute):
         width = _width(moment.text) / points_per_minute
-        left = max(moment.x - width / 2, end)
+        # The first stands before its moment: the others are soon after it.
+        left = max(moment.x - width, axes.get_xlim()[0]) if end is None else max(moment.x - width / 2, end)
         if left > moment.x:  # it would stand beside another moment than its own
             continue
         axes.plot([moment.x] * 2, [BAR_BOTTOM, 0.62], color=LIGHT["ink"], lw=1, zorder=4)
@@ -126,7 +127,7 @@ def _write(axes: Axes, x: float, y: float, text: str, *, align: str) -> None:
 
 def _width(text: str) -> float:
     """Points."""
-    return BOLD_WIDTH * STEP_TEXT * len(text)
+    return REGULAR_WIDTH * STEP_TEXT * len(text)
 
 
 def _place(seconds: float) -> float:

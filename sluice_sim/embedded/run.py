@@ -16,6 +16,7 @@ from typing import Any
 
 from moto.sqs.models import sqs_backends
 
+from sluice.core.model import Kind
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.embedded.cloud import EmbeddedAws
@@ -224,7 +225,9 @@ class WorkloadRun:
             self.summary.decisions[kind] += 1
         if acted or reason != self._last_held.get(kind):
             self._events.append(Event(kind=EventKind.DECISION if acted else EventKind.NOTE, text=text))
-        self._last_held = {} if acted else {**self._last_held, kind: reason}
+        # What a switch does is no news for the reasons of the others.
+        before = {} if acted and kind != Kind.SWITCH else self._last_held
+        self._last_held = before | {kind: "" if acted else reason}
 
     def on_scaling_activity(self, activity: ScalingActivity) -> None:
         """Record that AWS's target tracking scaled this workload's fleet."""

@@ -648,7 +648,8 @@ def _decided(
         reason=reason,
         observation=seen_from(workload, observation, color),
         desired=desired,
-        detail="; ".join(filter(None, (f"{switching.request.step} of {color}", detail))),
+        detail=detail,
+        subject=f"{switching.request.step} of {color}",
     )
     switching.report.decided(decision, outcome, colored(workload, color).fleet)
 
