@@ -1,4 +1,4 @@
-"""What the demo's picture draws of a blue/green workload: the instances of each color, and a switch's steps."""
+"""The panels of a blue/green workload: the instances of each color, and the steps of a switch."""
 
 from __future__ import annotations
 
@@ -121,7 +121,8 @@ def _moments(
 
 def _write(axes: Axes, x: float, y: float, text: str, *, align: str) -> None:
     axes.text(
-        x, y, text, size=STEP_TEXT, color=LIGHT["ink"], ha=align, va="center_baseline", zorder=5, clip_on=False
+        x, y, text, size=STEP_TEXT, color=LIGHT["ink"], ha=align, va="center_baseline", zorder=5,
+        clip_on=False,
     )  # fmt: skip
 
 

@@ -99,8 +99,7 @@ def _section(timeline: Timeline) -> Section:
         waits=_waits(timeline.summary),
         decisions=", ".join(f"{amount} {kind}" for kind, amount in decisions) or "none",
         panels=tuple(
-            panel.title
-            for panel in panels.build(timeline.minutes, annotations, timeline.summary.switch)
+            panel.title for panel in panels.build(timeline.minutes, annotations, timeline.summary.switch)
         ),
         annotations=annotations,
         drawings=(("wide", drawing(timeline, width=WIDE)), ("narrow", drawing(timeline, width=NARROW))),

@@ -174,23 +174,20 @@ def color(name: str, minutes: Sequence[Minute]) -> str:
 
 def switch(seen: SwitchSeen) -> str:
     """How long a switch took to make the other color the active one, to end the old one, and in all."""
-    began_s = seen.steps[0].began_s
-    ends_s = {each.step: each.ended_s for each in seen.steps}
+    ends_s = {each.step: each.ended_s for each in seen.steps if each.ended_s is not None}
     parts = [
-        (text, ends_s[step] - began_s)
+        (text, ends_s[step] - seen.steps[0].began_s)
         for step, text in (
             ("flip", "the other color is active after {}"),
             ("retire", "the old one is at zero after {}"),
             ("finish", "and it is over after {}"),
         )
-        if ends_s.get(step) is not None
+        if step in ends_s
     ]
     if not seen.is_done or not parts:
         return f"The switch: {seen.outcome or 'it has not ended'}"
     times = durations([seconds for _, seconds in parts])
-    return "The switch: " + ", ".join(
-        text.format(time) for (text, _), time in zip(parts, times, strict=True)
-    )
+    return "The switch: " + ", ".join(text.format(time) for (text, _), time in zip(parts, times, strict=True))
 
 
 def _running(minutes: Sequence[Minute], grown: Minute) -> str:

@@ -318,7 +318,6 @@ class Summary:
             **({} if self.switch is None else {"switch": self._switch_as_json(self.switch)}),
         }
 
-
     def _switch_as_json(self, switch: SwitchSeen) -> dict[str, object]:
         return {
             "outcome": switch.outcome,

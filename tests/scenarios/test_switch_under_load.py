@@ -67,9 +67,7 @@ class Switched:
 
     def of(self, color: str) -> list[tuple[int, ColorSize]]:
         """(second, size) of a color at each minute's end."""
-        return [
-            (60 * row.minute, size) for row in self.minutes for size in row.colors if size.color == color
-        ]
+        return [(60 * row.minute, size) for row in self.minutes for size in row.colors if size.color == color]
 
 
 def scenario_of(kind: str, seed: int) -> Scenario:
