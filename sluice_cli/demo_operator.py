@@ -31,7 +31,10 @@ def _seen(account: Account, found: Found, run_began_s: float) -> SwitchSeen:
     stands = executions.describe(states, found.execution)
     so_far = progress(Progress(), executions.history(states, found.execution, 0))
     ended = None if stands.runs else end(found.workload, stands, so_far)
+    assert found.to is not None
     return SwitchSeen(
+        old=found.to.other.value,
+        new=found.to.value,
         steps=tuple(_step(each, run_began_s) for each in so_far.steps),
         outcome="" if ended is None else ended.message,
         is_done=ended is not None and ended.well,

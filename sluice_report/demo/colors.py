@@ -87,7 +87,14 @@ def draw_steps(axes: Axes, minutes: Sequence[Minute], *, switch: SwitchSeen) -> 
             )
         )  # fmt: skip
         if _width(step.step) <= (right - left) * points_per_minute:
-            _write(axes, (left + right) / 2, (BAR_BOTTOM + BAR_TOP) / 2, step.step, align="center")
+            _write(
+                axes,
+                (left + right) / 2,
+                (BAR_BOTTOM + BAR_TOP) / 2,
+                step.step,
+                align="center",
+                facecolor=LIGHT["step"],
+            )
     end = None
     for moment in _moments(switch.steps, minutes, points_per_minute):
         width = _width(moment.text) / points_per_minute
@@ -96,7 +103,7 @@ def draw_steps(axes: Axes, minutes: Sequence[Minute], *, switch: SwitchSeen) -> 
         if left > moment.x:  # it would stand beside another moment than its own
             continue
         axes.plot([moment.x] * 2, [BAR_BOTTOM, 0.62], color=LIGHT["ink"], lw=1, zorder=4)
-        _write(axes, left, 0.8, moment.text, align="left")
+        _write(axes, left, 0.8, moment.text, align="left", facecolor=LIGHT["paper"])
         end = left + width + GAP / points_per_minute
 
 
@@ -119,10 +126,10 @@ def _moments(
         yield _Moment(x=x, text=", ".join(together))
 
 
-def _write(axes: Axes, x: float, y: float, text: str, *, align: str) -> None:
+def _write(axes: Axes, x: float, y: float, text: str, *, align: str, facecolor: str) -> None:
     axes.text(
-        x, y, text, size=STEP_TEXT, color=LIGHT["ink"], ha=align, va="center_baseline", zorder=5,
-        clip_on=False,
+        x, y, text, size=STEP_TEXT, color=LIGHT["ink"], ha=align, va="center_baseline", zorder=6,
+        clip_on=False, bbox={"facecolor": facecolor, "edgecolor": "none", "pad": 0.5},
     )  # fmt: skip
 
 

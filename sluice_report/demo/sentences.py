@@ -173,14 +173,14 @@ def color(name: str, minutes: Sequence[Minute]) -> str:
 
 
 def switch(seen: SwitchSeen) -> str:
-    """How long a switch took to make the other color the active one, to end the old one, and in all."""
+    """How long a switch took until the new color was active, the old one at zero, and everything put back."""
     ends_s = {each.step: each.ended_s for each in seen.steps if each.ended_s is not None}
     parts = [
         (text, ends_s[step] - seen.steps[0].began_s)
         for step, text in (
-            ("flip", "the other color is active after {}"),
-            ("retire", "the old one is at zero after {}"),
-            ("finish", "and it is over after {}"),
+            ("flip", f"{seen.new} is the active color after {{}}"),
+            ("retire", f"{seen.old} is at zero after {{}}"),
+            ("finish", "nothing is held any more after {}"),
         )
         if step in ends_s
     ]

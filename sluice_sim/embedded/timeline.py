@@ -158,6 +158,9 @@ class SwitchStep:
 class SwitchSeen:
     """A switch as its operator sees it."""
 
+    old: str
+    new: str
+    """The colors that are switched."""
     steps: tuple[SwitchStep, ...]
     outcome: str
     """How it ended, as a sentence; empty as long as it has not."""
