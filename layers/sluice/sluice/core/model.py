@@ -627,6 +627,8 @@ class Decision:
     desired: int | None = None
     limits: tuple[Limit, ...] = ()
     detail: str = ""
+    subject: str = ""
+    """The step of a switch and the color that it is about, such as `drain of blue`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -355,6 +355,8 @@ def drained(
         )
     unread = [reading.reason for reading in (fleet, busy) if isinstance(reading, Unknown)]
     said = f"{busy} of its instances have {PROTECTION}" if isinstance(busy, int) else ""
+    if busy == 0:
+        said = f"no instance of it has {PROTECTION} at one reading, and the next one may prove it idle"
     if not is_settled:
         said = "its workers may not have read yet that they receive no more"
     return _waiting(

@@ -520,9 +520,10 @@ def _finish(switching: _Switching, workload: Workload, switch: Switch) -> StepDo
         return _roll_back(switching, workload, switch)
     switch = _began(switching, switch)
     _thaw(switching, workload, switch, switch.to)
-    if left_s := fades_in_s(switch, switching.now):
-        return _done(switching, Next.WAIT, Reason.ALARMS_FADE, to=switch.to, wait_s=left_s)
     observation = _observed(switching, workload)
+    if left_s := fades_in_s(switch, switching.now):
+        _decided(switching, workload, observation, switch.old, Reason.ALARMS_FADE, outcome=Outcome.HELD)
+        return _done(switching, Next.WAIT, Reason.ALARMS_FADE, to=switch.to, wait_s=left_s)
     old, of = _known(reading_of(workload, observation, switch.old)), colored(workload, switch.old)
     # One that stays up keeps its minimum; to put back that of one at zero would start it.
     minimum = min(switch.was[switch.old].minimum, old.desired)
@@ -738,7 +739,8 @@ def _decided(
         reason=reason,
         observation=seen_from(workload, observation, color),
         desired=desired,
-        detail="; ".join(filter(None, (f"{switching.request.step} of {color}", detail))),
+        detail=detail,
+        subject=f"{switching.request.step} of {color}",
     )
     switching.report.decided(decision, outcome, colored(workload, color).fleet)
 
