@@ -306,6 +306,19 @@ def test_a_rollback_lets_the_old_revision_receive_and_drains_the_new_one(service
     assert service.now >= began + timedelta(seconds=50)
 
 
+def test_a_rollback_whose_first_reading_fails_gives_the_new_tasks_their_minute_too(service: Service) -> None:
+    service.starts()
+    service.protected = dict.fromkeys(service.protected, False)
+    while not (service.kept or {}).get("quietAt"):
+        service.shifts()
+    with failing("ListTasks"):
+        assert service.rolls_back() == "IN_PROGRESS"
+    began = service.now
+    while service.rolls_back() == "IN_PROGRESS":
+        assert service.now < began + timedelta(minutes=5)
+    assert service.now >= began + timedelta(seconds=60)
+
+
 def test_a_rollback_never_fails(service: Service) -> None:
     service.starts()
     with failing("DescribeServiceRevisions", "AccessDeniedException"):
