@@ -6,7 +6,7 @@ long as it is protected. A task whose protection AWS does not tell makes the num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -117,9 +117,17 @@ def _instances(client: AutoScalingClient, group: AutoScalingGroup) -> int:
 def _tasks(client: ECSClient, service: EcsService) -> int:
     pages = client.get_paginator("list_tasks").paginate(cluster=service.cluster, serviceName=service.service)
     tasks = [task for page in pages for task in list_field(page, "taskArns")]
+    return protected_tasks(client, service.cluster, tasks)
+
+
+def protected_tasks(client: ECSClient, cluster: str, tasks: Sequence[str]) -> int:
+    """How many of these tasks, by ARN, are protected; one that has ended meanwhile is not.
+
+    Raises MalformedResponse if AWS does not tell it of another one.
+    """
     busy = 0
     for some in batches(tasks, TASKS_PER_CALL):
-        told = client.get_task_protection(cluster=service.cluster, tasks=list(some))
+        told = client.get_task_protection(cluster=cluster, tasks=list(some))
         protected = list_field(told, "protectedTasks")
         busy += sum(field(task, "protectionEnabled") is True for task in protected)
         failures = [
