@@ -26,11 +26,12 @@ def context(
     environment: str = "transcription", subject: SimulatedFleet | None = None, *, count_lag_s: float = 0.0
 ) -> ScalingContext:
     """A context at the start of its run; without a given fleet nothing ever arrives."""
-    subject = subject or simulated_fleet([], 1)
+    subject, of = subject or simulated_fleet([], 1), deployed(environment)
+    subject.bounds = of.workload.bounds
     return ScalingContext(
-        clock=subject.clock,
-        fleet=subject,
-        deployed=deployed(environment),
+        clock=subject.queue.clock,
+        fleets={of.workload.fleet: subject},
+        deployed=of,
         promise_s=300.0,
         mean_service_s=5.0,
         boot_s=0.0,

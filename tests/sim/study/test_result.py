@@ -150,9 +150,9 @@ def test_below_a_mean_load_of_one_instance_there_is_a_reason_instead_of_a_ratio(
 
 
 def kernel(*, fresh, slots=(), returning=()):
-    from sluice_sim.simulator.fleet import _new_kernel_state
+    from sluice_sim.simulator.queue import _new_kernel_state
 
-    made = _new_kernel_state(4, 1, room=8, messages=5)
+    made = _new_kernel_state(4, 1, room=8, messages=5, fleets=1)
     made.counts[queue_kernel.NEXT_NEW] = fresh
     made.message[: len(slots)] = slots
     made.counts[queue_kernel.RETURNING] = len(returning)
