@@ -26,6 +26,7 @@ from sluice_sim.simulator.metrics import (
     MetricStore,
 )
 from sluice_sim.simulator.queue import QueueCounts, SimulatedQueue
+from sluice_sim.simulator.switches import PlayedSwitch
 from sluice_sim.simulator.targets import CurrentTarget
 from sluice_sim.template.deployment import Deployed
 
@@ -83,6 +84,10 @@ class ScalingContext:
     count_lag_s: float = 0.0
     """Age of the message counts that SQS returns, in seconds."""
     log: list[LogEntry] = field(default_factory=list)
+    switch_at_s: float | None = None
+    """When a switch between the colors begins, in seconds of the run; None for none."""
+    switches: list[PlayedSwitch] = field(default_factory=list)
+    """The switches so far."""
     scheduled: list[BoundsSet] = field(default_factory=list)
     """What schedules have set so far."""
     target: Callable[[], CurrentTarget | None] = lambda: None
@@ -102,6 +107,11 @@ class ScalingContext:
     def queue(self) -> SimulatedQueue:
         """The queue that every fleet serves."""
         return self.fleet.queue
+
+    @property
+    def is_switching(self) -> bool:
+        """Whether a switch between the colors is still to be finished or undone."""
+        return any(one.restored_s is None for one in self.switches)
 
     @property
     def minimum(self) -> int:

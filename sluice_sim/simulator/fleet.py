@@ -203,6 +203,8 @@ class SimulatedFleet:
 
         An instance that starts later knows.
         """
+        if receives is self._receives:
+            return
         self.size()
         self._receives = receives
         for one in self._booting:

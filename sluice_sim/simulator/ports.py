@@ -55,6 +55,13 @@ from sluice.report import sentence
 from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
 from sluice_sim.aws_rules.percentiles import PERCENTILE_RANK
 from sluice_sim.simulator.cloudwatch import SimulatedAws
+from sluice_sim.simulator.color_ports import (
+    DRAWS,
+    SimulatedColors,
+    SimulatedFreezes,
+    SimulatedOccupancy,
+    SimulatedSurges,
+)
 from sluice_sim.simulator.context import (
     LogEntry,
     ScalingContext,
@@ -438,6 +445,10 @@ class RunReport:
 def simulated_ports(aws: SimulatedAws) -> Ports:
     """Everything that the use cases need, for one run."""
     context = aws.context
+    random = np.random.default_rng([context.seed, DRAWS])
+    occupancy = SimulatedOccupancy(context, random)
+    if context.switch_at_s is not None:
+        occupancy.watch()
     return Ports(
         queues=SimulatedQueues(context),
         fleets=SimulatedFleets(context),
@@ -446,6 +457,10 @@ def simulated_ports(aws: SimulatedAws) -> Ports:
         registry=SimulatedRegistry(context),
         states=SimulatedStates(),
         held_policies=SimulatedHeldPolicies(aws),
+        freezes=SimulatedFreezes(context),
+        colors=SimulatedColors(context, random),
+        occupancy=occupancy,
+        surges=SimulatedSurges(context),
         namespace=_namespace(context),
         now=lambda: datetime.fromtimestamp(context.clock.now, UTC),
     )

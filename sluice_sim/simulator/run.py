@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sluice.core.model import Bounds, Fleet, Workload
+from sluice.core.model import Bounds, Color, Fleet, Workload
 from sluice_sim.clock import VirtualClock
 from sluice_sim.simulator import queue_kernel, schedules
+from sluice_sim.simulator.color_ports import colors
 from sluice_sim.simulator.context import (
     BoundsSet,
     LogEntry,
@@ -25,6 +26,7 @@ from sluice_sim.simulator.context import (
 )
 from sluice_sim.simulator.fleet import (
     Conditions,
+    FleetSize,
     Instance,
     ScaleIn,
     SimulatedFleet,
@@ -37,6 +39,7 @@ from sluice_sim.simulator.queue_kernel import (
     Ints,
     Messages,
 )
+from sluice_sim.simulator.switches import PlayedSwitch
 from sluice_sim.simulator.targets import CurrentTarget
 from sluice_sim.template.deployment import Deployed
 
@@ -108,6 +111,9 @@ class Run:
     """Attempts that the downstream failed."""
     failed_s: float = 0.0
     """Seconds that slots spent on them."""
+    sizes: Mapping[Color, Sequence[FleetSize]] = field(default_factory=dict)
+    """The fleet of each color at each snapshot; empty for a workload with one fleet."""
+    switches: Sequence[PlayedSwitch] = ()
     scheduled: Sequence[BoundsSet] = ()
     """What schedules set, from the beginning on; empty without schedules."""
     lost: int = 0
@@ -125,11 +131,14 @@ def simulate(
     seed: int = 0,
     start_s: float = START_S,
     count_lag_s: float = 0.0,
+    switch_at_s: float | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Run:
     """Run the policy against the load.
 
-    `boot_s` is the mean boot time that the operator measured beforehand; `conditions` has the real ones.
+    `boot_s` is the mean boot time that the operator measured beforehand; `conditions` has the real ones. At
+    `switch_at_s` a blue/green workload is switched to its other color, and the run ends after that at the
+    earliest.
     """
     began, began_cpu = time.perf_counter(), time.process_time()
     clock = VirtualClock(start_s)
@@ -145,21 +154,30 @@ def simulate(
         peak_rate_per_s=load.peak_rate_per_s,
         count_lag_s=count_lag_s,
         seed=seed,
+        switch_at_s=switch_at_s,
     )
     snapshots: list[Snapshot] = []
+    sizes: dict[Color, list[FleetSize]] = {color: [] for color, _ in colors(deployed.workload)}
+
+    def record() -> None:
+        snapshots.append(together(*context.fleets.values()))
+        for color, its in colors(context.deployed.workload):
+            sizes[color].append(context.fleets[its].size())
+
     # Before everything else at a full minute, so that a row shows the fleet before that minute's decisions.
     clock.every(
         SNAPSHOT_INTERVAL_S,
-        lambda: snapshots.append(together(*context.fleets.values())),
+        record,
         first=clock.now,
         priority=-1,
     )
     schedules.play(context)
     context.fleet.set_desired(context.minimum)
     policy.attach(context)
-    _run_clock(clock, context.queue, load, start_s, on_progress)
+    _run_clock(context, load, start_s, on_progress)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
-    return _record(policy, load, context, snapshots, wall_s=wall_s, cpu_s=cpu_s)
+    run = _record(policy, load, context, snapshots, wall_s=wall_s, cpu_s=cpu_s)
+    return replace(run, sizes=sizes)
 
 
 def _record(
@@ -196,6 +214,7 @@ def _record(
         target=context.target(),
         failed_attempts=queue.failed_attempts,
         failed_s=queue.failed_s,
+        switches=context.switches,
         scheduled=context.scheduled,
         lost=queue.lost(),
     )
@@ -241,16 +260,15 @@ def _new_fleets(
     }
 
 
-def _run_clock(
-    clock: VirtualClock, queue: SimulatedQueue, load: Load, start_s: float, on_progress: OnProgress
-) -> None:
+def _run_clock(context: ScalingContext, load: Load, start_s: float, on_progress: OnProgress) -> None:
+    clock, queue = context.clock, context.queue
     step_s = max(SNAPSHOT_INTERVAL_S, load.horizon_s / 200 // SNAPSHOT_INTERVAL_S * SNAPSHOT_INTERVAL_S)
     end = start_s + load.horizon_s
     # Compared in epoch seconds: in floats, start + horizon - start may differ from the horizon.
     while clock.now < end:
         clock.run_until(min(clock.now + step_s, end))
         on_progress(min(1.0, queue.now_s / load.horizon_s))
-    while queue.counts().backlog and clock.now < end + GIVE_UP_S:
+    while (queue.counts().backlog or context.is_switching) and clock.now < end + GIVE_UP_S:
         clock.run_until(clock.now + SNAPSHOT_INTERVAL_S)
 
 

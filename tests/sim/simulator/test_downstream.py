@@ -56,8 +56,8 @@ def test_a_saturated_downstream_completes_as_much_as_at_its_capacity_whatever_th
 
 def test_a_failed_attempt_takes_as_long_as_it_is_said_to() -> None:
     slow, quick = busy(80, 40, for_s=600.0), busy(80, 40, for_s=600.0, ratio=0.1)
-    assert slow.failed_s == pytest.approx(slow.failed_attempts * SERVICE_S)
-    assert quick.failed_s == pytest.approx(quick.failed_attempts * SERVICE_S / 10)
+    assert slow.queue.failed_s == pytest.approx(slow.queue.failed_attempts * SERVICE_S)
+    assert quick.queue.failed_s == pytest.approx(quick.queue.failed_attempts * SERVICE_S / 10)
 
 
 def test_failures_are_counted_in_the_minute_in_which_they_end() -> None:
@@ -78,7 +78,7 @@ def pair(**conditions: object) -> SimulatedFleet:
 
 def test_a_failed_message_is_in_flight_until_its_visibility_timeout_ends_and_is_then_received_again() -> None:
     subject = pair()
-    assert at(subject, 11).failed_attempts == 1
+    assert at(subject, 11).queue.failed_attempts == 1
     assert [subject.snapshot().visible, subject.snapshot().in_flight] == [0, 1]
     assert at(subject, 59).snapshot().in_flight == 1
     assert at(subject, 61).queue.processed == 1
