@@ -21,6 +21,7 @@ class Policy:
 
     name = "deadline"
     scale_in: ScaleIn | None = ScaleIn.PROTECT
+    switches_colors = True
     tick_s = 10.0
 
     def attach(self, context: ScalingContext) -> None:

@@ -51,6 +51,7 @@ class Policy:
 
     name = "sluice"
     scale_in: ScaleIn | None = None
+    switches_colors = True
     tick_s: float = MINUTE_S
     """Whole minutes: EventBridge Scheduler has no finer resolution."""
 

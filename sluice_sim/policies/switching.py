@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.core.model import Color
+from sluice.core.switch import Next
 from sluice.core.switch_record import Step
 from sluice.errors import SluiceError
 from sluice.events import parse_switch
@@ -99,7 +100,8 @@ class Switches:
             played.restored_s = self._context.queue.now_s
             return
         played.ended_s, played.status = self._context.queue.now_s, execution.status
-        played.cause = execution.cause or ""
+        failures = [one.detail for one in played.steps if one.outcome not in set(Next)]
+        played.cause = failures[-1] if failures else execution.cause or ""
         if execution.status == SUCCEEDED:
             played.restored_s = played.ended_s
             return

@@ -130,8 +130,8 @@ class SimulatedFleet:
     _booting: list[Instance] = field(default_factory=list)
     _running: list[Instance] = field(default_factory=list)
     """Both without those that were stopped, in the order of their launches."""
-    _receives: bool = True
-    """Whether instances that start from now on receive messages."""
+    receives: bool = True
+    """Whether its workers are told to receive messages."""
     _pool: WarmPool | None = None
     _returning: list[Instance] = field(default_factory=list)
     """Scaled in, and to enter the warm pool when they have no message left."""
@@ -203,10 +203,10 @@ class SimulatedFleet:
 
         An instance that starts later knows.
         """
-        if receives is self._receives:
+        if receives is self.receives:
             return
         self.size()
-        self._receives = receives
+        self.receives = receives
         for one in self._booting:
             self._let_receive(one)
         for one in self._running:
@@ -218,9 +218,9 @@ class SimulatedFleet:
 
     def _let_receive(self, one: Instance) -> None:
         """Bring an instance that was not stopped to what its workers are told."""
-        if one.stopped_s <= self.now_s or one.receives is self._receives:
+        if one.stopped_s <= self.now_s or one.receives is self.receives:
             return
-        one.receives = self._receives
+        one.receives = self.receives
         if one.receives:
             self.queue.resume(one.block, booting=one.ready_s >= self.now_s)
         else:
