@@ -49,18 +49,18 @@ class Switches:
         self._executions = Executions(context.clock, self._invoke, self._ended)
         self._running: dict[str, PlayedSwitch] = {}
         self._restores: set[str] = set()
-        self._started: list[Execution] = []
+        self.executions: list[Execution] = []
+        """Those that were begun, not those that restore."""
 
     def begin(self, to: Color | None = None) -> Execution:
         """Start a switch now; `to` None for the color that is not active."""
         number = len(self._context.switches) + 1
         played = PlayedSwitch(began_s=self._context.queue.now_s)
         self._context.switches.append(played)
-        return self._start(
-            f"switch-{number}",
-            {"workload": self._context.deployed.workload.name, "to": to, "by": BY},
-            played,
-        )
+        given = {"workload": self._context.deployed.workload.name, "to": to, "by": BY}
+        execution = self._start(f"switch-{number}", given, played)
+        self.executions.append(execution)
+        return execution
 
     def abort(self, execution: Execution) -> None:
         """Stop a switch, as StopExecution does: another execution undoes it."""
