@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -156,13 +156,17 @@ def play(
     switch_at_s: float,
     *,
     boot_s: float = 60.0,
+    boots_s: Iterable[float] = (),
     seed: int = 0,
     minimum: int = 0,
     then: Callable[[ScalingContext, switching.Switches], object] = lambda _, __: None,
     **conditions: Any,
 ) -> Played:
-    """Run the load with a switch; `then` schedules what else happens."""
-    watch = Watch()
+    """Run the load with a switch; `then` schedules what else happens.
+
+    The first instances boot for `boots_s`, one after the other, the later ones for `boot_s`.
+    """
+    watch, first_s = Watch(), iter(boots_s)
 
     class Watched:
         def __init__(self) -> None:
@@ -179,7 +183,7 @@ def play(
         run = simulate(
             workload(kind, minimum),
             load,
-            Conditions(boot_s=lambda: boot_s, **conditions),
+            Conditions(boot_s=lambda: next(first_s, boot_s), **conditions),
             Watched(),
             promise_s=PROMISE_S,
             boot_s=min(boot_s, 100.0),
