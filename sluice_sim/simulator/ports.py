@@ -1,7 +1,7 @@
 """Implements `sluice.ports` over one simulated run, so that the deployed use cases decide in it.
 
 The contract tests run over these and over the AWS adapters alike. A run has one workload; any other queue,
-fleet or policy does not exist here.
+fleet or policy does not exist here. `color_ports` has those of a switch between two fleets.
 """
 
 from __future__ import annotations
