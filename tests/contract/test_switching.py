@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from botocore.stub import Stubber
 
@@ -20,8 +21,15 @@ from sluice.core.switch import FROZEN, IDLE, held
 from sluice.core.switch_record import Step, Switch, Was
 from sluice.errors import ConfigError
 from sluice.ports import Colors, EngineStates, Freezes, Occupancy, StateWrite, StoredState
+from sluice_sim.simulator.cloudwatch import SimulatedAws
+from sluice_sim.simulator.color_ports import SimulatedColors, SimulatedFreezes, SimulatedOccupancy
+from sluice_sim.simulator.color_ports import colors as simulated_colors
+from sluice_sim.simulator.context import ScalingContext
+from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.simulator.ports import SimulatedStates
 from tests.contract.test_fleets import group, service
+from tests.sim.simulator.contexts import pair
+from tests.sim.simulator.fleets import at, simulated_fleet
 from tests.sluice.aws import account
 from tests.support.builders import NOW, document, engine_state, parsed, plenty
 from tests.support.fakes import FakeColors, FakeFleets, FakeFreezes, FakeOccupancy, FakeRegistry, FakeStates
@@ -56,9 +64,18 @@ class Frozen:
     colored: ColoredFleet
 
 
-@pytest.fixture(params=["fake groups", "fake services", "groups", "services"])
+@pytest.fixture(
+    params=[f"{which}{kind}" for which in ("fake ", "simulated ", "") for kind in ("groups", "services")]
+)
 def frozen(request: pytest.FixtureRequest) -> Iterator[Frozen]:
     is_group = request.param.endswith("groups")
+    if request.param.startswith("simulated"):
+        run = pair("transcription" if is_group else "queue-proc")
+        SimulatedAws(run).create_policy()
+        idle = run.deployed.workload.idle
+        assert idle is not None
+        yield Frozen(SimulatedFreezes(run), idle)
+        return
     if request.param.startswith("fake"):
         fleet: Fleet = group("transcription") if is_group else service("transcription")
         capacity = Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))
@@ -115,8 +132,23 @@ def colored_document() -> dict[str, Any]:
     return one | {"fleet": {"type": "blue_green", **fleets}, "policy_arn": ""}
 
 
-@pytest.fixture(params=["fake", "ssm"])
+def told_in(run: ScalingContext) -> str:
+    told = [
+        color for color, fleet in simulated_colors(run.deployed.workload) if not run.fleets[fleet].receives
+    ]
+    return next(iter(told), "none")
+
+
+@pytest.fixture(params=["fake", "simulated", "ssm"])
 def colors(request: pytest.FixtureRequest) -> Iterator[Colored]:
+    if request.param == "simulated":
+        run = pair("transcription")
+        yield Colored(
+            SimulatedColors(run, np.random.default_rng(0)),
+            lambda: run.deployed.workload.color,
+            lambda: told_in(run),
+        )
+        return
     if request.param == "fake":
         text = colored_document()
         text["fleet"]["active"] = "blue"
@@ -171,6 +203,26 @@ def test_a_value_that_is_there_already_makes_no_new_version_and_a_missing_parame
 
 
 # ---- who works -------------------------------------------------------------------------------------------
+
+
+def test_simulated_instances_that_are_busy_are_protected_as_of_some_seconds_ago() -> None:
+    subject = simulated_fleet([0.5, 20.0, 20.0], 10, maximum=3, scale_in=ScaleIn.PROTECT)
+    subject.set_desired(3)
+    run = pair("transcription", subject)
+    port = SimulatedOccupancy(run, np.random.default_rng(0))
+    port.watch()
+    blue, *others = run.deployed.workload.fleets
+    told = set()
+    for second in range(1, 60):
+        at(subject, second)
+        told.add((second, port.busy([blue], plenty)[blue]))
+    assert {busy for second, busy in told if second in (6, 7, 8, 9)} == {1}
+    assert {busy for second, busy in told if 21 <= second <= 24} == {0, 2}, "some readings are old"
+    assert {busy for second, busy in told if 26 <= second < 30} == {2}
+    assert {busy for second, busy in told if second > 35} == {0}
+    assert port.busy([*others, group("nowhere")], plenty)[others[0]] == 0
+    assert isinstance(port.busy([group("nowhere")], plenty)[group("nowhere")], Unknown)
+    assert port.refreshed([group("transcription")], plenty) == {group("transcription"): False}
 
 
 @pytest.mark.parametrize("is_fake", [True, False])

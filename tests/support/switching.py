@@ -79,10 +79,10 @@ class Switched:
         self.log.append(done)
         return done
 
-    def until_over(self, step: str, **changes: float) -> StepDone:
+    def until_over(self, step: str, *, execution: str = RUN, **changes: float) -> StepDone:
         """Repeat the step as the state machine does, until it is not to wait any more."""
         for _ in range(500):
-            done = self.step(step, **changes)
+            done = self.step(step, execution=execution, **changes)
             if done.outcome is not Next.WAIT:
                 return done
             assert done.wait_s > 0

@@ -498,12 +498,12 @@ class Ports:
     launches: Launches | None = None
     """None in a simulation, which has no launch failures to read."""
     surges: Surges | None = None
-    """None in a simulation, which has no scheduled actions."""
+    """None for a function that sets no minimum."""
     held_policies: HeldPolicies | None = None
     """None for a function that holds no policy."""
     alarms: Alarms | None = None
     """None for a function that reads no alarms."""
     freezes: Freezes | None = None
-    """None in a simulation, as the next two: it has no second color."""
+    """None for a function that switches no colors, as the next two."""
     colors: Colors | None = None
     occupancy: Occupancy | None = None
