@@ -551,7 +551,7 @@ def test_a_narrow_terminal_folds_the_sentences_and_loses_nothing(doctor, monkeyp
 
 
 def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(doctor, allows_exactly):
-    """No workload of this account has two colors, of which the last two statements are about."""
+    """No workload of this account has two colors, of which the last statement is about."""
     single = [each for each in POLICY["Statement"] if not each["Sid"].endswith("OfASwitch")]
     with allows_exactly(POLICY | {"Statement": single}), key(), muted():
         doctor()
