@@ -527,7 +527,7 @@ def test_what_may_not_be_read_is_unknown_and_never_passes(doctor, failing):
     failing("AccessDenied", but={"DescribeStacks", "GetParametersByPath"})
     answer = doctor(NAME)
     assert answer.exit_code == 1
-    assert f"5 pass, 0 warn, 0 fail, {len(Check) + len(PlaneCheck) - 5} unknown" in answer.stdout
+    assert f"6 pass, 0 warn, 0 fail, {len(Check) + len(PlaneCheck) - 6} unknown" in answer.stdout
     assert "docs/policies/doctor.json is the policy that allows all" in answer.stdout
 
 

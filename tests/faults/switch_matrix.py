@@ -15,7 +15,7 @@ from functools import cache
 from tests.faults.account import Invocation, understood
 from tests.faults.calls import Call, Fault
 from tests.faults.colors import KINDS, Pair, World, at_first, deployed_pair
-from tests.faults.faults import NO_ANSWER, PASSING, WrongAnswer, no_answer
+from tests.faults.faults import PASSING, WrongAnswer, no_answer
 from tests.faults.responses import corruptions
 from tests.faults.timeline import Timeline
 from tests.support.switch_machine import AFTER_THE_FLIP, ENDS, RESTORED_AFTER_S, UNDOES, after, after_failure
@@ -23,8 +23,18 @@ from tests.support.switch_machine import AFTER_THE_FLIP, ENDS, RESTORED_AFTER_S,
 LAST_INVOCATION = 120
 RETRIED_AFTER_S = 10
 TOLD_FOR_S = 60
-LOST_OR_DONE = ("access denied", "connection reset")
-"""Of each call: AWS has not executed it, or has, and the caller knows in neither case."""
+LOST_OR_DONE = (("access denied", False), ("connection reset", False), ("connection reset", True))
+"""AWS has not executed the call, or it has and nobody knows; and the execution is stopped then, or not."""
+HOW_ELSE = ("timed out", "not found", "garbled", "slow", "connection reset once")
+OF_A_SWITCH = (
+    "DescribeInstanceRefreshes",
+    "GetTaskProtection",
+    "ListTasks",
+    "PutParameter",
+    "ResumeProcesses",
+    "SuspendProcesses",
+)
+"""The operations that no other use case makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +234,7 @@ def _of_kind(kind: str) -> Iterator[Invoked]:
                 assert ended.failure is None, ended.failure
                 calls = tuple(sorted({(call.operation, call.workloads) for call in ended.made.calls}))
                 found = (moment.step, ended.answer["outcome"], calls)
-                if found not in seen and not _is_of_another(scenario, moment, len(moment.made)):
+                if found not in seen and not _is_of_another(scenario, moment.step):
                     yield Invoked(
                         kind=kind,
                         scenario=scenario,
@@ -236,53 +246,50 @@ def _of_kind(kind: str) -> Iterator[Invoked]:
             play.has_ended_well()
 
 
-def _is_of_another(scenario: Scenario, moment: Moment, place: int) -> bool:
+def _is_of_another(scenario: Scenario, step: str) -> bool:
     """Whether the scenario `switch` has this invocation alike."""
-    return scenario.first == at_first() and scenario.name != "switch" and not _undoes(moment) and place >= 0
-
-
-def _undoes(moment: Moment) -> bool:
-    return moment.step in UNDOES
+    return scenario.first == at_first() and scenario.name != "switch" and step not in UNDOES
 
 
 @cache
 def cells() -> tuple[Cell, ...]:
     """A sample, always the same and in the same order.
 
-    Each call of each invocation fails without being executed, and after it was; after each that changes
-    something, the execution goes on, or is stopped. The other kinds of fault, which differ in what the
-    function reads of the answer alone, come once in each step at each operation.
+    A call that changes something fails in each step, once without being executed and twice after it was: the
+    execution then goes on, or is stopped. A reading fails once before the flip, once after it, and once
+    on the way back. A wrong answer of each kind comes once at each operation, and some other ways
+    of getting none at those that no other use case makes.
     """
-    chosen: dict[str, Cell] = {}
-    seen = set()
+    chosen: dict[tuple[str, ...], Cell] = {}
     for found in healthy_runs():
-        made = found.ended.made
-        for call in made.calls:
-            for kind in LOST_OR_DONE:
-                _add(chosen, Cell(of=found, call=call, fault=kind))
-                if not call.reads and call.operation != "PutEvents":
-                    _add(chosen, Cell(of=found, call=call, fault=kind, stopped=True))
-            others = [each for each in NO_ANSWER if each not in LOST_OR_DONE]
-            wrong = [
-                WrongAnswer(spoiling=each) for each in corruptions(made.responses[call], made.read[call])
-            ]
-            for fault in (*others, *wrong):
-                key = (found.kind, _phase(found.moment.step), call.operation, str(fault))
-                if key not in seen:
-                    seen.add(key)
-                    _add(chosen, Cell(of=found, call=call, fault=fault))
-    return tuple(chosen[name] for name in sorted(chosen))
+        for call in found.ended.made.calls:
+            for key, cell in _of_call(found, call):
+                chosen.setdefault(key, cell)
+    return tuple(sorted(chosen.values(), key=lambda cell: (cell.of.kind, str(cell))))
+
+
+def _of_call(found: Invoked, call: Call) -> Iterator[tuple[tuple[str, ...], Cell]]:
+    """The cells of a call, and by what they are the same as another one."""
+    made, step, of_kind = found.ended.made, found.moment.step, (found.kind, call.operation)
+    if call.reads or call.operation == "PutEvents":
+        cell = Cell(of=found, call=call, fault="access denied")
+        yield (*of_kind, _phase(step), cell.kind), cell
+    else:
+        for fault, stopped in LOST_OR_DONE:
+            cell = Cell(of=found, call=call, fault=fault, stopped=stopped)
+            yield (*of_kind, step, *map(str, call.workloads), fault, str(stopped)), cell
+    if call.operation in OF_A_SWITCH:
+        for kind in HOW_ELSE:
+            yield (call.operation, kind), Cell(of=found, call=call, fault=kind)
+    if call in made.responses:
+        for each in corruptions(made.responses[call], made.read[call]):
+            yield (call.operation, str(each)), Cell(of=found, call=call, fault=WrongAnswer(spoiling=each))
 
 
 def _phase(step: str) -> str:
-    """Faults of other kinds are played once before the flip, once after it, and once on each way back."""
     if step in AFTER_THE_FLIP:
         return "after"
-    return "back" if step in ("roll_back", "restore") else "before"
-
-
-def _add(chosen: dict[str, Cell], cell: Cell) -> None:
-    chosen[str(cell)] = cell
+    return "back" if step in UNDOES else "before"
 
 
 def run_cell(cell: Cell, pairs: Pairs) -> None:
