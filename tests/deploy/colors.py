@@ -98,6 +98,9 @@ def deployed_pairs(deployment: Deployment, folder: Path) -> Iterator[None]:
     yield
     for pair in PAIRS:
         deployment.delete(f"sluice-{pair.workload}")
+        for fleet in pair.fleets if pair.kind == "ecs" else ():
+            # The stack leaves the targets, which others may use.
+            aws("application-autoscaling", "DeregisterScalableTarget", **_target(fleet))
     for stack in reversed(stacks):
         aws("cloudformation", "DeleteStack", StackName=stack)
 
@@ -114,6 +117,14 @@ def _of_color(pair: Pair, number: int, color: str) -> dict[str, str]:
     is_fifo = pair.queue.endswith(".fifo")
     assert pair.queue == pair.fleets[0] + ".fifo" * is_fifo  # which the stack of its fleet makes
     return parameters | {"Fifo": str(is_fifo).lower()}
+
+
+def _target(service: str) -> dict[str, str]:
+    return {
+        "ServiceNamespace": "ecs",
+        "ResourceId": f"service/{CLUSTER}/{service}",
+        "ScalableDimension": "ecs:service:DesiredCount",
+    }
 
 
 @dataclass(slots=True, kw_only=True)
@@ -262,14 +273,7 @@ class ColoredAccount:
                 DesiredCapacity=desired,
             )
             return
-        self._aws(
-            "application-autoscaling",
-            "RegisterScalableTarget",
-            ServiceNamespace="ecs",
-            ResourceId=f"service/{CLUSTER}/{fleet}",
-            ScalableDimension="ecs:service:DesiredCount",
-            MinCapacity=minimum,
-        )
+        self._aws("application-autoscaling", "RegisterScalableTarget", **_target(fleet), MinCapacity=minimum)
         self._aws("ecs", "UpdateService", cluster=CLUSTER, service=fleet, desiredCount=desired)
 
 
