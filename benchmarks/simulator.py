@@ -20,12 +20,14 @@ import numpy as np
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks import simpy_model  # noqa: E402
+from sluice.core.model import Bounds  # noqa: E402
 from sluice_sim import policies  # noqa: E402
 from sluice_sim.clock import VirtualClock  # noqa: E402
 from sluice_sim.simulator.fleet import (  # noqa: E402
     Conditions,
     SimulatedFleet,
 )
+from sluice_sim.simulator.queue import SimulatedQueue  # noqa: E402
 from sluice_sim.simulator.queue_kernel import (  # noqa: E402
     Floats,
     Messages,
@@ -89,8 +91,9 @@ def event_loop(what: Load) -> tuple[float, Floats]:
         next_in_group=np.zeros(0, np.int64),
     )
     clock = VirtualClock()
+    queue = SimulatedQueue(messages=messages, clock=clock, concurrency=1, maximum=WORKERS)
     simulated_fleet = SimulatedFleet(
-        messages, Conditions(boot_s=lambda: 0.0), clock, np.random.default_rng(0), WORKERS
+        queue, Conditions(boot_s=lambda: 0.0), np.random.default_rng(0), Bounds(min=0, max=WORKERS)
     )
     simulated_fleet.set_desired(WORKERS)
     clock.run_until(what.horizon_s + DAY_S)

@@ -244,6 +244,10 @@ SETTINGS = [
         default=1.0, show_default=True,
         help="Time of an attempt that fails there over that of one that succeeds.",
     ),
+    click.option(
+        "--switch-at-min", type=Seconds(min=0, max=limits.MAX_S / 60), metavar="MINUTES",
+        help="Blue/green workloads: minutes from the start until the other color is made the active one.",
+    ),
     click.option("--count-lag-s", type=Seconds(min=0, max=limits.MAX_COUNT_LAG_S),
         default=0.0, show_default=True,
                  help="Age of the counts that SQS returns."),

@@ -132,6 +132,7 @@ def simulate(
         )
         for experiment in experiments:
             experiment.warm_pool_settings()
+            experiment.switch_at_s()
             _require_used(experiment, grid, overrides, sweeps)
             experiment.deployed()  # reports now what would fail after the first runs
     with as_usage_errors(), ProgressBar(Console(stderr=True)) as bar:
@@ -272,6 +273,8 @@ def _print_setup(console: Console, workload: str, first: Experiment, *, swept: b
         facts.append(f"a downstream for {first.downstream_capacity:,} at a time")
     if (groups := first.load_settings.groups) is not None:
         facts.append(f"FIFO, {groups} message groups")
+    if first.switch_at_min is not None:
+        facts.append(f"a switch after {first.switch_at_min:g} min")
     if schedules := deployed.workload.schedules:
         facts.append(f"schedules {' and '.join(map(written, schedules))}")
     if swept:
@@ -288,6 +291,8 @@ def _show(
         only = outcomes[0]
         console.print(tables.verdict(only.result, only.promise_s), soft_wrap=True)
         console.print(tables.one(only.result, only.promise_s))
+        if only.result["switch"] is not None:
+            console.print(tables.switch(only.result["switch"]))
     else:
         _show_comparison(console, outcomes, labels, swept=swept)
     for warning, warned in tables.warnings([outcome.result for outcome in outcomes], labels):

@@ -90,6 +90,37 @@ def one(result: Result, promise_s: float) -> Table:
     return table
 
 
+def switch(cost: Mapping[str, Any]) -> Table:
+    """What a switch between two colors costs, and how long each step took."""
+    heading = f"switch to {cost['to']}" if cost["to"] else "switch refused"
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    ended = cost["status"] if not cost["cause"] else f"{cost['status']}: {cost['cause']}"
+    table.add_row("ended after", duration(cost["duration_s"]), ended)
+    for step in cost["steps"]:
+        if step["seconds"]:
+            table.add_row(f"of that {step['step']}", duration(step["seconds"]), "")
+    table.add_section()
+    extra, ratio = cost["extra_instance_hours"], cost["instance_hours_ratio"]
+    of_all = "" if ratio is None else f": {times(ratio)} times as many"
+    table.add_row("instance-hours", f"{extra:+.3g}", f"over those of a run without the switch{of_all}")
+    table.add_row("killed in flight", number(cost["killed_in_flight"]), "their instance ended meanwhile")
+    table.add_row("received again", number(cost["received_again"]), "messages received more than once")
+    table.add_section()
+    for name, meaning in (
+        ("before", "of the messages that arrived before the switch"),
+        ("during", "of those that arrived during the switch"),
+        ("during_without", "of the same messages in a run without the switch"),
+        ("after", "of those that arrived later"),
+    ):
+        waits = cost[name]
+        mean, p95 = durations([waits["mean_s"], waits["p95_s"]])
+        table.add_row(f"wait {name.replace('_', ' ')}", mean, f"mean; p95 {p95}; {meaning}")
+    return table
+
+
 Row = tuple[Result, Mapping[str, str], bool]
 """A result, the values that identify it, and whether it is on the frontier."""
 

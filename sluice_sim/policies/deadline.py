@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from sluice.core.model import Workload
 from sluice.usecases.deadline_ticks import scale_by_deadline
 from sluice.usecases.serve_workloads import serve_workloads
 from sluice_sim.policies.sluice import FUNCTION_S, ControlPlane
@@ -20,6 +21,7 @@ class Policy:
 
     name = "deadline"
     scale_in: ScaleIn | None = ScaleIn.PROTECT
+    switches_colors = True
     tick_s = 10.0
 
     def attach(self, context: ScalingContext) -> None:
@@ -32,15 +34,17 @@ class Policy:
             BootSeconds=parameter_text(max(1.0, round(context.boot_s))),
             TickSeconds=parameter_text(self.tick_s),
         )
-        self._workloads = (context.deployed.workload,)
         self._plane = ControlPlane(context, self._minute)
         self._context, self.report = context, self._plane.report
         every(context, self.tick_s, self._tick)
 
+    def _workloads(self) -> tuple[Workload]:
+        return (self._context.deployed.workload,)
+
     def _minute(self, scheduled: datetime) -> None:
         # Not `publish_backlog`, which would also queue the ticks below a minute: they are on the clock.
-        serve_workloads(scheduled, self._workloads, self._plane.ports, self.report, lambda: FUNCTION_S)
+        serve_workloads(scheduled, self._workloads(), self._plane.ports, self.report, lambda: FUNCTION_S)
 
     def _tick(self) -> None:
         moment = datetime.fromtimestamp(self._context.clock.now, UTC)
-        scale_by_deadline(moment, self._workloads, self._plane.ports, self.report, lambda: FUNCTION_S)
+        scale_by_deadline(moment, self._workloads(), self._plane.ports, self.report, lambda: FUNCTION_S)

@@ -21,6 +21,7 @@ from sluice_sim.aws_rules.scheduler import (
     Scheduler,
     Target,
 )
+from sluice_sim.policies.switching import Switches
 from sluice_sim.simulator.cloudwatch import SimulatedAws
 from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
@@ -50,6 +51,7 @@ class Policy:
 
     name = "sluice"
     scale_in: ScaleIn | None = None
+    switches_colors = True
     tick_s: float = MINUTE_S
     """Whole minutes: EventBridge Scheduler has no finer resolution."""
 
@@ -94,6 +96,9 @@ class ControlPlane:
         scheduler = Scheduler(context.clock, seed=context.seed)
         scheduler.start(PUBLISH, Schedule(period_s=period_s), tick)
         scheduler.start(RETUNE, Schedule(period_s=HOUR_S), self._retune)
+        if context.switch_at_s is not None:
+            self.switches = Switches(context, self.ports, self.report)
+            context.clock.at(context.queue.began_s + context.switch_at_s, self.switches.begin)
         if context.deployed.workload.guard is not None:
             scheduler.start(GUARD, Schedule(period_s=MINUTE_S), self._guard)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 
-from sluice.core.model import AutoScalingGroup
+from sluice.core.model import AutoScalingGroup, EcsService, Fleet
 from sluice.core.pause import (
     ALARM_NOTIFICATION,
     DISABLE_SCALE_IN,
@@ -42,7 +42,7 @@ from sluice_sim.simulator.context import (
     LogEntry,
     ScalingContext,
 )
-from sluice_sim.simulator.fleet import Snapshot
+from sluice_sim.simulator.fleet import SimulatedFleet, Snapshot
 from sluice_sim.simulator.metrics import MetricId, metric_id
 from sluice_sim.template.deployment import BOOTSTRAP, SHUTDOWN
 
@@ -64,12 +64,10 @@ class SimulatedAws:
 
     context: ScalingContext
     on_alarm: Callable[[str, AlarmChange], str | None] = lambda *_: None
-    target: float | None = None
-    """The current target of the scaling policy; None without one."""
-    held: dict[str, bool] = field(default_factory=dict)
-    """AWS's fields that hold the scaling policy, by AWS's names; none without a policy."""
+    targets: dict[Fleet, float] = field(default_factory=dict)
+    """The current target of each fleet's scaling policy."""
     monitoring: Monitoring = field(init=False)
-    _queries: dict[tuple[str, str], MetricQuery] = field(default_factory=dict)
+    _queries: dict[tuple[str, ...], MetricQuery] = field(default_factory=dict)
     _active_s: float = 0.0
     _arrived: int = 0
     _active_again_since_s: float = 0.0
@@ -83,6 +81,16 @@ class SimulatedAws:
         )
         self.monitoring.add_source(self._native_metrics)
 
+    @property
+    def target(self) -> float | None:
+        """The current target of the fleet that is scaled; None without a policy."""
+        return self.targets.get(self.context.deployed.workload.fleet)
+
+    @property
+    def held(self) -> dict[str, bool]:
+        """AWS's fields that hold the policy of the fleet that is scaled; none without a policy."""
+        return self.context.fleet.held
+
     # ---- Resources of the stack
 
     def create_alarms(self) -> None:
@@ -94,7 +102,7 @@ class SimulatedAws:
                     self.monitoring.add_alarm(alarm)
 
     def create_policy(self) -> None:
-        """Create the target-tracking policy of the workload's stack."""
+        """Create the target-tracking policies of the workload's stack, one for each fleet."""
         for logical_id, resource in self.context.deployed.stack.resources.items():
             if resource.type == "AWS::AutoScaling::ScalingPolicy":
                 self.track_group(TargetTracking.from_properties(logical_id, resource.properties))
@@ -103,17 +111,25 @@ class SimulatedAws:
 
     def track_group(self, policy: TargetTracking) -> None:
         """Run a target-tracking policy of an Auto Scaling group."""
-        self.target, self.held = policy.target, dict.fromkeys(GROUP_FIELDS, False) | {ENABLED: True}
+        fleet = AutoScalingGroup(name=policy.group)
+        self.targets[fleet] = policy.target
+        self.context.fleets[fleet].held = dict.fromkeys(GROUP_FIELDS, False) | {ENABLED: True}
         self.monitoring.add_policy(
-            GroupPolicyRunner(policy, SimulatedScalingTarget(self.context, self), lambda: self.target)
+            GroupPolicyRunner(policy, self._scaling_target(fleet), lambda: self.targets.get(fleet))
         )
 
     def track_service(self, policy: ServiceTracking) -> None:
         """Run a target-tracking policy of an ECS service."""
-        self.target, self.held = policy.target, dict.fromkeys(SERVICE_FIELDS, False)
+        _, cluster, service = policy.resource_id.split("/")
+        fleet = EcsService(cluster=cluster, service=service)
+        self.targets[fleet] = policy.target
+        self.context.fleets[fleet].held = dict.fromkeys(SERVICE_FIELDS, False)
         self.monitoring.add_policy(
-            ServicePolicyRunner(policy, SimulatedScalingTarget(self.context, self), lambda: self.target)
+            ServicePolicyRunner(policy, self._scaling_target(fleet), lambda: self.targets.get(fleet))
         )
+
+    def _scaling_target(self, fleet: Fleet) -> SimulatedScalingTarget:
+        return SimulatedScalingTarget(str(fleet), self.context.fleets[fleet])
 
     # ---- monitoring.MetricData
 
@@ -147,7 +163,7 @@ class SimulatedAws:
     # ---- Native metrics
 
     def _native_metrics(self) -> Iterable[tuple[MetricQuery, float]]:
-        snapshot, arrived = self.context.fleet.snapshot(), self.context.fleet.arrived
+        snapshot, arrived = self.context.fleet.snapshot(), self.context.queue.arrived
         sent, self._arrived = arrived - self._arrived, arrived
         if snapshot.backlog or sent:
             if snapshot.now_s - self._active_s > IDLE_UNTIL_SILENT_S:
@@ -156,15 +172,15 @@ class SimulatedAws:
         if snapshot.now_s - self._active_s <= IDLE_UNTIL_SILENT_S:
             yield from self._queue_metrics(snapshot, sent)
         yield from self._dead_letter_metrics()
-        fleet = self.context.deployed.workload.fleet
-        names = (
-            ("GroupDesiredCapacity", "GroupInServiceInstances")
-            if isinstance(fleet, AutoScalingGroup)
-            else ("DesiredTaskCount", "RunningTaskCount")
-        )
-        namespace = fleet.running_metric.namespace
-        for name, value in zip(names, (snapshot.desired, snapshot.running), strict=True):
-            yield self._query(namespace, name, fleet.dimensions), float(value)
+        for fleet, simulated in self.context.fleets.items():
+            names = (
+                ("GroupDesiredCapacity", "GroupInServiceInstances")
+                if isinstance(fleet, AutoScalingGroup)
+                else ("DesiredTaskCount", "RunningTaskCount")
+            )
+            namespace, size = fleet.running_metric.namespace, simulated.size()
+            for name, value in zip(names, (size.desired, size.running), strict=True):
+                yield self._query(namespace, name, fleet.dimensions), float(value)
 
     def _queue_metrics(self, snapshot: Snapshot, sent: int) -> Iterable[tuple[MetricQuery, float]]:
         queue = {"QueueName": self.context.deployed.workload.queue_name}
@@ -184,11 +200,11 @@ class SimulatedAws:
         guard = self.context.deployed.workload.guard
         if guard is not None and guard.dead_letter_queue is not None:
             query = self._query("AWS/SQS", VISIBLE, {"QueueName": guard.dead_letter_queue})
-            yield query, float(self.context.fleet.dead_letters)
+            yield query, float(self.context.queue.dead_letters)
 
     def _query(self, namespace: str, name: str, dimensions: Mapping[str, str]) -> MetricQuery:
-        """A metric of a queue or of the workload's fleet."""
-        known = (name, dimensions.get("QueueName", ""))
+        """A metric of a queue or of a fleet."""
+        known = (name, *dimensions.values())
         if known not in self._queries:
             self._queries[known] = MetricQuery(
                 id=name,
@@ -209,26 +225,22 @@ class SimulatedAws:
 class SimulatedScalingTarget:
     """Implements `policy_runner.ScalingTarget` over the simulated fleet."""
 
-    context: ScalingContext
-    aws: SimulatedAws
-
-    @property
-    def name(self) -> str:
-        """The workload's name, in place of the fleet's."""
-        return self.context.deployed.workload.name
+    name: str
+    """The fleet in words."""
+    fleet: SimulatedFleet
 
     def size(self) -> Size:
         """Desired, running and booting instances."""
-        size = self.context.fleet.size()
+        size = self.fleet.size()
         return Size(desired=size.desired, running=size.running, booting=size.booting)
 
     def bounds(self) -> tuple[int, int]:
         """The fleet's own minimum and maximum now."""
-        return self.context.minimum, self.context.maximum
+        return self.fleet.bounds.min, self.fleet.bounds.max
 
     def warmed(self, warmup_s: float) -> int:
         """Number of running instances whose warm-up is over."""
-        return self.context.fleet.warmed(warmup_s)
+        return self.fleet.warmed(warmup_s)
 
     def deploying(self) -> bool:
         """Always False: a simulation has no deployments."""
@@ -236,14 +248,14 @@ class SimulatedScalingTarget:
 
     def suspended(self, what: str) -> bool:
         """Whether a hold stops scale-in, or all of the policy, as a group's `Enabled` does."""
-        held = self.aws.held
+        held = self.fleet.held
         if what == SCALE_IN:
             return held.get(DISABLE_SCALE_IN, False)
         return not held.get(ENABLED, True) or held.get(SUSPENDED_BY[what], False)
 
     def set_desired(self, desired: int, cause: str) -> None:  # noqa: ARG002 - part of the protocol
         """Set the desired capacity; `SimulatedAws._scaled` logs it with its reason."""
-        self.context.fleet.set_desired(desired)
+        self.fleet.set_desired(desired)
 
     def not_scaled(self, reason: NotScaled, cause: str) -> None:
         """A simulation keeps no activities."""

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from sluice.core.model import Bounds
+from sluice.core.model import Bounds, Fleet
 from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
 from sluice_sim.clock import VirtualClock
 from sluice_sim.simulator.fleet import (
-    QueueCounts,
     ScaleIn,
     SimulatedFleet,
     Snapshot,
@@ -26,6 +25,8 @@ from sluice_sim.simulator.metrics import (
     MetricId,
     MetricStore,
 )
+from sluice_sim.simulator.queue import QueueCounts, SimulatedQueue
+from sluice_sim.simulator.switches import PlayedSwitch
 from sluice_sim.simulator.targets import CurrentTarget
 from sluice_sim.template.deployment import Deployed
 
@@ -65,8 +66,10 @@ class ScalingContext:
     """One run as a policy observes and changes it."""
 
     clock: VirtualClock
-    fleet: SimulatedFleet
+    fleets: Mapping[Fleet, SimulatedFleet]
+    """Every fleet of the workload: one, or two colors."""
     deployed: Deployed
+    """The workload as it is now; a switch changes which color is active."""
     promise_s: float
     """Seconds within which a message shall start after its arrival."""
     mean_service_s: float
@@ -81,8 +84,10 @@ class ScalingContext:
     count_lag_s: float = 0.0
     """Age of the message counts that SQS returns, in seconds."""
     log: list[LogEntry] = field(default_factory=list)
-    bounds: Bounds = field(init=False)
-    """The fleet's own minimum and maximum now: the workload's, unless a schedule has set others."""
+    switch_at_s: float | None = None
+    """When a switch between the colors begins, in seconds of the run; None for none."""
+    switches: list[PlayedSwitch] = field(default_factory=list)
+    """The switches so far."""
     scheduled: list[BoundsSet] = field(default_factory=list)
     """What schedules have set so far."""
     target: Callable[[], CurrentTarget | None] = lambda: None
@@ -90,19 +95,33 @@ class ScalingContext:
     _count_history: deque[QueueCounts] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        self.bounds = self.deployed.workload.bounds
         if self.count_lag_s:
             self.clock.every(COUNT_SAMPLE_INTERVAL_S, self._sample, first=self.clock.now, priority=-2)
 
     @property
+    def fleet(self) -> SimulatedFleet:
+        """The fleet that is scaled: the only one, or that of the active color."""
+        return self.fleets[self.deployed.workload.fleet]
+
+    @property
+    def queue(self) -> SimulatedQueue:
+        """The queue that every fleet serves."""
+        return self.fleet.queue
+
+    @property
+    def is_switching(self) -> bool:
+        """Whether a switch between the colors is still to be finished or undone."""
+        return any(one.restored_s is None for one in self.switches)
+
+    @property
     def minimum(self) -> int:
         """Minimum of the fleet now."""
-        return self.bounds.min
+        return self.fleet.bounds.min
 
     @property
     def maximum(self) -> int:
         """Maximum of the fleet now."""
-        return self.bounds.max
+        return self.fleet.bounds.max
 
     @property
     def concurrency(self) -> int:
@@ -117,7 +136,7 @@ class ScalingContext:
     def counts(self) -> QueueCounts:
         """The queue's counts as SQS would return them now."""
         if not self.count_lag_s:
-            return self.fleet.counts()
+            return self.queue.counts()
         self._drop_old_counts()
         return self._count_history[0]
 
@@ -130,7 +149,7 @@ class ScalingContext:
         return replace(now, visible=shown.visible, in_flight=shown.in_flight, delayed=shown.delayed)
 
     def _sample(self) -> None:
-        self._count_history.append(self.fleet.counts())
+        self._count_history.append(self.queue.counts())
         self._drop_old_counts()
 
     def _drop_old_counts(self) -> None:
@@ -144,7 +163,7 @@ class ScalingContext:
     def service_times(self) -> ServiceTimes:
         """Mean and standard deviation over the last full hour of the run."""
         minute = int(self.fleet.now_s // 3600) * HOUR_MINUTES
-        sums, squares, counts = self.fleet.durations(minute - HOUR_MINUTES, minute)
+        sums, squares, counts = self.queue.durations(minute - HOUR_MINUTES, minute)
         messages = int(counts.sum())
         if not messages:
             return ServiceTimes(mean_s=math.nan, deviation_s=math.nan, messages=0)
@@ -159,7 +178,7 @@ class ScalingContext:
 
     def set_bounds(self, bounds: Bounds) -> None:
         """Set the fleet's own bounds, as a scheduled action does; the desired capacity moves into them."""
-        self.bounds = bounds
+        self.fleet.bounds = bounds
         self.scheduled.append(BoundsSet(at_s=self.fleet.now_s, bounds=bounds))
         reason = f"a schedule sets {bounds.min} to {bounds.max} instances"
         self.set_desired(self.fleet.desired, reason, source="AWS")

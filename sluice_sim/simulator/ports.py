@@ -1,7 +1,7 @@
 """Implements `sluice.ports` over one simulated run, so that the deployed use cases decide in it.
 
 The contract tests run over these and over the AWS adapters alike. A run has one workload; any other queue,
-fleet or policy does not exist here.
+fleet or policy does not exist here. `color_ports` has those of a switch between two fleets.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 from sluice.core.deadline.learning import Learned
 from sluice.core.deadline.state import EngineState
 from sluice.core.guard import Guard
-from sluice.core.held_fields import Fields, Holds, wanted
+from sluice.core.held_fields import PROCESS, Fields, Holds, wanted
 from sluice.core.model import (
+    DYNAMIC_SCALING_IN_SUSPENDED,
+    DYNAMIC_SCALING_OUT_SUSPENDED,
     MSG_PROCESSING_DURATION,
     OUTCOME,
     AnyDecision,
@@ -33,6 +35,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.pause import ALARM_NOTIFICATION, IN_SUSPENDED, OUT_SUSPENDED
 from sluice.core.switch_record import Switch
 from sluice.errors import ConfigError
 from sluice.ports import (
@@ -52,6 +55,13 @@ from sluice.report import sentence
 from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
 from sluice_sim.aws_rules.percentiles import PERCENTILE_RANK
 from sluice_sim.simulator.cloudwatch import SimulatedAws
+from sluice_sim.simulator.color_ports import (
+    DRAWS,
+    SimulatedColors,
+    SimulatedFreezes,
+    SimulatedOccupancy,
+    SimulatedSurges,
+)
 from sluice_sim.simulator.context import (
     LogEntry,
     ScalingContext,
@@ -93,32 +103,48 @@ class SimulatedFleets:
     context: ScalingContext
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:  # noqa: ARG002
-        """The capacity of the fleet."""
-        size, workload = self.context.fleet.size(), self.context.deployed.workload
+        """The capacity of each fleet."""
+        return {fleet: self._capacity(fleet) for fleet in fleets}
+
+    def _capacity(self, fleet: Fleet) -> Capacity | Unknown:
+        simulated = self.context.fleets.get(fleet)
+        if simulated is None:
+            return Unknown(reason=f"AWS knows no {fleet}")
         # As AWS says: a group lists its instances with their states, a service only counts its tasks.
-        lists = isinstance(workload.fleet, AutoScalingGroup)
-        own = Capacity(
+        lists, size, held = isinstance(fleet, AutoScalingGroup), simulated.size(), simulated.held
+        return Capacity(
             desired=size.desired,
             running=size.running,
-            bounds=self.context.bounds,
+            bounds=simulated.bounds,
             booting=size.booting if lists else None,
             protected=size.busy if lists else None,
+            scale_out_blocked_by=_blocks(held, OUT_SUSPENDED),
+            scale_in_blocked_by=_blocks(held, ALARM_NOTIFICATION, IN_SUSPENDED),
             has_warm_pool=size.warm is not None,
             warm=size.warm,
         )
-        return {
-            fleet: own if fleet == workload.fleet else Unknown(reason=f"AWS knows no {fleet}")
-            for fleet in fleets
-        }
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
         """Set the desired capacity; ConfigError outside the fleet's bounds, as at AWS."""
-        if fleet != self.context.deployed.workload.fleet:
+        simulated = self.context.fleets.get(fleet)
+        if simulated is None:
             raise ConfigError(f"AWS knows no {fleet}")
-        low, high = self.context.minimum, self.context.maximum
+        low, high = simulated.bounds.min, simulated.bounds.max
         if not low <= instances <= high:
             raise ConfigError(f"{fleet}: ValidationError: {instances} is outside {low}..{high}")
-        self.context.fleet.set_desired(instances)
+        simulated.set_desired(instances)
+
+
+BLOCKS = {
+    ALARM_NOTIFICATION: f"{PROCESS} is suspended",
+    OUT_SUSPENDED: DYNAMIC_SCALING_OUT_SUSPENDED,
+    IN_SUSPENDED: DYNAMIC_SCALING_IN_SUSPENDED,
+}
+"""A field that holds a direction -> what a reading of the fleet says of it."""
+
+
+def _blocks(held: Fields, *names: str) -> tuple[str, ...]:
+    return tuple(BLOCKS[name] for name in names if held.get(name, False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +189,9 @@ class SimulatedMetrics:
 
     def _measured(self, query: SeriesQuery, first: int, last: int) -> Series:
         """A statistic of what the workers published of the messages finished in each period."""
-        fleet = self.context.fleet
-        began = int(self.context.clock.now - fleet.now_s)
+        began = int(self.context.queue.began_s)
         # Workers publish a minute after it has ended.
-        now = int(fleet.now_s - CUSTOM_METRIC_DELAY_S) // MINUTE_S * MINUTE_S
+        now = int(self.context.queue.now_s - CUSTOM_METRIC_DELAY_S) // MINUTE_S * MINUTE_S
         series = {}
         for at in range(-(-first // query.period_s) * query.period_s, last, query.period_s):
             begin, until = at - began, min(at + query.period_s - began, now)
@@ -189,10 +214,10 @@ class SimulatedMetrics:
 
     def _computed(self, query: SeriesQuery, first: int, last: int) -> float | None:
         """SampleCount, Average, a percentile or a percentile rank over these minutes of the run."""
-        fleet, statistic = self.context.fleet, query.statistic
+        queue, statistic = self.context.queue, query.statistic
         if query.metric.dimensions.get(OUTCOME) == FAILURE:
-            return float(fleet.failed_by_minute(first, last).sum()) or None
-        sums, _, counts = fleet.durations(first, last)
+            return float(queue.failed_by_minute(first, last).sum()) or None
+        sums, _, counts = queue.durations(first, last)
         count = int(counts.sum())
         if not count:
             return None
@@ -201,7 +226,7 @@ class SimulatedMetrics:
         is_wait = query.metric == self.context.deployed.workload.wait_metric
         if statistic == "Average" and not is_wait:
             return float(sums.sum()) / count
-        values = fleet.finished_waits_s(first, last) if is_wait else fleet.finished_service_s(first, last)
+        values = queue.finished_waits_s(first, last) if is_wait else queue.finished_service_s(first, last)
         if statistic == "Average":
             return float(values.mean())
         if rank := PERCENTILE_RANK.fullmatch(statistic):
@@ -227,10 +252,12 @@ class SimulatedPolicies:
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:  # noqa: ARG002
         """The scaling policy of the run's workload; ConfigError for any other."""
-        own = self.aws.context.deployed.workload.policy_arn
-        if workload.policy_arn is None or workload.policy_arn != own or self.aws.target is None:
+        own, arn = self.aws.context.deployed.workload, workload.policy_arn
+        arns = {own.fleet: own.policy_arn} | ({own.idle.fleet: own.idle.policy_arn} if own.idle else {})
+        target = self.aws.targets.get(workload.fleet)
+        if arn is None or arn != arns.get(workload.fleet) or target is None:
             raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
-        return Policy(fleet=workload.fleet, target=self.aws.target, definition={})
+        return Policy(fleet=workload.fleet, target=target, definition={})
 
     def targets(
         self, workloads: Mapping[str, Workload], remaining_s: RemainingS
@@ -246,19 +273,24 @@ class SimulatedPolicies:
 
     def put_target(
         self,
-        policy: Policy,  # noqa: ARG002 - there is one policy
+        policy: Policy,
         target: float,
         held: Mapping[str, bool] | None = None,  # noqa: ARG002 - nothing is paused in a simulation
     ) -> None:
         """Set the target; target tracking uses it from the next minute on."""
-        self.aws.target = target
+        self.aws.targets[policy.fleet] = target
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRegistry:
     """Implements `ports.Registry` with the run's one workload."""
 
-    workload: Workload
+    context: ScalingContext
+
+    @property
+    def workload(self) -> Workload:
+        """The workload as it is registered now."""
+        return self.context.deployed.workload
 
     def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:  # noqa: ARG002
         """The one registered workload."""
@@ -357,7 +389,7 @@ class SimulatedHeldPolicies:
 
     def hold(self, workload: Workload, was: Holds, holding: Holds) -> bool:  # noqa: ARG002
         """Hold and release the policy; False, because AWS makes no end."""
-        self.aws.held = dict(wanted(self.aws.held, was, holding))
+        self.aws.context.fleet.held = dict(wanted(self.aws.held, was, holding))
         return False
 
 
@@ -413,14 +445,22 @@ class RunReport:
 def simulated_ports(aws: SimulatedAws) -> Ports:
     """Everything that the use cases need, for one run."""
     context = aws.context
+    random = np.random.default_rng([context.seed, DRAWS])
+    occupancy = SimulatedOccupancy(context, random)
+    if context.switch_at_s is not None:
+        occupancy.watch()
     return Ports(
         queues=SimulatedQueues(context),
         fleets=SimulatedFleets(context),
         metrics=SimulatedMetrics(context),
         policies=SimulatedPolicies(aws),
-        registry=SimulatedRegistry(context.deployed.workload),
+        registry=SimulatedRegistry(context),
         states=SimulatedStates(),
         held_policies=SimulatedHeldPolicies(aws),
+        freezes=SimulatedFreezes(context),
+        colors=SimulatedColors(context, random),
+        occupancy=occupancy,
+        surges=SimulatedSurges(context),
         namespace=_namespace(context),
         now=lambda: datetime.fromtimestamp(context.clock.now, UTC),
     )

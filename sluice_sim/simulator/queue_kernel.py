@@ -33,13 +33,11 @@ MINUTE_S = 60.0
 
 # Indices into `KernelState.counts`. NEXT_NEW is the first message of a standard queue that was never
 # received; SCHEDULED and RETURNING are the sizes of the two heaps; IDLE_HEAD and IDLE are the start and the
-# length of the idle ring. OCCUPIED counts the instances that work on a message and were not stopped. FAILED
-# counts the attempts that the downstream failed.
+# length of the idle ring. FAILED counts the attempts that the downstream failed.
 (
     NEXT_NEW,
     HELD,
     BUSY,
-    OCCUPIED,
     COMPLETED,
     DEAD_LETTERED,
     SCHEDULED,
@@ -48,7 +46,7 @@ MINUTE_S = 60.0
     IDLE,
     FREE_BLOCKS,
     FAILED,
-) = range(12)
+) = range(11)
 COUNTS = FAILED + 1
 
 
@@ -98,6 +96,12 @@ class KernelState(NamedTuple):
     serving_slots: Ints
     """Slots that may still receive or finish a message; the instance is gone at 0."""
     terminated_s: Floats
+    fleet: Ints
+    """The place of its fleet among those that read the queue."""
+    paused: UInt8s
+    """Whether it receives no more for now; its slots without a message are then in neither heap nor ring."""
+    occupied: Ints
+    """By fleet: instances that work on a message and were not stopped."""
     completed: Int32s
     """The processed messages, in the order in which they finished."""
     # By minute of the run in which the messages finished.
@@ -142,6 +146,7 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
         kernel.duration_count,
     )
     failing, failed, failed_s = kernel.failing, kernel.failed_count, kernel.failed_s
+    occupied, fleet = kernel.occupied, kernel.fleet
     grouped = messages.next_in_group.size > 0
     total, ring = messages.arrival_s.size, kernel.idle.size
     slots = kernel.message.size // kernel.instance.size
@@ -182,7 +187,7 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
             receives[taken] += 1
             count[BUSY] += 1
             instance = instance_of[slot // slots]
-            count[OCCUPIED] += busy[instance] == 0
+            occupied[fleet[instance]] += busy[instance] == 0
             busy[instance] += 1
             takes_s = service_s[taken]
             failing[slot] = fails(count[BUSY], failures.capacity, failures.seed, taken, receives[taken])
@@ -203,7 +208,7 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
             message_of[slot] = NO_MESSAGE
             count[BUSY] -= 1
             busy[instance] -= 1
-            count[OCCUPIED] -= busy[instance] == 0 and not kernel.stopping[instance]
+            occupied[fleet[instance]] -= busy[instance] == 0 and not kernel.stopping[instance]
             minute = int(now / MINUTE_S)
             if failing[slot]:
                 count[FAILED] += 1
@@ -226,7 +231,7 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
             kernel.serving_slots[instance] -= 1
             if kernel.serving_slots[instance] == 0:
                 kernel.terminated_s[instance] = now
-        else:
+        elif not kernel.paused[instance]:
             place = count[IDLE_HEAD] + count[IDLE]
             idle[place if place < ring else place - ring] = slot
             count[IDLE] += 1
@@ -234,9 +239,10 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
 
 
 @njit(cache=True)
-def launch(block: int, instance: int, ready_s: float, kernel: KernelState, slots: int) -> None:
+def launch(block: int, instance: int, fleet: int, ready_s: float, kernel: KernelState, slots: int) -> None:
     """Schedule the moment at which an instance's slots are ready."""
     kernel.instance[block] = instance
+    kernel.fleet[instance] = fleet
     kernel.pending_slots[block] = slots
     kernel.serving_slots[instance] = slots
     for slot in range(block * slots, (block + 1) * slots):
@@ -253,7 +259,8 @@ def stop(block: int, now_s: float, booting: bool, kernel: KernelState, slots: in
     because removing from the middle of either would cost a search.
     """
     instance = kernel.instance[block]
-    kernel.counts[OCCUPIED] -= kernel.busy[instance] > 0 and not kernel.stopping[instance]
+    is_occupied = kernel.busy[instance] > 0 and not kernel.stopping[instance]
+    kernel.occupied[kernel.fleet[instance]] -= is_occupied
     kernel.stopping[instance] = 1
     for slot in range(block * slots, (block + 1) * slots):
         if kernel.message[slot] == NO_MESSAGE and not kernel.abandoned[slot]:
@@ -272,7 +279,8 @@ def kill(
     Each becomes visible again when its visibility timeout ends.
     """
     instance, returned = kernel.instance[block], 0
-    kernel.counts[OCCUPIED] -= kernel.busy[instance] > 0 and not kernel.stopping[instance]
+    is_occupied = kernel.busy[instance] > 0 and not kernel.stopping[instance]
+    kernel.occupied[kernel.fleet[instance]] -= is_occupied
     kernel.stopping[instance] = 1
     for slot in range(block * slots, (block + 1) * slots):
         held = kernel.message[slot]
@@ -287,6 +295,31 @@ def kill(
     kernel.serving_slots[instance] = 0
     kernel.terminated_s[instance] = now_s
     return returned
+
+
+@njit(cache=True)
+def pause(block: int, kernel: KernelState, slots: int) -> None:
+    """Let an instance receive no more until `resume`; what it works on it finishes."""
+    kernel.paused[kernel.instance[block]] = 1
+    count, idle, ring = kernel.counts, kernel.idle, kernel.idle.size
+    kept = 0
+    for place in range(count[IDLE]):
+        slot = idle[(count[IDLE_HEAD] + place) % ring]
+        if slot // slots != block:
+            idle[(count[IDLE_HEAD] + kept) % ring] = slot
+            kept += 1
+    count[IDLE] = kept
+
+
+@njit(cache=True)
+def resume(block: int, booting: bool, kernel: KernelState, slots: int) -> None:
+    """Let an instance that was paused receive again; one that still boots does so once it is ready."""
+    kernel.paused[kernel.instance[block]] = 0
+    count, ring = kernel.counts, kernel.idle.size
+    for slot in range(block * slots, (block + 1) * slots):
+        if not booting and kernel.message[slot] == NO_MESSAGE and not kernel.abandoned[slot]:
+            kernel.idle[(count[IDLE_HEAD] + count[IDLE]) % ring] = slot
+            count[IDLE] += 1
 
 
 @njit(cache=True)

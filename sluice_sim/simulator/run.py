@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from sluice.core.model import Bounds, Color, Fleet, Workload
 from sluice_sim.clock import VirtualClock
 from sluice_sim.simulator import queue_kernel, schedules
+from sluice_sim.simulator.color_ports import colors
 from sluice_sim.simulator.context import (
     BoundsSet,
     LogEntry,
@@ -24,21 +26,27 @@ from sluice_sim.simulator.context import (
 )
 from sluice_sim.simulator.fleet import (
     Conditions,
+    FleetSize,
     Instance,
     ScaleIn,
     SimulatedFleet,
     Snapshot,
+    together,
 )
+from sluice_sim.simulator.queue import SimulatedQueue
 from sluice_sim.simulator.queue_kernel import (
     Floats,
     Ints,
     Messages,
 )
+from sluice_sim.simulator.switches import PlayedSwitch
 from sluice_sim.simulator.targets import CurrentTarget
 from sluice_sim.template.deployment import Deployed
 
 START_S = 1_768_478_400.0
 """2026-01-15 12:00 UTC: when a run starts, unless its trace has timestamps."""
+FLEETS = (1, 9)
+"""Random streams of the fleets; `study.experiment` names the others."""
 GIVE_UP_S = 7 * 86_400.0
 SNAPSHOT_INTERVAL_S = 60.0
 PEAK_WINDOW_S = 600.0
@@ -103,6 +111,9 @@ class Run:
     """Attempts that the downstream failed."""
     failed_s: float = 0.0
     """Seconds that slots spent on them."""
+    sizes: Mapping[Color, Sequence[FleetSize]] = field(default_factory=dict)
+    """The fleet of each color at each snapshot; empty for a workload with one fleet."""
+    switches: Sequence[PlayedSwitch] = ()
     scheduled: Sequence[BoundsSet] = ()
     """What schedules set, from the beginning on; empty without schedules."""
     lost: int = 0
@@ -120,20 +131,22 @@ def simulate(
     seed: int = 0,
     start_s: float = START_S,
     count_lag_s: float = 0.0,
+    switch_at_s: float | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Run:
     """Run the policy against the load.
 
-    `boot_s` is the mean boot time that the operator measured beforehand; `conditions` has the real ones.
+    `boot_s` is the mean boot time that the operator measured beforehand; `conditions` has the real ones. At
+    `switch_at_s` a blue/green workload is switched to its other color, and the run ends after that at the
+    earliest.
     """
     began, began_cpu = time.perf_counter(), time.process_time()
     clock = VirtualClock(start_s)
     if policy.scale_in is not None:
         conditions = replace(conditions, scale_in=policy.scale_in)
-    fleet = _new_fleet(load, conditions, clock, seed, deployed.workload.bounds.max)
     context = ScalingContext(
         clock=clock,
-        fleet=fleet,
+        fleets=_new_fleets(load, conditions, clock, seed, deployed.workload),
         deployed=deployed,
         promise_s=promise_s,
         mean_service_s=load.mean_service_s,
@@ -141,16 +154,30 @@ def simulate(
         peak_rate_per_s=load.peak_rate_per_s,
         count_lag_s=count_lag_s,
         seed=seed,
+        switch_at_s=switch_at_s,
     )
     snapshots: list[Snapshot] = []
+    sizes: dict[Color, list[FleetSize]] = {color: [] for color, _ in colors(deployed.workload)}
+
+    def record() -> None:
+        snapshots.append(together(*context.fleets.values()))
+        for color, its in colors(context.deployed.workload):
+            sizes[color].append(context.fleets[its].size())
+
     # Before everything else at a full minute, so that a row shows the fleet before that minute's decisions.
-    clock.every(SNAPSHOT_INTERVAL_S, lambda: snapshots.append(fleet.snapshot()), first=clock.now, priority=-1)
+    clock.every(
+        SNAPSHOT_INTERVAL_S,
+        record,
+        first=clock.now,
+        priority=-1,
+    )
     schedules.play(context)
-    fleet.set_desired(context.minimum)
+    context.fleet.set_desired(context.minimum)
     policy.attach(context)
-    _run_clock(clock, fleet, load, start_s, on_progress)
+    _run_clock(context, load, start_s, on_progress)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
-    return _record(policy, load, context, snapshots, wall_s=wall_s, cpu_s=cpu_s)
+    run = _record(policy, load, context, snapshots, wall_s=wall_s, cpu_s=cpu_s)
+    return replace(run, sizes=sizes)
 
 
 def _record(
@@ -162,39 +189,41 @@ def _record(
     wall_s: float,
     cpu_s: float,
 ) -> Run:
-    fleet = context.fleet
+    queue, fleets = context.queue, context.fleets.values()
+    pool = context.fleet.conditions.warm_pool
     return Run(
         policy=policy.name,
         load=load,
-        messages=fleet.messages,
+        messages=queue.messages,
         promise_s=context.promise_s,
-        instances=fleet.instances,
-        terminated_s=fleet.terminated_s(),
+        instances=[one for fleet in fleets for one in fleet.instances],
+        terminated_s=np.concatenate([fleet.terminated_s() for fleet in fleets]),
         snapshots=snapshots,
         log=context.log,
-        redelivered=fleet.redelivered,
-        dead_letters=fleet.dead_letters,
-        end_s=fleet.now_s,
+        redelivered=queue.redelivered,
+        dead_letters=queue.dead_letters,
+        end_s=queue.now_s,
         wall_s=wall_s,
         cpu_s=cpu_s,
-        launches_refused=fleet.launches_refused,
-        interruptions=fleet.interruptions,
-        warm_pool_size=None if (pool := fleet.conditions.warm_pool) is None else pool.size,
-        warm_pool_cost_s=fleet.warm_pool_cost_s(),
+        launches_refused=sum(fleet.launches_refused for fleet in fleets),
+        interruptions=sum(fleet.interruptions for fleet in fleets),
+        warm_pool_size=None if pool is None else pool.size * len(fleets),
+        warm_pool_cost_s=math.fsum(fleet.warm_pool_cost_s() for fleet in fleets),
         concurrency=context.concurrency,
-        scale_in=fleet.conditions.scale_in,
+        scale_in=context.fleet.conditions.scale_in,
         target=context.target(),
-        failed_attempts=fleet.failed_attempts,
-        failed_s=fleet.failed_s,
+        failed_attempts=queue.failed_attempts,
+        failed_s=queue.failed_s,
+        switches=context.switches,
         scheduled=context.scheduled,
-        lost=fleet.lost(),
+        lost=queue.lost(),
     )
 
 
-def _new_fleet(
-    load: Load, conditions: Conditions, clock: VirtualClock, seed: int, maximum: int
-) -> SimulatedFleet:
-    """A queue in which nothing has arrived yet, and its fleet without an instance."""
+def _new_fleets(
+    load: Load, conditions: Conditions, clock: VirtualClock, seed: int, workload: Workload
+) -> dict[Fleet, SimulatedFleet]:
+    """A queue in which nothing has arrived yet, and its fleets without an instance."""
     count = load.arrival_s.size
     next_in_group, first = _group_links(load.groups)
     messages = Messages(
@@ -205,20 +234,41 @@ def _new_fleet(
         receives=np.zeros(count, np.uint16),
         next_in_group=next_in_group,
     )
-    random = np.random.default_rng([seed, 1])
-    return SimulatedFleet(messages, conditions, clock, random, maximum, first_of_groups=first)
+    queue = SimulatedQueue(
+        messages=messages,
+        clock=clock,
+        concurrency=conditions.concurrency,
+        maximum=workload.bounds.max,
+        fleets=len(workload.fleets),
+        first_of_groups=first,
+        visibility_timeout_s=conditions.visibility_timeout_s,
+        max_receives=conditions.max_receives,
+        delay_s=conditions.delay_s,
+        downstream=conditions.downstream,
+    )
+    # A color that is not active has no minimum: it would start instances.
+    low, high = workload.bounds.min, workload.bounds.max
+    return {
+        fleet: SimulatedFleet(
+            queue,
+            conditions,
+            np.random.default_rng([seed, FLEETS[place]]),
+            Bounds(min=0 if place else low, max=high),
+            place,
+        )
+        for place, fleet in enumerate(workload.fleets)
+    }
 
 
-def _run_clock(
-    clock: VirtualClock, fleet: SimulatedFleet, load: Load, start_s: float, on_progress: OnProgress
-) -> None:
+def _run_clock(context: ScalingContext, load: Load, start_s: float, on_progress: OnProgress) -> None:
+    clock, queue = context.clock, context.queue
     step_s = max(SNAPSHOT_INTERVAL_S, load.horizon_s / 200 // SNAPSHOT_INTERVAL_S * SNAPSHOT_INTERVAL_S)
     end = start_s + load.horizon_s
     # Compared in epoch seconds: in floats, start + horizon - start may differ from the horizon.
     while clock.now < end:
         clock.run_until(min(clock.now + step_s, end))
-        on_progress(min(1.0, fleet.now_s / load.horizon_s))
-    while fleet.snapshot().backlog and clock.now < end + GIVE_UP_S:
+        on_progress(min(1.0, queue.now_s / load.horizon_s))
+    while (queue.counts().backlog or context.is_switching) and clock.now < end + GIVE_UP_S:
         clock.run_until(clock.now + SNAPSHOT_INTERVAL_S)
 
 

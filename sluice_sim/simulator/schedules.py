@@ -45,7 +45,7 @@ def play(context: ScalingContext) -> None:
     actions = list(scheduled_bounds(context.deployed))
     now = datetime.fromtimestamp(context.clock.now, UTC)
     if (current := in_force(actions, now)) is not None:
-        context.bounds = current.bounds
+        context.fleet.bounds = current.bounds
         context.scheduled.append(BoundsSet(at_s=0.0, bounds=current.bounds))
     runs = ActionRuns(context.clock, seed=context.seed)
     for action in actions:

@@ -8,7 +8,7 @@ anything runs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -57,8 +57,8 @@ from sluice_sim.workloads.traces import (
 )
 
 ARRIVALS, SERVICE, BOOTS, GROUPS, WARM_BOOTS = 3, 4, 5, 6, 7
-"""Random streams; 1 is the fleet's, 2 the generated traces', 8 the downstream's. A schedule's depends on its
-name."""
+"""Random streams; 1 is the fleet's, 2 the generated traces', 8 the downstream's, 9 the second fleet's, 10 a
+switch's. A schedule's depends on its name."""
 GROUPS_PER_SLOT = 10
 """Default number of message groups per slot of the largest fleet: enough not to limit it."""
 
@@ -130,6 +130,8 @@ class Experiment:
     downstream_capacity: int | None = None
     """Attempts that the downstream serves concurrently without a failure; None for no limit."""
     downstream_failed_time_ratio: float = 1.0
+    switch_at_min: float | None = None
+    """When a blue/green workload is switched to its other color, in minutes of the run; None for never."""
 
     def deployed(self) -> Deployed:
         """The workload as its stack would deploy it."""
@@ -180,6 +182,34 @@ class Experiment:
             price_ratio=self.warm_price_ratio,
             reuse=self.warm_reuse,
         )
+
+    def switch_at_s(self) -> float | None:
+        """When the switch begins, in seconds of the run; SettingError for what cannot be switched."""
+        if self.switch_at_min is None:
+            return None
+        given, workload = f"--switch-at-min {self.switch_at_min:g}", self.deployed().workload
+        if workload.idle is None:
+            other = (
+                "GreenAutoScalingGroupName"
+                if isinstance(workload.fleet, AutoScalingGroup)
+                else "GreenServiceName"
+            )
+            raise SettingError(
+                f"{given}: {workload.name} has one fleet only, {workload.fleet}, so there is nothing to "
+                f"switch to: leave it out, or give it a second fleet with --set {other}=NAME"
+            )
+        if not has_switch(self.policy):
+            raise SettingError(
+                f"{given}: the policy {self.policy} knows no colors; leave it out, or give "
+                "--policy sluice or --policy deadline"
+            )
+        return self.switch_at_min * MINUTE_S
+
+    @property
+    def simulated_scale_in(self) -> ScaleIn:
+        """As given; else drain, or protect for a switch, which no worker without protection goes through."""
+        default = ScaleIn.DRAIN if self.switch_at_min is None else ScaleIn.PROTECT
+        return self.scale_in or default
 
     def downstream(self) -> Downstream | None:
         """The downstream service, None for one without a limit."""
@@ -258,13 +288,19 @@ def run_experiment(
             raise SettingError(f"policy {experiment.policy} has no tick of its own: leave --tick-s out")
         _require_few_ticks(experiment.tick_s, load.horizon_s)
         setattr(policy, TICK, experiment.tick_s)
+    switch_at_s = experiment.switch_at_s()
+    if switch_at_s is not None and switch_at_s >= load.horizon_s:
+        raise SettingError(
+            f"--switch-at-min {experiment.switch_at_min:g}: the trace ends after "
+            f"{load.horizon_s / MINUTE_S:g} min: give an earlier minute, or a longer trace"
+        )
     conditions = Conditions(
         boot_s=experiment.boot.drawn(np.random.default_rng([experiment.seed, BOOTS])),
         concurrency=experiment.slots_per_instance,
         visibility_timeout_s=experiment.visibility_timeout_s,
         max_receives=experiment.max_receives,
         delay_s=experiment.delay_s,
-        scale_in=experiment.scale_in or ScaleIn.DRAIN,
+        scale_in=experiment.simulated_scale_in,
         interruptions_per_instance_hour=experiment.interruptions_per_instance_hour,
         refusal_ratio=experiment.refusal_ratio,
         warm_pool=experiment.warm_pool_settings(),
@@ -280,6 +316,7 @@ def run_experiment(
         seed=experiment.seed,
         start_s=START_S if start_s is None else start_s // MINUTE_S * MINUTE_S,
         count_lag_s=experiment.count_lag_s,
+        switch_at_s=switch_at_s,
         on_progress=on_progress,
     )
 
@@ -386,6 +423,16 @@ TICK = "tick_s"
 def has_tick(policy: str) -> bool:
     """Whether the period of a policy's ticks can be set."""
     return hasattr(policies.named(policy), TICK)
+
+
+def has_switch(policy: str) -> bool:
+    """Whether a policy runs the control plane's switch between two colors."""
+    return hasattr(policies.named(policy), "switches_colors")
+
+
+def without_switch(experiment: Experiment) -> Experiment:
+    """The same experiment, but for the switch."""
+    return replace(experiment, switch_at_min=None, scale_in=experiment.simulated_scale_in)
 
 
 def _require_few_ticks(tick_s: float, horizon_s: float) -> None:

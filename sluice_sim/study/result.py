@@ -21,6 +21,7 @@ from sluice_sim.simulator.queue_kernel import (
 )
 from sluice_sim.simulator.run import Run
 from sluice_sim.study.lower_bound import Bound
+from sluice_sim.study.switch_cost import SwitchCost, as_numbers
 
 HOUR_S = 3600.0
 MIN_LOAD = 1.0
@@ -211,7 +212,9 @@ def elasticity(supplied: Steps, demanded: Steps, until_s: float) -> Elasticity:
     )
 
 
-def result(measured: Measured, supplied: Steps, bound: Bound | None) -> Result:
+def result(
+    measured: Measured, supplied: Steps, bound: Bound | None, switch: SwitchCost | None = None
+) -> Result:
     """All numbers, under the keys of `--json` and in their order; None if they need a missing bound.
 
     `findings.with_findings` fills in `promise_kept` and `warnings`, which need the experiment.
@@ -232,6 +235,7 @@ def result(measured: Measured, supplied: Steps, bound: Bound | None) -> Result:
         "cost_ratio": None if missing or not bound else measured.instance_hours / bound.instance_hours,
         "no_cost_ratio_because": missing,
         **compared,
+        "switch": None if switch is None else as_numbers(switch),
         "warnings": [],
         **timing,
     }

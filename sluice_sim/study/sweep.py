@@ -33,6 +33,7 @@ from sluice_sim.study.experiment import (
     load_of,
     run_experiment,
     trace_of,
+    without_switch,
 )
 from sluice_sim.study.findings import with_findings
 from sluice_sim.study.lower_bound import Bound
@@ -44,6 +45,7 @@ from sluice_sim.study.result import (
     result,
     supply,
 )
+from sluice_sim.study.switch_cost import SwitchCost, switch_cost
 
 T = TypeVar("T")
 OnStep = Callable[[str, float], None]
@@ -103,13 +105,14 @@ def run_in_turn(
             loads[settings] = load_of(settings, trace), trace.start_s
         load, start_s = loads[settings]
         run = run_experiment(experiment, load, start_s, on_progress=partial(on_progress, experiment.policy))
+        switch = _switch_cost(experiment, run, load, start_s)
         bound = None
         if with_bound:
             key = settings, bound_settings(experiment, load.mean_service_s)
             if key not in bounds:
                 bounds[key] = bound_of(key[1], load, on_progress=partial(on_progress, "the lower bound"))
             bound = bounds[key]
-        numbers = with_findings(result(measure(run), supply(run), bound), experiment)
+        numbers = with_findings(result(measure(run), supply(run), bound, switch), experiment)
         outcomes.append(Outcome(result=numbers, promise_s=run.promise_s, bound=bound, run=run))
     return outcomes
 
@@ -122,7 +125,7 @@ def run_all(
     with tempfile.TemporaryDirectory(prefix="sluice-sweep-") as folder, _workers(len(experiments)) as pool:
         stored = _stored(loads, Path(folder), pool)
         keys = [_bound_key(experiment, stored) for experiment in experiments]
-        runs = [pool.submit(_run, one, stored[one.load_settings], _measured) for one in experiments]
+        runs = [pool.submit(_measured, one, stored[one.load_settings]) for one in experiments]
         plans = {
             key: pool.submit(_bound, key[1], stored[key[0]]) for key in dict.fromkeys(keys) if with_bound
         }
@@ -130,7 +133,8 @@ def run_all(
     outcomes = []
     for experiment, future, key in zip(experiments, runs, keys, strict=True):
         bound = plans[key].result() if with_bound else None
-        numbers = with_findings(result(*future.result(), bound), experiment)
+        measured, supplied, switch = future.result()
+        numbers = with_findings(result(measured, supplied, bound, switch), experiment)
         outcomes.append(Outcome(result=numbers, promise_s=key[1].promise_s, bound=bound, run=None))
     return outcomes
 
@@ -219,8 +223,17 @@ def _run(experiment: Experiment, stored: _Stored, extract: Callable[[Run], T]) -
     return extract(run_experiment(experiment, stored.load(), stored.start_s))
 
 
-def _measured(run: Run) -> tuple[Measured, Steps]:
-    return measure(run), supply(run)
+def _measured(experiment: Experiment, stored: _Stored) -> tuple[Measured, Steps, SwitchCost | None]:
+    load, start_s = stored.load(), stored.start_s
+    run = run_experiment(experiment, load, start_s)
+    return measure(run), supply(run), _switch_cost(experiment, run, load, start_s)
+
+
+def _switch_cost(experiment: Experiment, run: Run, load: Load, start_s: float | None) -> SwitchCost | None:
+    """What the run's switch costs, by the same run without it; None for a run without a switch."""
+    if not run.switches:
+        return None
+    return switch_cost(run, run_experiment(without_switch(experiment), load, start_s))
 
 
 def _bound(settings: BoundSettings, stored: _Stored) -> Bound:

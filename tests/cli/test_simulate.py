@@ -82,6 +82,62 @@ def test_a_downstream_that_fails_is_shown_with_what_its_failures_cost(sluice, on
     assert 0 < quick["failed_instance_hours"] < slow["failed_instance_hours"]
 
 
+PAIR = ("--set", "GreenAutoScalingGroupName=transcription-green", "--duration-s", 60, "--boot-s", 60)
+
+
+def test_a_switch_is_shown_with_its_steps_its_waits_and_what_it_costs(sluice, one_process_pool):
+    switched = (*QUICK, *PAIR, "--switch-at-min", 30, "--no-bound")
+    numbers = json.loads(sluice(*switched, "--json").stdout)
+    cost = numbers["switch"]
+    assert (cost["to"], cost["status"], numbers["lost"]) == ("green", "SUCCEEDED", 0)
+    assert (cost["killed_in_flight"], cost["received_again"]) == (0, 0)
+    assert cost["began_s"] == 30 * 60
+    assert [one["step"] for one in cost["steps"]][-4:] == ["flip", "drain", "retire", "finish"]
+    assert sum(one["seconds"] for one in cost["steps"]) == pytest.approx(cost["duration_s"])
+    assert cost["duration_s"] > 420
+    assert cost["during"]["messages"] == cost["during_without"]["messages"] > 0
+    assert sum(cost[period]["messages"] for period in ("before", "during", "after")) == 200
+    assert cost["extra_instance_hours"] > 0
+    assert numbers["scale_in"] == "protect"
+    output = sluice(*switched).stdout
+    for shown in (
+        "a switch after 30 min",
+        "switch to green",
+        "of that drain",
+        "during without",
+        "killed in flight",
+    ):
+        assert shown in output
+    swept = json.loads(sluice(*switched, "--sweep", "seed=0,1", "--json").stdout)
+    assert {entry["result"]["switch"]["status"] for entry in swept} == {"SUCCEEDED"}
+
+
+def test_workers_that_do_not_protect_their_instances_are_not_switched_under_load(sluice):
+    refused = (*QUICK, *PAIR, "--switch-at-min", 30, "--no-bound", "--scale-in", "kill")
+    numbers = json.loads(sluice(*refused, "--json").stdout)
+    assert (numbers["switch"]["to"], numbers["switch"]["status"]) == (None, "FAILED")
+    assert "protection from scale-in" in numbers["switch"]["cause"]
+    assert "switch refused" in sluice(*refused).stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((), "transcription has one fleet only, .*GreenAutoScalingGroupName=NAME"),
+        ((*PAIR, "--policy", "static"), "the policy static knows no colors"),
+        ((*PAIR, "--switch-at-min", 500), "the trace ends after 72 min"),
+        ((*PAIR, "--sweep", "policy=sluice,step"), "the policy step knows no colors"),
+    ],
+)
+def test_what_cannot_be_switched_is_said_before_anything_runs(sluice, given, says):
+    assert re.search(says, error_line(sluice(*QUICK, "--switch-at-min", 30, *given)))
+
+
+def test_a_service_is_told_which_parameter_names_its_other_color(sluice):
+    result = sluice("simulate", "queue-proc", "--trace", SHORT, "--switch-at-min", 30)
+    assert "GreenServiceName=NAME" in error_line(result)
+
+
 def test_without_a_limit_of_the_downstream_nothing_fails(sluice):
     numbers = json.loads(sluice(*QUICK, "--json", "--no-bound").stdout)
     assert (numbers["failed_attempts"], numbers["failed_share"], numbers["failed_instance_hours"]) == (

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from botocore.stub import Stubber
 
@@ -19,9 +20,16 @@ from sluice.core.pause import BOTH, Pause, encoded
 from sluice.core.switch import FROZEN, IDLE, held
 from sluice.core.switch_record import Step, Switch, Was
 from sluice.errors import ConfigError
-from sluice.ports import Colors, EngineStates, Freezes, StateWrite, StoredState
+from sluice.ports import Colors, EngineStates, Freezes, Occupancy, StateWrite, StoredState
+from sluice_sim.simulator.cloudwatch import SimulatedAws
+from sluice_sim.simulator.color_ports import SimulatedColors, SimulatedFreezes, SimulatedOccupancy
+from sluice_sim.simulator.color_ports import colors as simulated_colors
+from sluice_sim.simulator.context import ScalingContext
+from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.simulator.ports import SimulatedStates
 from tests.contract.test_fleets import group, service
+from tests.sim.simulator.contexts import pair
+from tests.sim.simulator.fleets import at, simulated_fleet
 from tests.sluice.aws import account
 from tests.support.builders import NOW, document, engine_state, parsed, plenty
 from tests.support.fakes import FakeColors, FakeFleets, FakeFreezes, FakeOccupancy, FakeRegistry, FakeStates
@@ -33,14 +41,16 @@ SWITCH = Switch(
     since=NOW,
     step=Step.READY,
     was={
-        Color.BLUE: Was(minimum=1, desired=4, fields={"AlarmNotificationSuspended": False}),
-        Color.GREEN: Was(minimum=0, desired=0, fields={"AlarmNotificationSuspended": True}),
+        Color.BLUE: Was(fleet="blue", minimum=1, desired=4, fields={"AlarmNotificationSuspended": False}),
+        Color.GREEN: Was(fleet="green", minimum=0, desired=0, fields={"AlarmNotificationSuspended": True}),
     },
     flips_only=True,
     needed=5,
     waits_since=NOW,
     quiet_since=NOW,
     flipped_at=NOW,
+    told_at=NOW,
+    shows_work=False,
 )
 OTHER = replace(SWITCH, execution=SWITCH.execution.replace("one", "two"))
 
@@ -54,9 +64,18 @@ class Frozen:
     colored: ColoredFleet
 
 
-@pytest.fixture(params=["fake groups", "fake services", "groups", "services"])
+@pytest.fixture(
+    params=[f"{which}{kind}" for which in ("fake ", "simulated ", "") for kind in ("groups", "services")]
+)
 def frozen(request: pytest.FixtureRequest) -> Iterator[Frozen]:
     is_group = request.param.endswith("groups")
+    if request.param.startswith("simulated"):
+        run = pair("transcription" if is_group else "queue-proc")
+        SimulatedAws(run).create_policy()
+        idle = run.deployed.workload.idle
+        assert idle is not None
+        yield Frozen(SimulatedFreezes(run), idle)
+        return
     if request.param.startswith("fake"):
         fleet: Fleet = group("transcription") if is_group else service("transcription")
         capacity = Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))
@@ -113,8 +132,23 @@ def colored_document() -> dict[str, Any]:
     return one | {"fleet": {"type": "blue_green", **fleets}, "policy_arn": ""}
 
 
-@pytest.fixture(params=["fake", "ssm"])
+def told_in(run: ScalingContext) -> str:
+    told = [
+        color for color, fleet in simulated_colors(run.deployed.workload) if not run.fleets[fleet].receives
+    ]
+    return next(iter(told), "none")
+
+
+@pytest.fixture(params=["fake", "simulated", "ssm"])
 def colors(request: pytest.FixtureRequest) -> Iterator[Colored]:
+    if request.param == "simulated":
+        run = pair("transcription")
+        yield Colored(
+            SimulatedColors(run, np.random.default_rng(0)),
+            lambda: run.deployed.workload.color,
+            lambda: told_in(run),
+        )
+        return
     if request.param == "fake":
         text = colored_document()
         text["fleet"]["active"] = "blue"
@@ -149,8 +183,10 @@ def test_the_active_color_is_what_the_registry_reads_next(colors: Colored) -> No
 
 
 def test_the_workers_read_which_color_receives_no_more(colors: Colored) -> None:
+    before = None
     for color in (Color.BLUE, None, Color.GREEN, Color.GREEN):
-        colors.port.set_draining("transcription", color)
+        assert colors.port.set_draining("transcription", color) is (color is not before)
+        before = color
         assert colors.draining() == (color or "none")
 
 
@@ -167,6 +203,26 @@ def test_a_value_that_is_there_already_makes_no_new_version_and_a_missing_parame
 
 
 # ---- who works -------------------------------------------------------------------------------------------
+
+
+def test_simulated_instances_that_are_busy_are_protected_as_of_some_seconds_ago() -> None:
+    subject = simulated_fleet([0.5, 20.0, 20.0], 10, maximum=3, scale_in=ScaleIn.PROTECT)
+    subject.set_desired(3)
+    run = pair("transcription", subject)
+    port = SimulatedOccupancy(run, np.random.default_rng(0))
+    port.watch()
+    blue, *others = run.deployed.workload.fleets
+    told = set()
+    for second in range(1, 60):
+        at(subject, second)
+        told.add((second, port.busy([blue], plenty)[blue]))
+    assert {busy for second, busy in told if second in (6, 7, 8, 9)} == {1}
+    assert {busy for second, busy in told if 21 <= second <= 24} == {0, 2}, "some readings are old"
+    assert {busy for second, busy in told if 26 <= second < 30} == {2}
+    assert {busy for second, busy in told if second > 35} == {0}
+    assert port.busy([*others, group("nowhere")], plenty)[others[0]] == 0
+    assert isinstance(port.busy([group("nowhere")], plenty)[group("nowhere")], Unknown)
+    assert port.refreshed([group("transcription")], plenty) == {group("transcription"): False}
 
 
 @pytest.mark.parametrize("is_fake", [True, False])
@@ -188,6 +244,36 @@ def test_protected_instances_are_busy(is_fake: bool) -> None:
         assert port.busy([fleet], plenty) == {fleet: 2}
 
 
+@pytest.mark.parametrize("is_fake", [True, False])
+def test_a_lifecycle_hook_on_termination_lets_instances_finish_and_no_other_does(is_fake: bool) -> None:
+    hooked, other, queue_proc = group("transcription"), group("translation"), service("queue-proc")
+    if is_fake:
+        port: Occupancy = FakeOccupancy(finishing={hooked: True})
+        assert [port.finishes(each, plenty) for each in (hooked, other, queue_proc)] == [True, False, False]
+        return
+    with account.account(), account.threads() as pool:
+        autoscaling = account.session().client("autoscaling")
+        for fleet, transition in ((hooked, "TERMINATING"), (other, "LAUNCHING")):
+            account.create_group(fleet.name)
+            autoscaling.put_lifecycle_hook(
+                AutoScalingGroupName=fleet.name,
+                LifecycleHookName="hook",
+                LifecycleTransition=f"autoscaling:EC2_INSTANCE_{transition}",
+            )
+        port = AwsOccupancy(lambda: account.client("autoscaling"), lambda: account.client("ecs"), pool)
+        assert [port.finishes(each, plenty) for each in (hooked, other, queue_proc)] == [True, False, False]
+
+
+def test_a_lifecycle_hook_that_cannot_be_read_is_unknown() -> None:
+    autoscaling = account.session().client("autoscaling")
+    with Stubber(autoscaling) as stub, account.threads() as pool:
+        stub.add_client_error("describe_lifecycle_hooks", "AccessDenied")
+        port = AwsOccupancy(lambda: autoscaling, lambda: autoscaling, pool)
+        found = port.finishes(group("transcription"), plenty)
+    assert isinstance(found, Unknown)
+    assert "DescribeLifecycleHooks of Auto Scaling group transcription" in found.reason
+
+
 def test_whether_a_group_that_is_not_there_works_is_unknown_and_the_others_are_told() -> None:
     with account.account(), account.threads() as pool:
         fleet, autoscaling = account.create_group("transcription"), account.client("autoscaling")
@@ -197,6 +283,28 @@ def test_whether_a_group_that_is_not_there_works_is_unknown_and_the_others_are_t
         assert isinstance(found[group("nowhere")], Unknown)
         late = port.busy([fleet], lambda: 0)
         assert late == {fleet: 0} or isinstance(late[fleet], Unknown)
+
+
+def test_a_group_that_protects_every_new_instance_does_not_tell_which_ones_work() -> None:
+    autoscaling = account.session().client("autoscaling")
+    described = {
+        "AutoScalingGroupName": "transcription",
+        "MinSize": 0,
+        "MaxSize": 5,
+        "DesiredCapacity": 1,
+        "DefaultCooldown": 300,
+        "AvailabilityZones": ["eu-west-1a"],
+        "HealthCheckType": "EC2",
+        "CreatedTime": NOW,
+        "NewInstancesProtectedFromScaleIn": True,
+        "Instances": [],
+    }
+    with Stubber(autoscaling) as stub, account.threads() as pool:
+        stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [described]})
+        fleet = group("transcription")
+        found = AwsOccupancy(lambda: autoscaling, lambda: autoscaling, pool).busy([fleet], plenty)[fleet]
+    assert isinstance(found, Unknown)
+    assert "NewInstancesProtectedFromScaleIn" in found.reason
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.templates.stacks import ROOT
 
 LINT = "import sys; from cfnlint.runner import main; sys.exit(main())"  # the package has no __main__
 
 
+@pytest.mark.slow
 def test_every_template_is_clean_to_cfn_lint() -> None:
     templates = [
         ROOT / "template.yaml",

@@ -357,8 +357,8 @@ class Colors(Protocol):
         """Make this color the active one."""
         ...
 
-    def set_draining(self, workload: str, color: Color | None) -> None:
-        """Tell the workers of this color to receive no more, None for neither color."""
+    def set_draining(self, workload: str, color: Color | None) -> bool:
+        """Tell the workers of this color to receive no more, None for neither; returns whether it is new."""
         ...
 
 
@@ -373,6 +373,10 @@ class Occupancy(Protocol):
         self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
     ) -> Mapping[AutoScalingGroup, bool | Unknown]:
         """Whether AWS replaces the instances of each group by an instance refresh now."""
+        ...
+
+    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:
+        """Whether a lifecycle hook lets each instance finish before it ends; a service has none."""
         ...
 
 
@@ -494,12 +498,12 @@ class Ports:
     launches: Launches | None = None
     """None in a simulation, which has no launch failures to read."""
     surges: Surges | None = None
-    """None in a simulation, which has no scheduled actions."""
+    """None for a function that sets no minimum."""
     held_policies: HeldPolicies | None = None
     """None for a function that holds no policy."""
     alarms: Alarms | None = None
     """None for a function that reads no alarms."""
     freezes: Freezes | None = None
-    """None in a simulation, as the next two: it has no second color."""
+    """None for a function that switches no colors, as the next two."""
     colors: Colors | None = None
     occupancy: Occupancy | None = None

@@ -13,9 +13,10 @@ import pytest
 from moto import mock_aws
 from moto.stepfunctions.exceptions import ExecutionAlreadyExists, StateMachineDoesNotExist
 
+from sluice_sim.aws_rules.state_machines import Execution
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.functions import matches
-from sluice_sim.embedded.state_machines import Execution, StateMachines
+from sluice_sim.embedded.state_machines import StateMachines
 
 MACHINE = "arn:aws:states:eu-west-1:123456789012:stateMachine:plain"
 INVOKE = "arn:aws:states:::lambda:invoke"

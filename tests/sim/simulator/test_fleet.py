@@ -68,7 +68,7 @@ def test_a_message_received_three_times_no_longer_counts_as_oldest_in_a_standard
     subject = simulated_fleet([0, 60], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=20, groups=groups)
     for second in (0, 25, 46):  # redelivered after each kill, and never completed
         after_desired(after_desired(subject, second, 1), second + 4, 0)
-    assert subject.messages.receives.tolist() == [3, 0]
+    assert subject.queue.messages.receives.tolist() == [3, 0]
     assert at(subject, 100).snapshot().oldest_age_s == age_s
 
 
@@ -96,7 +96,7 @@ def test_a_drained_instance_finishes_its_message_receives_no_other_and_is_billed
     at(subject, 200)
     assert started(subject) == [0, None]
     assert lives(subject) == [(0, 50)]
-    assert (subject.redelivered, subject.snapshot().running, subject.snapshot().visible) == (0, 0, 1)
+    assert (subject.queue.redelivered, subject.snapshot().running, subject.snapshot().visible) == (0, 0, 1)
 
 
 def test_a_killed_instances_message_returns_when_its_visibility_timeout_ends_and_is_counted() -> None:
@@ -110,8 +110,8 @@ def test_a_killed_instances_message_returns_when_its_visibility_timeout_ends_and
     )  # extended once, it is invisible until 60
     at(subject, 200)
     assert started(subject) == [60]
-    assert (subject.redelivered, subject.processed) == (1, 1)
-    assert subject.messages.receives.tolist() == [2]
+    assert (subject.queue.redelivered, subject.queue.processed) == (1, 1)
+    assert subject.queue.messages.receives.tolist() == [2]
     assert lives(subject)[0] == (0, 40)
 
 
@@ -121,10 +121,10 @@ def test_a_message_killed_too_often_is_a_dead_letter_once_it_would_be_received_a
     after_desired(after_desired(subject, 10, 0), 35, 1)
     after_desired(subject, 40, 0)
     snapshot = at(subject, 100).snapshot()
-    assert (snapshot.visible, snapshot.in_flight, subject.dead_letters) == (1, 0, 0)
+    assert (snapshot.visible, snapshot.in_flight, subject.queue.dead_letters) == (1, 0, 0)
     at(after_desired(subject, 100, 1), 101)
-    assert (subject.snapshot().backlog, subject.dead_letters, subject.processed) == (0, 1, 0)
-    assert subject.lost() == 0
+    assert (subject.snapshot().backlog, subject.queue.dead_letters, subject.queue.processed) == (0, 1, 0)
+    assert subject.queue.lost() == 0
 
 
 def test_a_protected_fleet_terminates_idle_instances_at_once_and_busy_ones_when_they_are_done() -> None:
@@ -135,7 +135,7 @@ def test_a_protected_fleet_terminates_idle_instances_at_once_and_busy_ones_when_
     at(subject, 200)
     ends = sorted(end for _, end in lives(subject))
     assert ends == [10, 10, 50]  # looked at every 10 s
-    assert (subject.processed, subject.redelivered) == (1, 0)
+    assert (subject.queue.processed, subject.queue.redelivered) == (1, 0)
 
 
 def test_booting_instances_stop_before_running_ones() -> None:
@@ -178,9 +178,9 @@ def test_a_spot_interruption_gives_two_minutes_notice_and_is_replaced_at_once() 
         at(subject, subject.now_s + 1)
     noticed = subject.now_s
     assert len(subject.instances) == 2
-    assert subject.redelivered == 0
+    assert subject.queue.redelivered == 0
     at(subject, noticed + SPOT_NOTICE_S + 1)
-    assert subject.redelivered == 1
+    assert subject.queue.redelivered == 1
     assert subject.terminated_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
 
 
@@ -193,7 +193,7 @@ def test_a_draining_instance_is_interrupted_as_well() -> None:
     noticed = subject.now_s
     assert len(subject.instances) == 1, "no other was requested"
     at(subject, noticed + SPOT_NOTICE_S + 1)
-    assert (subject.interruptions, subject.redelivered) == (1, 1)
+    assert (subject.interruptions, subject.queue.redelivered) == (1, 1)
     assert subject.terminated_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
 
 
@@ -210,7 +210,7 @@ def test_a_drained_message_that_ends_within_the_spot_notice_is_not_redelivered()
     subject.set_desired(1)
     at(subject, 40_000)
     assert subject.interruptions > 5
-    assert (subject.redelivered, subject.processed) == (0, 720)
+    assert (subject.queue.redelivered, subject.queue.processed) == (0, 720)
 
 
 def test_a_failed_launch_is_retried_until_it_succeeds() -> None:
@@ -228,16 +228,16 @@ def test_a_fleet_grows_beyond_its_initial_arrays() -> None:
     for second, desired in ((1, 150), (2, 0), (3, 1500), (20, 0), (21, 30)):
         after_desired(subject, second, desired)
     at(subject, 100)
-    assert (subject.processed, subject.lost(), subject.snapshot().running) == (500, 0, 30)
+    assert (subject.queue.processed, subject.queue.lost(), subject.snapshot().running) == (500, 0, 30)
     assert len(subject.instances) == 1 + 149 + 1500 + 30
 
 
 def test_service_times_are_summed_by_the_minute_of_completion() -> None:
     subject = after_desired(simulated_fleet([0, 50, 130], [10, 20, 30]), 0, 1)
     at(subject, 180)
-    sums, squares, counts = subject.durations(0, 3)
+    sums, squares, counts = subject.queue.durations(0, 3)
     assert (sums.tolist(), squares.tolist(), counts.tolist()) == ([10, 20, 30], [100, 400, 900], [1, 1, 1])
-    assert subject.finished_service_s(1, 2).tolist() == [20]
+    assert subject.queue.finished_service_s(1, 2).tolist() == [20]
 
 
 def test_the_same_fleet_simulated_twice_is_the_same() -> None:

@@ -20,7 +20,6 @@ from sluice_sim.simulator.ports import (
 )
 from tests.sim.simulator.contexts import (
     context,
-    deployed,
 )
 from tests.sim.simulator.fleets import (
     START_S,
@@ -93,7 +92,7 @@ def test_the_counts_are_as_old_as_configured_at_any_tick(lag_s: float, tick_s: f
         subject.set_desired(1)
     known = {}
     for second in range(601):
-        known[float(second)] = at(exact, second).counts()
+        known[float(second)] = at(exact, second).queue.counts()
     for tick in range(1, int(600 / tick_s) + 1):
         at(run.fleet, tick * tick_s)
         observed, then = run.observe(), known[max(0.0, tick * tick_s - lag_s)]
@@ -108,7 +107,7 @@ def test_messages_cannot_be_sent_into_a_simulation() -> None:
 
 
 def test_the_workload_of_the_run_is_the_registered_one() -> None:
-    registry = SimulatedRegistry(deployed().workload)
+    registry = SimulatedRegistry(context())
     assert registry.all(plenty, fresh=True).workloads == (registry.one("transcription", plenty),)
     with pytest.raises(ConfigError, match="nobody"):
         registry.one("nobody", plenty)
@@ -194,7 +193,7 @@ def test_a_redelivered_message_was_sent_once() -> None:
         at(run.fleet, second).set_desired(desired)
     run.clock.run_until(START_S + 900)
     run.fleet.snapshot()
-    assert run.fleet.redelivered == 1
+    assert run.fleet.queue.redelivered == 1
     assert sum(by_minute(run, SENT).values()) == 1
 
 

@@ -212,9 +212,9 @@ def test_every_message_starts_when_the_reference_simulation_starts_it(
     assert started(subject) == [
         None if one is None else pytest.approx(one, abs=2e-6) for one in reference.start_s
     ]
-    assert subject.messages.receives.tolist() == reference.receives
+    assert subject.queue.messages.receives.tolist() == reference.receives
     names = {"done": queue_kernel.PROCESSED, "dead": queue_kernel.DEAD_LETTER}
-    assert subject.messages.state.tolist() == [
+    assert subject.queue.messages.state.tolist() == [
         names.get(state, queue_kernel.WAITING) for state in reference.state
     ]
 
@@ -270,15 +270,15 @@ def test_every_message_is_in_exactly_one_place_whatever_happens(
 def _conserved(subject: SimulatedFleet) -> None:
     snapshot = subject.snapshot()
     assert min(snapshot.visible, snapshot.in_flight, snapshot.delayed) >= 0
-    arrived = int((subject.messages.arrival_s <= snapshot.now_s).sum())
-    assert snapshot.backlog + subject.processed + subject.dead_letters == arrived
-    assert subject.lost() == 0
-    messages, kernel = subject.messages, subject._kernel
+    arrived = int((subject.queue.messages.arrival_s <= snapshot.now_s).sum())
+    assert snapshot.backlog + subject.queue.processed + subject.queue.dead_letters == arrived
+    assert subject.queue.lost() == 0
+    messages, kernel = subject.queue.messages, subject.queue.kernel
     busy = int(kernel.counts[queue_kernel.BUSY])
-    ended = subject.processed + subject.redelivered + busy
+    ended = subject.queue.processed + subject.queue.redelivered + busy
     assert int(messages.receives.sum()) == ended
-    assert (messages.state == queue_kernel.PROCESSED).sum() == subject.processed
-    assert (messages.state == queue_kernel.DEAD_LETTER).sum() == subject.dead_letters
+    assert (messages.state == queue_kernel.PROCESSED).sum() == subject.queue.processed
+    assert (messages.state == queue_kernel.DEAD_LETTER).sum() == subject.queue.dead_letters
     in_slots = kernel.message[kernel.message != queue_kernel.NO_MESSAGE]
     assert in_slots.size == np.unique(in_slots).size == busy == kernel.busy[: len(subject.instances)].sum()
     assert (messages.started_s[messages.state == queue_kernel.PROCESSED] >= 0).all()
@@ -301,7 +301,7 @@ def test_the_mean_wait_of_random_arrivals_is_what_erlang_says(servers: int, load
     )
     subject.set_desired(servers)
     at(subject, float(arrivals[-1]) + 10_000.0)
-    waits = subject.messages.started_s - arrivals
+    waits = subject.queue.messages.started_s - arrivals
     offered = servers * load
     blocked = 1.0
     for number in range(1, servers + 1):  # Erlang B by its recursion
@@ -318,7 +318,7 @@ def test_as_many_wait_on_average_as_arrivals_times_their_wait() -> None:
     subject = simulated_fleet(arrivals.tolist(), random.exponential(9.0, 8000).tolist(), maximum=2)
     subject.set_desired(2)
     snapshots = [at(subject, float(second)).snapshot() for second in range(0, 40_000, 5)]
-    waits = subject.messages.started_s - arrivals
+    waits = subject.queue.messages.started_s - arrivals
     assert np.mean([snapshot.visible for snapshot in snapshots]) == pytest.approx(
         8000 / 40_000 * np.nanmean(waits), rel=0.02
     )

@@ -33,7 +33,7 @@ peak_instances peak_backlog mean_load mean_processing_s scale_in
 target_per_instance target_because target_limits
 promise_kept lower_bound_instance_hours attainable cost_ratio no_cost_ratio_because
 missing_instances surplus_instances missing_time_share surplus_time_share extra_changes_per_hour
-warnings simulated_s wall_s
+switch warnings simulated_s wall_s
 """
 
 
@@ -42,7 +42,7 @@ def test_the_result_has_exactly_the_documented_keys_with_and_without_a_bound():
     with_bound = result(measure(finished_run), supply(finished_run), bound([1.0] * 10))
     without = result(measure(finished_run), supply(finished_run), None)
     assert list(with_bound) == list(without) == KEYS.split()
-    no_target = {"promise_kept", "target_per_instance", "target_because", "warm_pool_size"}
+    no_target = {"promise_kept", "target_per_instance", "target_because", "warm_pool_size", "switch"}
     no_bound = {"lower_bound_instance_hours", "attainable", "cost_ratio"}
     no_bound |= {field.name for field in fields(Elasticity)}
     assert {key for key, value in with_bound.items() if value is None} == no_target | {
@@ -150,9 +150,9 @@ def test_below_a_mean_load_of_one_instance_there_is_a_reason_instead_of_a_ratio(
 
 
 def kernel(*, fresh, slots=(), returning=()):
-    from sluice_sim.simulator.fleet import _new_kernel_state
+    from sluice_sim.simulator.queue import _new_kernel_state
 
-    made = _new_kernel_state(4, 1, room=8, messages=5)
+    made = _new_kernel_state(4, 1, room=8, messages=5, fleets=1)
     made.counts[queue_kernel.NEXT_NEW] = fresh
     made.message[: len(slots)] = slots
     made.counts[queue_kernel.RETURNING] = len(returning)

@@ -1,25 +1,30 @@
-"""A switch among ticks, alarms, pauses, surges and time.
+"""A switch among ticks, alarms, retunes, pauses, surges, time-outs, aborts and time.
 
-The idle color never scales but by a switch, the active one never drops while both are held, and what runs for
-the queue is not less after a flip.
+The idle color never scales but by a switch, the active one never drops while both are held, what runs for
+the queue is not less after a flip, and whatever ends the switch, the way back leaves nothing held.
 """
 
 from contextlib import suppress
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.core.model import Color, Trigger
+import sluice.usecases.switch
+from sluice.core.model import Color, Tracking, Trigger
 from sluice.core.pause import BOTH, Pause
 from sluice.core.surge import Asked
 from sluice.core.switch_record import Step
 from sluice.errors import SluiceError
+from sluice.events import RetuneRequest
 from sluice.usecases.alarms import on_bootstrap_alarm, on_shutdown_alarm
+from sluice.usecases.deadline_ticks import scale_by_deadline
+from sluice.usecases.retune import retune_targets
 from sluice.usecases.surge import surge
 from sluice.usecases.tick import publish_backlog
-from tests.support.builders import alarm, backlog
+from tests.support.builders import alarm, backlog, deadline
 from tests.support.fakes import FakeAccount
-from tests.support.switching import ALICE, OTHER_RUN, RUN, Switched, pair
+from tests.support.switching import ALICE, OTHER_RUN, RUN, Aborted, Switched, pair
 
 RAISES, LOWERS = {Step.RAISE}, {Step.RETIRE, Step.FINISH, Step.ROLL_BACK, Step.RESTORE}
 SIZED_BY_A_SWITCH = RAISES | LOWERS
@@ -32,6 +37,12 @@ def act(switched: Switched, what: str, number: int) -> None:
     ports, report, remaining_s = account.ports, account.report, account.remaining_s
     if what in set(Step):
         switched.step(what, execution=RUN if number % 7 else OTHER_RUN)
+    elif what in OUT_OF_TIME:
+        switched.step(OUT_OF_TIME[what], ready_s=0, drain_s=0)
+    elif what == "retune":
+        retune_targets(RetuneRequest(trigger=Trigger.SCHEDULE), ports, report, remaining_s)
+    elif what == "deadline tick":
+        scale_by_deadline(account.clock(), [workload], ports, report, remaining_s)
     elif what == "tick":
         publish_backlog(account.clock(), ports, report, remaining_s)
     elif what == "bootstrap":
@@ -71,10 +82,28 @@ def backlog_of(switched: Switched) -> int:
     return switched.account.queues.backlogs[switched.workload.queue_url].visible
 
 
+OUT_OF_TIME = {f"{step} is out of time": step for step in (Step.READY, Step.DRAIN, Step.ROLL_BACK)}
+
+
+class StopsAt:
+    """Stops the execution at a call of a port, once."""
+
+    def __init__(self, call: int) -> None:
+        self._left = call
+
+    def __call__(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise Aborted
+
+
 ACTIONS = [
     *Step,
     "time passes",
+    *OUT_OF_TIME,
     "tick",
+    "retune",
+    "deadline tick",
     "bootstrap",
     "shutdown",
     "pause",
@@ -93,9 +122,14 @@ ORDER = (
 NEXT_STEP = None
 
 
+WHILE_FROZEN = (Step.FREEZE, Step.RAISE, Step.READY)
+BY_DEADLINES = {"deadline": deadline(), "tracking": Tracking(processing_s=10)}
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     kind=st.sampled_from(["asg", "ecs"]),
+    scaling=st.sampled_from([{}, BY_DEADLINES]),
     desired=st.integers(0, 5),
     visible=st.sampled_from([0, 5, 20]),
     actions=st.lists(
@@ -103,23 +137,67 @@ NEXT_STEP = None
         min_size=15,
         max_size=60,
     ),
+    stops_at=st.none() | st.integers(1, 400),
 )
-def test_the_idle_color_never_scales_and_the_active_one_never_drops(kind, desired, visible, actions):
-    switched, place = pair(FakeAccount(), kind, desired=desired, visible=visible), 0
+def test_the_idle_color_never_scales_and_the_active_one_never_drops(
+    kind, scaling, desired, visible, actions, stops_at
+):
+    interleave(kind, scaling, desired, visible, actions, stops_at)
+
+
+def interleave(kind, scaling, desired, visible, actions, stops_at):
+    """The actions, and then the way back; asserts after each what must hold."""
+    switched, place = pair(FakeAccount(), kind, desired=desired, visible=visible, **scaling), 0
     fleets = {Color.BLUE: switched.blue, Color.GREEN: switched.green}
+    held, frozen_since = (switched.held(switched.blue), switched.held(switched.green)), None
+    if stops_at is not None:
+        switched.account.calls.between = StopsAt(stops_at)
     for action in actions:
         what, number = (ORDER[place % len(ORDER)], 1) if action is NEXT_STEP else action
         place += action is NEXT_STEP
         active = switched.active
         record, ran = switched.record, switched.account.fleets.capacities[fleets[active]].running
-        is_frozen = record is not None and record.step in (Step.RAISE, Step.READY)
+        is_frozen = record is not None and record.since == frozen_since and record.step in WHILE_FROZEN
         before = {color: switched.size(fleet)[1] for color, fleet in fleets.items()}
-        with suppress(SluiceError):
+        with suppress(SluiceError, Aborted):
             act(switched, what, number)
+            if what == Step.FREEZE and switched.record is not None and number % 7:
+                frozen_since = switched.record.since
         now = {color: switched.size(fleet)[1] for color, fleet in fleets.items()}
-        if what not in SIZED_BY_A_SWITCH:
+        if OUT_OF_TIME.get(what, what) not in SIZED_BY_A_SWITCH:
             assert now[active.other] == before[active.other], what
         if is_frozen:
             assert now[active] >= before[active], what
         if switched.active is not active:
             assert switched.account.fleets.capacities[fleets[switched.active]].running >= ran, what
+    undo(switched)
+    assert switched.record is None
+    assert switched.draining is None
+    assert (switched.held(switched.blue), switched.held(switched.green)) == held
+
+
+def undo(switched):
+    """What the execution does that follows one that was stopped, however often it is needed."""
+    switched.account.calls.between = lambda: None
+    switched.account.surges.end_due()
+    while (record := switched.record) is not None:
+        switched.until_over("restore", execution=record.execution)
+
+
+THE_SWITCH = [NEXT_STEP] * 20
+QUIET = [*[NEXT_STEP] * 3, ("the queue empties", 0), ("shutdown", 0), *[NEXT_STEP] * 17]
+WHAT_SHOWS = {
+    "nothing is frozen": ((sluice.usecases.switch, "held", lambda now, *_: now), QUIET),
+    "what was held stays held": ((sluice.usecases.switch, "thawed", lambda _, __, now: now), THE_SWITCH),
+    "the new color is not raised": ((sluice.usecases.switch, "needed", lambda *_: 0), THE_SWITCH),
+}
+
+
+@pytest.mark.parametrize("mutation", WHAT_SHOWS)
+@pytest.mark.parametrize("kind", ["asg", "ecs"])
+def test_a_broken_step_is_detected(kind, mutation, monkeypatch):
+    (module, name, broken), actions = WHAT_SHOWS[mutation]
+    interleave(kind, {}, 4, 20, actions, None)
+    monkeypatch.setattr(module, name, broken)
+    with pytest.raises(AssertionError):
+        interleave(kind, {}, 4, 20, actions, None)

@@ -25,6 +25,7 @@ TASKS_PER_CALL = 100
 ENDED = "MISSING"
 """The reason that AWS gives for a task that has ended since it was listed."""
 
+TERMINATION = "autoscaling:EC2_INSTANCE_TERMINATING"
 ENDED_REFRESHES = ("Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful")
 """Any other status, such as Baking, is of a refresh that still replaces instances, or may."""
 
@@ -73,6 +74,24 @@ class AwsOccupancy:
 
         return start_reads(self._pool, is_refreshed, groups, _read_refreshes)(remaining_s)
 
+    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:
+        """DescribeLifecycleHooks of a group: one on termination."""
+        if not isinstance(fleet, AutoScalingGroup):
+            return False
+        client = self._groups()
+
+        def has_hook(group: AutoScalingGroup) -> bool:
+            with aws_errors(_read_hooks(group)):
+                described = client.describe_lifecycle_hooks(AutoScalingGroupName=group.name)
+                hooks = list_field(described, "LifecycleHooks")
+                return any(field(hook, "LifecycleTransition") == TERMINATION for hook in hooks)
+
+        return start_reads(self._pool, has_hook, [fleet], _read_hooks)(remaining_s)[fleet]
+
+
+def _read_hooks(group: AutoScalingGroup) -> str:
+    return f"DescribeLifecycleHooks of {group}"
+
 
 def _read_refreshes(group: AutoScalingGroup) -> str:
     return f"DescribeInstanceRefreshes of {group}"
@@ -85,6 +104,11 @@ def _read(fleet: Fleet) -> str:
 def _instances(client: AutoScalingClient, group: AutoScalingGroup) -> int:
     described = client.describe_auto_scaling_groups(AutoScalingGroupNames=[group.name])
     for found in list_field(described, "AutoScalingGroups"):
+        if found.get("NewInstancesProtectedFromScaleIn") is True:
+            raise ConfigError(
+                f"{group} protects each instance from its launch on (NewInstancesProtectedFromScaleIn), so "
+                "protection does not show that it works: turn that off, as Sluice's worker protects itself"
+            )
         instances = list_field(found, "Instances")
         return sum(field(instance, "ProtectedFromScaleIn") is True for instance in instances)
     raise ConfigError(not_found(str(group)))
