@@ -9,6 +9,7 @@ import pytest
 
 from sluice_report.demo import panels, sentences
 from sluice_report.demo.annotations import annotate
+from sluice_report.demo.page import render
 from sluice_report.demo.picture import drawing, png
 from sluice_sim.embedded.timeline import Timeline
 from tests.report.demo.builders import color, minute, switched, timeline
@@ -68,3 +69,10 @@ def test_a_run_whose_switch_broke_its_word_is_not_done(changes: dict[str, Any], 
     broken = replace(well, **changes)
     assert not broken.ok
     assert said in sentences.verdict(broken)
+
+
+def test_the_page_has_each_colors_numbers_minute_by_minute() -> None:
+    rows = render([switched()]).split('<tr><th scope="row">')
+    cells = ["<td>2</td><td>2</td><td>2</td>", "<td>0</td><td>0</td><td>0</td>"]
+    assert "".join(cells) in next(row for row in rows if row.startswith("1<"))
+    assert "".join(cells[::-1]) in next(row for row in rows if row.startswith("4<"))
