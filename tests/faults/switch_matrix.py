@@ -16,7 +16,7 @@ from tests.faults.account import Invocation, understood
 from tests.faults.calls import Call, Fault
 from tests.faults.colors import KINDS, Pair, World, at_first, deployed_pair
 from tests.faults.faults import PASSING, WrongAnswer, no_answer
-from tests.faults.responses import corruptions
+from tests.faults.responses import EMPTY_PAGE, corruptions
 from tests.faults.timeline import Timeline
 from tests.support.switch_machine import AFTER_THE_FLIP, ENDS, RESTORED_AFTER_S, UNDOES, after, after_failure
 
@@ -262,9 +262,9 @@ def cells() -> tuple[Cell, ...]:
     """A sample, always the same and in the same order.
 
     A call that changes something fails in each step, once without being executed and twice after it was: the
-    execution then goes on, or is stopped. A reading fails once before the flip, once after it, and once
-    on the way back. A wrong answer of each kind comes once at each operation, and some other ways
-    of getting none at those that no other use case makes.
+    execution then goes on, or is stopped. A reading fails once before the flip, once after it, and once on
+    the way back, as does one whose answer is empty. Other wrong answers come once at each operation, and some
+    more ways of getting none at those that no other use case makes.
     """
     chosen: dict[tuple[str, ...], Cell] = {}
     for found in healthy_runs():
@@ -289,7 +289,9 @@ def _of_call(found: Invoked, call: Call) -> Iterator[tuple[tuple[str, ...], Cell
             yield (call.operation, kind), Cell(of=found, call=call, fault=kind)
     if call in made.responses:
         for each in corruptions(made.responses[call], made.read[call]):
-            yield (call.operation, str(each)), Cell(of=found, call=call, fault=WrongAnswer(spoiling=each))
+            where = _phase(step) if each.kind == EMPTY_PAGE else ""
+            cell = Cell(of=found, call=call, fault=WrongAnswer(spoiling=each))
+            yield (call.operation, str(each), where), cell
 
 
 def _phase(step: str) -> str:
