@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +279,5 @@ class ColoredAccount:
 
 def _older(switch: Any, by: timedelta) -> Switch:
     assert isinstance(switch, Switch), switch
-    moments = ("since", "waits_since", "quiet_since", "flipped_at")
-    before = {name: getattr(switch, name) for name in moments}
-    return replace(switch, **{name: at - by for name, at in before.items() if at is not None})
+    moments = {one.name: getattr(switch, one.name) for one in fields(switch)}
+    return replace(switch, **{name: at - by for name, at in moments.items() if isinstance(at, datetime)})

@@ -36,6 +36,7 @@ USED = {
     "application-autoscaling:RegisterScalableTarget",
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:DescribeInstanceRefreshes",
+    "autoscaling:DescribeLifecycleHooks",
     "autoscaling:DescribePolicies",
     "autoscaling:DescribeScheduledActions",
     "autoscaling:PutScalingPolicy",
