@@ -57,8 +57,8 @@ from sluice_sim.workloads.traces import (
 )
 
 ARRIVALS, SERVICE, BOOTS, GROUPS, WARM_BOOTS = 3, 4, 5, 6, 7
-"""Random streams; 1 is the fleet's, 2 the generated traces', 8 the downstream's, 9 the second fleet's, 10 those
-of a switch. A schedule's depends on its name."""
+"""Random streams; 1 is the fleet's, 2 the generated traces', 8 the downstream's, 9 the second fleet's, 10 a
+switch's. A schedule's depends on its name."""
 GROUPS_PER_SLOT = 10
 """Default number of message groups per slot of the largest fleet: enough not to limit it."""
 
