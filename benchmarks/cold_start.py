@@ -57,6 +57,8 @@ from tests.support.builders import (  # noqa: E402
 GROUP, CLUSTER, SERVICE = "transcription", "workers", "queue-proc"
 BURSTS = "bursts"
 """A group that the deadline engine scales."""
+COLORS = "colors"
+"""A workload on two groups, of which blue is active."""
 MINUTE = timedelta(minutes=1)
 PROVEN_MINUTES = 8
 """More minutes than the proof of emptiness needs, because the clock goes on meanwhile."""
@@ -83,6 +85,7 @@ FUNCTIONS: Mapping[str, tuple[str, Event]] = {
     "bootstrap": ("BootstrapFunction", sample("bootstrap-ecs-direct")),
     "shutdown": ("ShutdownFunction", sample("shutdown-asg-direct")),
     "surge": ("SurgeFunction", sample("surge")),
+    "switch": ("SwitchFunction", lambda: sample("switch")() | {"workload": COLORS}),
     "send_test_messages": ("SendTestMessagesFunction", sample("send-test-messages")),
 }
 """Function -> its logical id, and an event that takes it through its whole path below."""
@@ -194,12 +197,12 @@ def runtime(folder: Path) -> Path:
 
 
 def register_workloads() -> None:
-    """Register three workloads.
+    """Register four workloads.
 
-    One is on a group, whose target a retune changes, one on a service with a backlog, and one on a group that
-    the deadline engine scales and learns of.
+    One is on a group, whose target a retune changes, one on a service with a backlog, one on a group that the
+    deadline engine scales and learns of, and one on two groups that are idle.
     """
-    for queue in (GROUP, SERVICE, BURSTS, TICK_QUEUE):
+    for queue in (GROUP, SERVICE, BURSTS, COLORS, TICK_QUEUE):
         account.create_queue(queue)
     for group in (GROUP, BURSTS):
         account.create_group(group)
@@ -208,8 +211,23 @@ def register_workloads() -> None:
     account.register(document(target=dynamic_section(), policy_arn=account.create_group_policy(GROUP)))
     account.register(ecs_document(policy_arn=account.create_service_policy(service)))
     account.register(deadline_document(BURSTS))
+    _register_colors()
     for queue in (SERVICE, BURSTS):
         account.send(queue_url(queue), 3)
+
+
+def _register_colors() -> None:
+    """Register the workload with two colors, each with a policy of its own."""
+    fleets: dict[str, Any] = {"type": "blue_green"}
+    for color in ("blue", "green"):
+        group = f"{COLORS}-{color}"
+        account.create_group(group, desired=int(color == "blue"))
+        fleet = {"type": "asg", "name": group}
+        fleets[color] = {"fleet": fleet, "policy_arn": account.create_group_policy(group)}
+    account.register(document(COLORS) | {"fleet": fleets, "policy_arn": ""})
+    for name, value in (("active-color", "blue"), ("draining-color", "none")):
+        path = f"{account.PREFIX}/{COLORS}/{name}"
+        account.client("ssm").put_parameter(Name=path, Value=value, Type="String")
 
 
 def reset_account() -> None:
@@ -224,7 +242,8 @@ def reset_account() -> None:
     for group, desired in ((GROUP, 2), (BURSTS, 0)):
         autoscaling.update_auto_scaling_group(AutoScalingGroupName=group, MinSize=0)
         autoscaling.set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=desired)
-    account.client("dynamodb").delete_item(TableName=TABLE, Key={"workload": {"S": BURSTS}})
+    for workload in (BURSTS, COLORS):
+        account.client("dynamodb").delete_item(TableName=TABLE, Key={"workload": {"S": workload}})
     account.create_group_policy(GROUP, target=10)
     account.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=0)
     cloudwatch_backends[ACCOUNT_ID][REGION].metric_data.clear()  # AWS has no call that deletes metrics

@@ -16,14 +16,16 @@ from sluice_cli import completion
 from sluice_cli.outputs import require_writable_directory
 from sluice_cli.terminal import Console
 from sluice_report.demo import sentences
-from sluice_report.quantities import durations, number, share
+from sluice_report.quantities import duration, durations, number, share
 from sluice_sim.embedded.scenarios import DEMO, DEMO_OF_PROCESSES, SCENARIOS
 from sluice_sim.embedded.timeline import (
+    ColorSize,
     Component,
     EventKind,
     Minute,
     Scenario,
     Summary,
+    SwitchSeen,
     Timeline,
 )
 
@@ -31,7 +33,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 BAR_MESSAGES = 3
 """Messages per block of the backlog's bar."""
 BAR_WIDTH = 26
-FLEET_WIDTH = 10
+FLEET_WIDTH, COLOR_WIDTH = 10, 6
+"""Dots for the instances of a fleet, and of one of two colors."""
+COLOR_CELL = 15
+"""Characters of one color's numbers and dots."""
 MINUTE_S = 60
 EVENT_STYLES = {
     EventKind.ARRIVAL: "cyan",
@@ -105,16 +110,21 @@ def demo(
     if real_workers:
         timelines = _run_with_processes(scenarios, without, console)
     else:
+        from sluice_cli.demo_operator import switch
         from sluice_sim.embedded.demo import run_scenarios  # the cloud takes a second or two to import
 
         printer = _Timeline(console, scenarios)
-        timelines = run_scenarios(CHECKOUT, scenarios, without=without, on_minute=printer.show)
+        timelines = run_scenarios(
+            CHECKOUT, scenarios, without=without, on_minute=printer.show, operator=switch
+        )
     summaries = [timeline.summary for timeline in timelines]
     if as_json:
         click.echo(json.dumps({"workloads": [_as_json(summary) for summary in summaries]}))
     else:
         for summary in summaries:
             console.print(_table(summary))
+            if summary.switch is not None:
+                console.print(_switch_table(summary.switch))
             sentences_to_print = [f"{_capitalised(sentences.promise(summary))}.", sentences.why_late(summary)]
             console.print("\n".join(filter(None, sentences_to_print)), end="\n\n")
     if directory is not None:
@@ -192,21 +202,28 @@ class _Timeline:
         self._console = console
         self._every = {scenario.name: scenario.row_every_minutes for scenario in scenarios}
         self._width = max(map(len, self._every))
-        name = "" if len(scenarios) == 1 else f"{'workload':{self._width}}  "
-        self._named = bool(name)
-        console.print(
-            Text.from_markup(
-                f"\n[bold] min  {name}visible  in flight  {'backlog':{BAR_WIDTH}} running/desired  "
-                "tracked / target[/]\n"
-                f"[dim]      one block: {BAR_MESSAGES} messages, [blue]█[/] visible, [cyan]▒[/] in flight; "
-                "[green]●[/] running, ○ asked for[/]"
-            )
-        )
+        self._named = len(scenarios) > 1
+        self._has_heading = False
 
     def show(self, name: str, minute: Minute) -> None:
         """Print one minute: its numbers, its bars, and its events below."""
+        if not self._has_heading:
+            self._console.print(self._heading(minute))
+            self._has_heading = True
         if minute.events or minute.minute % self._every[name] == 0:
             self._console.print(self._row(name, minute))
+
+    def _heading(self, first: Minute) -> Text:
+        name = f"{'workload':{self._width}}  " if self._named else ""
+        fleets, note = "running/desired  ", ""
+        if first.colors:
+            fleets = "".join(f" {each.color:{COLOR_CELL - 1}}" for each in first.colors)
+            note = ", with running/desired, * the active color"
+        return Text.from_markup(
+            f"\n[bold] min  {name}visible  in flight  {'backlog':{BAR_WIDTH}} {fleets}tracked / target[/]\n"
+            f"[dim]      one block: {BAR_MESSAGES} messages, [blue]█[/] visible, [cyan]▒[/] in flight; "
+            f"[green]●[/] running, ○ asked for{note}[/]"
+        )
 
     def _row(self, name: str, minute: Minute) -> Text:
         tracked = "-" if minute.tracked_per_instance is None else f"{minute.tracked_per_instance:.3g}"
@@ -215,8 +232,14 @@ class _Timeline:
         if self._named:
             row.append(f"{name:{self._width}}  ", style="dim")
         row.append(f"{minute.visible:7d}  {minute.in_flight:9d}  ")
-        row.append_text(_backlog_bar(minute)).append(f" {minute.running:2d}/{minute.desired:<2d} ")
-        row.append_text(_fleet_bar(minute)).append(f" {tracked:>5} / {target}")
+        row.append_text(_backlog_bar(minute))
+        if minute.colors:
+            for each in minute.colors:
+                row.append_text(_color_cell(each))
+        else:
+            row.append(f" {minute.running:2d}/{minute.desired:<2d} ")
+            row.append_text(_dots(minute.running, minute.desired, FLEET_WIDTH, "green"))
+        row.append(f" {tracked:>5} / {target}")
         for event in minute.events:
             row.append(f"\n{'':6}→ {event.text}", style=EVENT_STYLES[event.kind])
         return row
@@ -230,9 +253,15 @@ def _backlog_bar(minute: Minute) -> Text:
     return bar
 
 
-def _fleet_bar(minute: Minute) -> Text:
-    bar = Text("●" * minute.running, style="green").append("○" * (minute.desired - minute.running))
-    bar.truncate(FLEET_WIDTH, pad=True, overflow="ellipsis")
+def _color_cell(each: ColorSize) -> Text:
+    mark = "*" if each.active else " "
+    cell = Text(f" {each.running:2d}/{each.desired:<2d}{mark} ", style="bold" if each.active else "")
+    return cell.append_text(_dots(each.running, each.desired, COLOR_WIDTH, each.color)).append(" ")
+
+
+def _dots(running: int, desired: int, width: int, style: str) -> Text:
+    bar = Text("●" * running, style=style).append("○" * (desired - running), style="")
+    bar.truncate(width, pad=True, overflow="ellipsis")
     return bar
 
 
@@ -265,8 +294,23 @@ def _table(summary: Summary) -> Table:
         ("desired at the end", summary.final_desired),
         ("instance-hours", number(summary.instance_hours)),
         *_wait_rows(summary),
+        *_switch_rows(summary),
     ):
         table.add_row(what, str(value))
+    return table
+
+
+def _switch_table(switch: SwitchSeen) -> Table:
+    """The steps with their times; several steps begin and end in one second."""
+    table = Table(title=f"the switch: {switch.outcome or 'it has not ended'}", title_justify="left")
+    table.add_column("step")
+    table.add_column("began after", justify="right")
+    table.add_column("took", justify="right")
+    table.add_column("said", overflow="fold")
+    for each in switch.steps:
+        took = "?" if each.ended_s is None else duration(each.ended_s - each.began_s)
+        after = duration(each.began_s - switch.steps[0].began_s)
+        table.add_row(each.step, after, took, each.reason)
     return table
 
 
@@ -279,6 +323,16 @@ def _wait_rows(summary: Summary) -> list[tuple[str, object]]:
         ("wait p50, arrival to start", half),
         ("wait p99", nearly_all),
         (f"started within {promised}", share(waits.attainment)),
+    ]
+
+
+def _switch_rows(summary: Summary) -> list[tuple[str, object]]:
+    if summary.switch is None:
+        return []
+    return [
+        ("out of order in their message group", summary.out_of_order),
+        ("instances ended at work", summary.ended_at_work),
+        ("desired of the old color", summary.old_color_desired),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sluice.core.model import Workload
+from sluice.core.model import Color, Workload
 from sluice.document import parsing
 from sluice.errors import ConfigError
 from sluice_cli.settings import Seconds
@@ -40,9 +40,25 @@ class EventRequest:
 
     def surge(self) -> dict[str, Any]:
         """To the workload's maximum, which a surge never refuses."""
+        return sample_events.surge(self.workload.name, self._operator, to=self.workload.bounds.max)
+
+    def switch(self) -> dict[str, Any]:
+        """The first step of a switch to the color that is not active."""
+        if self.workload.idle is None:
+            raise ConfigError(
+                f"{self.workload.name} has one fleet only, {self.workload.fleet}, so there is nothing to "
+                "switch to: give its stack a GreenAutoScalingGroupName or a GreenServiceName"
+            )
+        _, partition, _, region, account, _ = self.workload.stack_id.split(":", 5)
+        machine = f"arn:{partition}:states:{region}:{account}:execution:sluice-switch"
+        to = self.workload.idle.color.value
+        return sample_events.switch(self.workload.name, self._operator, to=to, machine=machine)
+
+    @property
+    def _operator(self) -> str:
+        """The ARN of whoever asks."""
         _, partition, _, _, account, _ = self.workload.stack_id.split(":", 5)
-        by = f"arn:{partition}:sts::{account}:assumed-role/on-call/alice"
-        return sample_events.surge(self.workload.name, by, to=self.workload.bounds.max)
+        return f"arn:{partition}:sts::{account}:assumed-role/on-call/alice"
 
     def surge_alarm(self) -> dict[str, Any]:
         """The first critical alarm that the document names."""
@@ -96,6 +112,11 @@ KINDS = {
         function="SurgeFunction",
         about="a critical alarm that starts a surge goes into ALARM",
         fill=EventRequest.surge_alarm,
+    ),
+    "switch": Kind(
+        function="SwitchFunction",
+        about="the state machine asks for the first step of a switch between two colors",
+        fill=EventRequest.switch,
     ),
     "schedule": Kind(
         function="PublishBacklogFunction, RetuneTargetFunction",
@@ -176,7 +197,7 @@ def events(kind: str, workload: str, at: datetime | None, **options: Any) -> Non
     """
     with as_usage_errors():
         text = document(workload)
-        parsed = parsing.parse(text, what=workload)
+        parsed = parsing.parse(text, what=workload, active=Color.BLUE)
         request = EventRequest(text=text, workload=parsed, at=at or datetime.now(UTC), **options)
         event = KINDS[kind].fill(request)
     click.echo(json.dumps(event, indent=2))

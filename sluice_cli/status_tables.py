@@ -22,8 +22,9 @@ from rich.text import Text
 
 from sluice.core.model import Backlog, Capacity, Unknown
 from sluice.core.schedules import InForce
+from sluice.core.switch_record import Switch
 from sluice_operator.aws.workload_events import NOT_SCALED, WorkloadEvents
-from sluice_operator.core.conditions import Condition, Kind, Status, live_backlog_per_instance
+from sluice_operator.core.conditions import Condition, Kind, Status, in_words, live_backlog_per_instance
 from sluice_operator.core.drain import drain_s
 from sluice_operator.core.events import Activity, AlarmState, Deployment
 from sluice_operator.core.readings import LoggedDecision, Point, Readings, Starts, promise_s
@@ -253,6 +254,8 @@ def _marked(condition: Condition) -> Text:
 def _notes(each: WorkloadStatus, now: datetime, width: int) -> list[Text | Padding]:
     """The last decision, shortened to a line, and each wrong condition in full."""
     notes: list[Text | Padding] = []
+    if each.readings is not None and isinstance(each.readings.switch, Switch):
+        notes.append(Padding(Text(f"in {in_words(each.readings.switch)}"), (0, 0, 0, INDENT)))
     if each.readings is not None and isinstance(each.readings.last_decision, LoggedDecision):
         said = Text(" " * INDENT + _said(each.readings.last_decision, now), style="dim", no_wrap=True)
         said.truncate(width, overflow="ellipsis")
@@ -392,8 +395,7 @@ def _facts(readings: Readings, now: datetime) -> Table:
         ("queue", readings.workload.queue_url),
         ("messages", _messages(readings.observation.backlog)),
         ("oldest message", readings.oldest_age_s),
-        ("fleet", f"{readings.workload.fleet}"),
-        ("instances", _instances(readings)),
+        *_fleets(readings),
         ("backlog/target", _against_target(readings)),
         ("arrivals", _rate(readings.arrivals_per_s)),
         ("deletions", _rate(readings.deletions_per_s)),
@@ -405,6 +407,23 @@ def _facts(readings: Readings, now: datetime) -> Table:
     for name, value in rows:
         table.add_row(name, _value(value, now))
     return table
+
+
+def _fleets(readings: Readings) -> list[tuple[str, object]]:
+    """The fleet and its size; of a blue/green workload both colors, and the switch in progress."""
+    workload, idle = readings.workload, readings.workload.idle
+    if idle is None:
+        return [("fleet", f"{workload.fleet}"), ("instances", _instances(readings))]
+    other = readings.observation.idle
+    size = f"{other.desired} desired, {other.running} running" if isinstance(other, Capacity) else other
+    switch = in_words(readings.switch) if isinstance(readings.switch, Switch) else readings.switch
+    return [
+        (f"{workload.color}, active", f"{workload.fleet}"),
+        ("instances", _instances(readings)),
+        (f"{idle.color}, idle", f"{idle.fleet}"),
+        ("instances", size),
+        ("switch", switch),
+    ]
 
 
 def _value(value: object, now: datetime) -> Text:

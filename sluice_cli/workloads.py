@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sluice.core.model import Workload
+from sluice.core.model import Color, Workload
 from sluice.document import parsing
 from sluice_cli import completion
 from sluice_cli.usage_errors import UsageError
@@ -79,7 +79,7 @@ def registered(name: str) -> Workload:
     environments = _environments()
     if name in environments:
         return deployment.deployed(CHECKOUT, environments[name]).workload
-    return parsing.parse(_document(name), what=name)
+    return parsing.parse(_document(name), what=name, active=Color.BLUE)
 
 
 def _environments(ctx: click.Context | None = None) -> dict[str, dict[str, str]]:

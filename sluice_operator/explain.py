@@ -10,11 +10,11 @@ from functools import partial
 
 from sluice.aws.concurrent_reads import fan_out
 from sluice.aws.errors import aws_errors
-from sluice.core.model import Unknown, Workload
+from sluice.core.model import Color, Unknown, Workload
 from sluice.ports import RemainingS
 from sluice_operator.account import Account
 from sluice_operator.aws import timeline_events
-from sluice_operator.core.timeline import LOGGED, Entry, merged, silences, without_quoted
+from sluice_operator.core.timeline import LOGGED, Entry, merged, of_color, silences, without_quoted
 from sluice_operator.status import registered_workload
 
 DECISIONS = "decisions"
@@ -82,7 +82,7 @@ def _reads(
     account: Account, workload: Workload, start: datetime, end: datetime, remaining_s: RemainingS
 ) -> Iterator[tuple[str, Read]]:
     """Each source by its name, and the read of its entries, those of one moment in their order."""
-    clients, fleet = account.clients, workload.fleet
+    clients = account.clients
     for service in SERVICES:
         clients(service)  # boto3 makes clients in one thread only
     parts = _parts(start, end)
@@ -90,13 +90,38 @@ def _reads(
         name = DECISIONS if len(parts) == 1 else f"{DECISIONS} from {first:%m-%d %H:%M} to {last:%m-%d %H:%M}"
         yield name, partial(timeline_events.logged, account.decisions, workload, first, last, remaining_s)
     yield "alarm history", partial(timeline_events.alarm_history, clients("cloudwatch"), workload, start, end)
+    if workload.color is None or workload.idle is None:
+        yield from _fleet_reads(clients, workload, start)
+    else:
+        idle = workload.with_active(workload.idle.color)
+        yield from _color_reads(clients, workload, workload.color, start, is_active=True)
+        yield from _color_reads(clients, idle, workload.idle.color, start, is_active=False)
+        history = partial(timeline_events.tracking_history, clients("cloudwatch"), idle, start, end)
+        yield f"alarm history of {workload.idle.color}", history
+    for whose, stack in (("workload", workload.stack_id), ("control plane", account.plane.stack)):
+        yield f"events of the {whose}'s stack", partial(_stack_events, clients, stack, start)
+
+
+def _fleet_reads(
+    clients: Callable[[str], object], workload: Workload, start: datetime
+) -> Iterator[tuple[str, Read]]:
     yield (
         "scaling activities",
         lambda: _reversed(timeline_events.scaling_activities(clients, workload, start)),
     )
-    yield "deployments", partial(timeline_events.deployments, clients, fleet, start)
-    for whose, stack in (("workload", workload.stack_id), ("control plane", account.plane.stack)):
-        yield f"events of the {whose}'s stack", partial(_stack_events, clients, stack, start)
+    yield "deployments", partial(timeline_events.deployments, clients, workload.fleet, start)
+
+
+def _color_reads(
+    clients: Callable[[str], object], workload: Workload, color: Color, start: datetime, *, is_active: bool
+) -> Iterator[tuple[str, Read]]:
+    """What AWS did with one of two colors, each entry with the color's name."""
+
+    def named(read: Read) -> Read:
+        return lambda: [of_color(entry, color, is_active=is_active) for entry in read()]
+
+    for what, read in _fleet_reads(clients, workload, start):
+        yield f"{what} of {color}", named(read)
 
 
 def _stack_events(clients: Callable[[str], object], stack: str, start: datetime) -> list[Entry]:

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sluice.core.model import Color, Unknown, Workload
-from sluice.core.switch import why_not_begun
 from sluice.core.switch_record import Switch
 from sluice.core.target import initial_target
 from sluice.errors import ConfigError, TransientError
 from sluice.ports import RemainingS
-from sluice.usecases.pauses import holds_in_force
-from sluice.usecases.switch import observe_colors
+from sluice.usecases.switch import busy_by_color, observe_colors, refusal_to_begin
 from sluice_operator.account import Account
 from sluice_operator.aws import caller, executions
 from sluice_operator.core.switching import (
@@ -69,19 +67,9 @@ def plan(
         return Plan(workload=workload.name, active=active, to=active)
     on_step("reading the queue and both fleets")
     ports = account.ports
-    assert ports.occupancy is not None
-    assert ports.surges is not None
     observation = observe_colors(ports, workload, remaining_s)
-    holding = holds_in_force(ports, [workload.name], remaining_s)[workload.name]
-    busy = ports.occupancy.busy(workload.fleets, remaining_s)
-    refusal = why_not_begun(
-        workload,
-        observation,
-        holding,
-        {fleet: ports.surges.read(fleet) for fleet in workload.fleets},
-        {active: busy[workload.fleet], idle.color: busy[idle.fleet]},
-        ports.now(),
-    )
+    busy = busy_by_color(ports, workload, remaining_s)
+    refusal = refusal_to_begin(ports, workload, observation, busy, remaining_s)
     if refusal is not None:
         return Plan(workload=workload.name, active=active, to=idle.color, refusal=refusal.why)
     target = (

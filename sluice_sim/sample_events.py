@@ -44,6 +44,19 @@ def surge(workload: str, by: str, *, to: int) -> dict[str, Any]:
     return {"workload": workload, "by": by, "hold_s": 3600, "to": to}
 
 
+def switch(workload: str, by: str, *, to: str, machine: str) -> dict[str, Any]:
+    """What the state machine asks the switch function for first; `machine` begins its executions' ARNs."""
+    return {
+        "step": "begin",
+        "workload": workload,
+        "to": to,
+        "by": by,
+        "execution": f"{machine}:0d5a2c1e-0000-4000-8000-000000000001",
+        "ready_minutes": "30",
+        "drain_minutes": "60",
+    }
+
+
 def stack_status(stack_id: str, at: datetime) -> dict[str, Any]:
     """CloudFormation's event that a workload's stack was updated."""
     detail = {

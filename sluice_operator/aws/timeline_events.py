@@ -105,7 +105,7 @@ def log_entry(row: Mapping[str, str], workload: Workload) -> Entry | None:
 def _decision(
     kind: str, row: Mapping[str, str], at: datetime, text: str, numbers: Mapping[str, float]
 ) -> Entry:
-    outcome, sizing = row.get("outcome"), kind in SIZING
+    outcome = row.get("outcome")
     acted = outcome == Outcome.ACTED
     if outcome == Outcome.OBSERVED:
         text += "; mode observe, so it did not act"
@@ -113,11 +113,20 @@ def _decision(
         at=at,
         source=Source.DECISION,
         text=text,
-        effect=(Effect.RESIZED if acted else Effect.HELD) if sizing else Effect.NONE,
+        effect=_effect(kind, acted=acted),
         wrong=outcome == Outcome.FAILED,
         repeats=None if acted else (kind, f"{outcome} {row.get('reason', text)}"),
         numbers=numbers,
     )
+
+
+def _effect(kind: str, *, acted: bool) -> Effect:
+    """A step of a switch that waits holds the sizes of both colors, one that is done tells no size."""
+    if kind == Kind.SWITCH and not acted:
+        return Effect.HELD
+    if kind not in SIZING:
+        return Effect.NONE
+    return Effect.RESIZED if acted else Effect.HELD
 
 
 def _plane_entry(row: Mapping[str, str], at: datetime, workload: Workload) -> Entry | None:
@@ -160,8 +169,19 @@ def alarm_history(cloudwatch: Any, workload: Workload, start: datetime, end: dat
     """
     asked = list(optional_alarm_names(workload))
     optional = list_field(cloudwatch.describe_alarms(AlarmNames=asked), "MetricAlarms")
-    existing = [*optional, *tracking_alarms(cloudwatch, workload)]
-    for name in (*alarm_names(workload), *(field(alarm, "AlarmName") for alarm in existing)):
+    own = [*alarm_names(workload), *(field(alarm, "AlarmName") for alarm in optional)]
+    yield from _history(cloudwatch, own, start, end)
+    yield from tracking_history(cloudwatch, workload, start, end)
+
+
+def tracking_history(cloudwatch: Any, workload: Workload, start: datetime, end: datetime) -> Iterator[Entry]:
+    """The same of the alarms of the policy of its fleet alone."""
+    names = [field(alarm, "AlarmName") for alarm in tracking_alarms(cloudwatch, workload)]
+    yield from _history(cloudwatch, names, start, end)
+
+
+def _history(cloudwatch: Any, names: Iterable[str], start: datetime, end: datetime) -> Iterator[Entry]:
+    for name in names:
         short = UNIQUE_ID.sub(r"\1", name)
         pages = cloudwatch.get_paginator("describe_alarm_history").paginate(
             AlarmName=name, StartDate=start, EndDate=end, ScanBy="TimestampAscending"

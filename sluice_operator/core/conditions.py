@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from sluice.core.backlog import backlog_per_instance
@@ -16,7 +16,8 @@ from sluice.core.capacity_units import why_not_served
 from sluice.core.holds import blocked_by, both_bounds
 from sluice.core.model import Backlog, Capacity, Mode, Unknown, Workload
 from sluice.core.pause import Direction, Pause
-from sluice_operator.core.readings import Point, Readings, Starts, promise_percent, promise_s
+from sluice.core.switch_record import Switch
+from sluice_operator.core.readings import Readings, Starts, promise_percent, promise_s
 from sluice_operator.core.schedules import (
     described,
     limits_maximum,
@@ -75,7 +76,7 @@ def conditions(readings: Readings, now: datetime) -> tuple[Condition, ...]:
             message=f"mode {readings.workload.mode}, {readings.workload.fleet}{_colors(readings)}",
         ),
         _reading(readings),
-        _publishing(readings.backlog_per_instance, now),
+        _publishing(readings, now),
         _awake(readings),
         _scaling_limited(readings, now),
         _scheduled(readings, now),
@@ -98,7 +99,17 @@ def _colors(readings: Readings) -> str:
     said = f", {readings.workload.color}, is active; {idle.color}, {idle.fleet}: {size}"
     if isinstance(readings.switch, Unknown):
         return f"{said}; whether a switch is in progress is unknown: {readings.switch.reason}"
-    return f"{said}; in {readings.switch}" if readings.switch else said
+    if readings.switch is None:
+        return said
+    return (
+        f"{said}; in {in_words(readings.switch)}; `sluice switch {readings.workload.name} --follow` shows it"
+    )
+
+
+def in_words(switch: Switch) -> str:
+    """A switch in progress: to what, by whom, since when, and how far it is."""
+    since = f"{switch.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"a switch to {switch.to} by {switch.by} since {since}, at {switch.step}"
 
 
 def refused(reason: str) -> tuple[Condition, ...]:
@@ -149,10 +160,18 @@ def _unread(readings: Readings) -> Sequence[str]:
     return [reading.reason for reading in observed if isinstance(reading, Unknown)]
 
 
-def _publishing(newest: Point | Unknown | None, now: datetime) -> Condition:
-    kind = Kind.PUBLISHING
+def _publishing(readings: Readings, now: datetime) -> Condition:
+    kind, newest = Kind.PUBLISHING, readings.backlog_per_instance
     if isinstance(newest, Unknown):
         return _unknown(kind, "ReadFailed", newest.reason)
+    fresh = newest is not None and now - newest.at <= PUBLISHED_WITHIN
+    flipped_at = readings.switch.flipped_at if isinstance(readings.switch, Switch) else None
+    if not fresh and flipped_at is not None and now - flipped_at <= PUBLISHED_WITHIN:
+        message = (
+            f"{readings.workload.color} is active since {flipped_at.astimezone(UTC):%H:%M:%S} UTC, and has "
+            "its first BacklogPerInstance in CloudWatch a minute or two later"
+        )
+        return _unknown(kind, "JustSwitched", message)
     if newest is None:
         return Condition(
             kind=kind,
@@ -161,7 +180,6 @@ def _publishing(newest: Point | Unknown | None, now: datetime) -> Condition:
             message="CloudWatch has no BacklogPerInstance of the last minutes: look at the publisher's log",
             wrong=True,
         )
-    fresh = now - newest.at <= PUBLISHED_WITHIN
     return Condition(
         kind=kind,
         status=Status.TRUE if fresh else Status.FALSE,
@@ -222,7 +240,10 @@ def _scaling_limited(readings: Readings, now: datetime) -> Condition:
             "AtMaximum", f"the fleet is at its maximum of {maximum}, and the backlog is above its target"
         )
     if blocked := blocked_by(workload, capacity.scale_in_blocked_by):
-        return limited("ScaleInBlocked", blocked, wrong=False)
+        until = (
+            f", until the switch to {readings.switch.to} ends" if isinstance(readings.switch, Switch) else ""
+        )
+        return limited("ScaleInBlocked", f"{blocked}{until}", wrong=False)
     return Condition(
         kind=kind,
         status=Status.FALSE,
@@ -277,7 +298,7 @@ def _wants_more(readings: Readings) -> bool:
 
 def live_backlog_per_instance(readings: Readings) -> float | Unknown:
     """BacklogPerInstance of this moment, in messages; Unknown if queue or fleet could not be read."""
-    backlog, capacity = readings.observation.backlog, readings.observation.capacity
+    backlog, capacity = readings.observation.backlog, readings.observation.consuming
     if isinstance(backlog, Unknown):
         return backlog
     if isinstance(capacity, Unknown):

@@ -70,6 +70,13 @@ def merged(*sources: Iterable[Entry]) -> list[Entry]:
     )
 
 
+def of_color(entry: Entry, color: str, *, is_active: bool) -> Entry:
+    """An entry about one of two colors, named; what holds the idle one is no reason for the other's size."""
+    repeats = entry.repeats and (f"{color} {entry.repeats[0]}", entry.repeats[1])
+    effect = Effect.NONE if entry.effect is Effect.HELD and not is_active else entry.effect
+    return replace(entry, text=f"{color}: {entry.text}", repeats=repeats, effect=effect)
+
+
 def without_quoted(entries: Sequence[Entry]) -> list[Entry]:
     """The entries without the events of a service that a decision quotes with their minute."""
     decisions = [entry.text for entry in entries if entry.source is Source.DECISION]

@@ -30,6 +30,14 @@ LIGHT = {
     "p99": "#ecd5e6",
     "p95": "#cf9dc1",
     "p50": "#7d3a6b",
+    "blue-idle": "#c3d3ea",
+    "blue-busy": "#6f93c9",
+    "blue-text": "#2f5597",
+    "green-idle": "#cbe6c4",
+    "green-busy": "#76b567",
+    "green-text": "#37772a",
+    "step": "#d3d9de",
+    "span": "#f2f4f6",
 }
 DARK = {
     "paper": "#11161c",
@@ -54,6 +62,14 @@ DARK = {
     "p99": "#44293c",
     "p95": "#7f4c70",
     "p50": "#dd93c5",
+    "blue-idle": "#2b4468",
+    "blue-busy": "#5c86c4",
+    "blue-text": "#9bbdf0",
+    "green-idle": "#274a22",
+    "green-busy": "#5fa44f",
+    "green-text": "#93d884",
+    "step": "#3a444e",
+    "span": "#181f26",
 }
 
 

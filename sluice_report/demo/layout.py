@@ -28,7 +28,7 @@ from sluice_report.chart.canvas import (
     wrap_text,
 )
 from sluice_report.chart.palette import LIGHT
-from sluice_report.demo import panels
+from sluice_report.demo import colors, panels
 from sluice_report.demo.annotations import (
     LABEL_HEIGHT,
     Annotation,
@@ -39,6 +39,7 @@ from sluice_report.demo.annotations import (
 from sluice_sim.embedded.timeline import (
     EventKind,
     Minute,
+    SwitchSeen,
 )
 
 SPACE_BELOW_PLOT = 22.0
@@ -67,11 +68,16 @@ class Heading:
     """Where all events are that the list below it has no room for."""
 
 
-def figure(minutes: Sequence[Minute], width: float, heading: Heading | None = None) -> Figure:
+def figure(
+    minutes: Sequence[Minute],
+    width: float,
+    heading: Heading | None = None,
+    switch: SwitchSeen | None = None,
+) -> Figure:
     """The panels below each other; with a heading the list of events below them."""
     alone = heading is not None
     annotations = annotate(minutes)
-    drawn_panels = panels.build(minutes, annotations)
+    drawn_panels = panels.build(minutes, annotations, switch)
     titles = [wrap_text(panel.title, width - (16 if alone else 0), TITLE_SIZE) for panel in drawn_panels]
     head = wrap_text(heading.finding, width - 16, TITLE_SIZE) if heading else []
     lessons = heading.lessons if heading else ()
@@ -99,6 +105,8 @@ def figure(minutes: Sequence[Minute], width: float, heading: Heading | None = No
         canvas.move_down(4)
         axes = canvas.add_plot(panel.height)
         _time_axis(axes, minutes, width, labelled=index == len(drawn_panels) - 1)
+        if switch is not None and switch.steps:
+            colors.shade(axes, minutes, switch)
         panel.draw(axes, minutes)
         _draw_annotations(axes, annotations, minutes, width)
         canvas.move_down(SPACE_BELOW_PLOT)

@@ -98,7 +98,9 @@ def _section(timeline: Timeline) -> Section:
         why_late=sentences.why_late(timeline.summary),
         waits=_waits(timeline.summary),
         decisions=", ".join(f"{amount} {kind}" for kind, amount in decisions) or "none",
-        panels=tuple(panel.title for panel in panels.build(timeline.minutes, annotations)),
+        panels=tuple(
+            panel.title for panel in panels.build(timeline.minutes, annotations, timeline.summary.switch)
+        ),
         annotations=annotations,
         drawings=(("wide", drawing(timeline, width=WIDE)), ("narrow", drawing(timeline, width=NARROW))),
     )

@@ -16,11 +16,12 @@ from sluice_report import quantities
 from sluice_report.chart import scales
 from sluice_report.chart.label_placement import LabelPlacement
 from sluice_report.chart.palette import LIGHT
-from sluice_report.demo import sentences
+from sluice_report.demo import colors, sentences
 from sluice_report.demo.annotations import Annotation
 from sluice_sim.embedded.timeline import (
     EventKind,
     Minute,
+    SwitchSeen,
 )
 
 HEADROOM = 1.38
@@ -43,19 +44,38 @@ class Panel:
     draw: Callable[[Axes, Rows], None]
 
 
-def build(minutes: Rows, annotations: Sequence[Annotation]) -> tuple[Panel, ...]:
+def build(
+    minutes: Rows, annotations: Sequence[Annotation], switch: SwitchSeen | None = None
+) -> tuple[Panel, ...]:
     """The panels of a run; those of arrivals and processing times only if there is data."""
     logarithmic = " (logarithmic scale)" if _needs_log_scale(minutes) else ""
     panels = [
         Panel(title=sentences.backlog(minutes), draw=partial(_backlog, annotations=annotations)),
-        Panel(title=sentences.instances(minutes), draw=_instances),
+        *_fleets(minutes),
         Panel(title=sentences.per_instance(minutes) + logarithmic, draw=_per_instance),
     ]
     if sentences.counts_arrivals(minutes):
         panels.insert(1, Panel(title=sentences.arrivals(minutes), height=64, draw=_arrivals))
     if any(row.processing_s is not None for row in minutes):
         panels.append(Panel(title=sentences.processing(minutes), height=64, draw=_processing))
+    if switch is not None and switch.steps:
+        steps = partial(colors.draw_steps, switch=switch)
+        panels.insert(0, Panel(title=sentences.switch(switch), height=44, draw=steps))
     return tuple(panels)
+
+
+def _fleets(minutes: Rows) -> list[Panel]:
+    """One panel for a single fleet, one for each of two colors."""
+    if not minutes[0].colors:
+        return [Panel(title=sentences.instances(minutes), draw=_instances)]
+    return [
+        Panel(
+            title=sentences.color(each.color, minutes),
+            height=72,
+            draw=partial(colors.draw_instances, color=each.color),
+        )
+        for each in minutes[0].colors
+    ]
 
 
 def _backlog(axes: Axes, minutes: Rows, *, annotations: Sequence[Annotation]) -> None:

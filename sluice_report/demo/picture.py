@@ -9,7 +9,7 @@ from sluice_report.chart.canvas import LEFT_MARGIN, RIGHT_MARGIN
 from sluice_report.chart.rendering import style, to_png, to_svg
 from sluice_report.demo import sentences
 from sluice_report.demo.layout import Heading, figure
-from sluice_sim.embedded.timeline import Minute, Timeline
+from sluice_sim.embedded.timeline import Minute, SwitchSeen, Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,19 +34,21 @@ def png(timeline: Timeline, *, width: float = 860) -> bytes:
         lessons=(sentences.why_late(timeline.summary), timeline.explanation),
         all_events="report.html",
     )
-    return png_of(timeline.minutes, heading, width=width)
+    return png_of(timeline.minutes, heading, switch=timeline.summary.switch, width=width)
 
 
-def png_of(minutes: Sequence[Minute], heading: Heading, *, width: float = 860) -> bytes:
+def png_of(
+    minutes: Sequence[Minute], heading: Heading, *, switch: SwitchSeen | None = None, width: float = 860
+) -> bytes:
     """The same picture of any minutes below any heading."""
     with style():
-        return to_png(figure(minutes, width, heading))
+        return to_png(figure(minutes, width, heading, switch))
 
 
 def drawing(timeline: Timeline, *, width: float) -> Drawing:
     """The panels for the page, `width` points wide."""
     with style(salt=f"{timeline.summary.name} {width}"):
-        svg = to_svg(figure(timeline.minutes, width))
+        svg = to_svg(figure(timeline.minutes, width, switch=timeline.summary.switch))
     return Drawing(
         svg=svg,
         left=LEFT_MARGIN / width,

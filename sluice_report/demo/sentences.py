@@ -13,6 +13,7 @@ from sluice_sim.embedded.timeline import (
     Cause,
     Minute,
     Summary,
+    SwitchSeen,
     Timeline,
 )
 from sluice_sim.promise import KEPT_SHARE
@@ -49,11 +50,20 @@ def verdict(summary: Summary) -> str:
 
 def unfinished(summary: Summary) -> str:
     """What is missing where a run did not end well."""
-    return (
-        f"{number(summary.processed)} of {number(summary.sent)} processed, "
-        f"{number(summary.left)} left, {number(summary.final_desired)} desired "
-        f"(minimum {number(summary.minimum)})"
-    )
+    wrong = [
+        f"{number(summary.processed)} of {number(summary.sent)} processed",
+        f"{number(summary.left)} left",
+        f"{number(summary.final_desired)} desired (minimum {number(summary.minimum)})",
+    ]
+    if summary.out_of_order:
+        wrong.append(f"{number(summary.out_of_order)} out of order in their message group")
+    if summary.switch is not None and not summary.switch.is_done:
+        wrong.append(f"the switch: {summary.switch.outcome or 'it has not ended'}")
+    if summary.ended_at_work:
+        wrong.append(f"{count(summary.ended_at_work, 'instance')} ended at work")
+    if summary.old_color_desired:
+        wrong.append(f"{number(summary.old_color_desired)} desired of the old color")
+    return ", ".join(wrong)
 
 
 def promise(summary: Summary) -> str:
@@ -141,6 +151,43 @@ def instances(minutes: Sequence[Minute]) -> str:
         verb = "back to" if end.desired == start.desired else "down to"
         parts.append(f"{verb} {number(end.desired)} {settled}")
     return "; ".join(parts)
+
+
+def color(name: str, minutes: Sequence[Minute]) -> str:
+    """When a color is the active one, how many instances it has at most, and when it is at zero."""
+    rows = [(row, next(each for each in row.colors if each.color == name)) for row in minutes]
+    active = [row for row, size in rows if size.active]
+    peak = max(size.running for _, size in rows)
+    if not active:
+        return f"{name.capitalize()} is never the active color; " + (
+            f"{count(peak, 'instance')} at most" if peak else "it runs nothing"
+        )
+    until = "throughout" if len(active) == len(minutes) else f"until {active[-1].named}"
+    if active[0] is not minutes[0]:
+        until = f"from {active[0].named} on"
+    text = f"{name.capitalize()} is the active color {until}; {count(peak, 'instance')} at most"
+    last_up = max((index for index, (_, size) in enumerate(rows) if size.running), default=-1)
+    if last_up + 1 < len(rows) and peak:
+        text += f", none from {rows[last_up + 1][0].named} on"
+    return text
+
+
+def switch(seen: SwitchSeen) -> str:
+    """How long a switch took until the new color was active, the old one at zero, and everything put back."""
+    ends_s = {each.step: each.ended_s for each in seen.steps if each.ended_s is not None}
+    parts = [
+        (text, ends_s[step] - seen.steps[0].began_s)
+        for step, text in (
+            ("flip", f"{seen.new} is the active color after {{}}"),
+            ("retire", f"{seen.old} is at zero after {{}}"),
+            ("finish", "nothing is held any more after {}"),
+        )
+        if step in ends_s
+    ]
+    if not seen.is_done or not parts:
+        return f"The switch: {seen.outcome or 'it has not ended'}"
+    times = durations([seconds for _, seconds in parts])
+    return "The switch: " + ", ".join(text.format(time) for (text, _), time in zip(parts, times, strict=True))
 
 
 def _running(minutes: Sequence[Minute], grown: Minute) -> str:

@@ -52,5 +52,14 @@ def create_fleet(
 
 def receives(workload: str, color: str) -> bool:
     """Whether the workers of this color may receive: the workload's second parameter does not name it."""
-    told = ssm_backends[ACCOUNT_ID][REGION].get_parameter(f"{REGISTRY}/{workload}/draining-color")
-    return told is None or told.value != color
+    return _told(workload, "draining-color") != color
+
+
+def active(workload: str) -> str:
+    """The color that is scaled; blue for a workload with a single fleet."""
+    return _told(workload, "active-color") or "blue"
+
+
+def _told(workload: str, parameter: str) -> str | None:
+    told = ssm_backends[ACCOUNT_ID][REGION].get_parameter(f"{REGISTRY}/{workload}/{parameter}")
+    return None if told is None else str(told.value)

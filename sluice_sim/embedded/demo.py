@@ -18,6 +18,7 @@ from sluice_sim.embedded.function_logs import LogLine
 from sluice_sim.embedded.run import (
     MINUTE_S,
     OnMinute,
+    Operator,
     WorkloadRun,
 )
 from sluice_sim.embedded.timeline import (
@@ -47,8 +48,10 @@ class Demo:
         worker_factory: WorkerFactory = SimulatedWorkers,
         run_until: Callable[[float], None] | None = None,
         plane: Mapping[str, str] | None = None,
+        operator: Operator | None = None,
     ) -> None:
-        """`plane` are parameters of the control plane's stack."""
+        """`plane` are parameters of the control plane's stack; without an operator nobody switches colors."""
+        self._operator = operator
         self.aws, self._root, self._on_minute, self._worker_factory = aws, root, on_minute, worker_factory
         self._run_until = run_until or aws.clock.run_until
         self.runs: list[WorkloadRun] = []
@@ -70,6 +73,7 @@ class Demo:
             namespace=NAMESPACE,
             worker_factory=self._worker_factory,
             on_minute=self._on_minute,
+            operator=self._operator,
         )
         self.runs.append(run)
         self.deploy(run)
@@ -143,7 +147,8 @@ def run_scenarios(
     *,
     without: Sequence[Component] = (),
     on_minute: OnMinute = lambda *_: None,
+    operator: Operator | None = None,
 ) -> list[Timeline]:
     """Run the scenarios side by side on an embedded AWS of their own."""
     with embedded_aws(root) as aws:
-        return Demo(aws, root, on_minute=on_minute).run_scenarios(scenarios, without)
+        return Demo(aws, root, on_minute=on_minute, operator=operator).run_scenarios(scenarios, without)

@@ -79,6 +79,8 @@ class EmbeddedFleet:
         self._replaced: list[Instance] = []
         self._billed_s = 0.0
         """Seconds billed for terminated instances."""
+        self.ended_at_work = 0
+        """Instances that were told to end while they worked on messages."""
         self.launch_failure: str | None = None
         """AWS's message while every launch fails; None while launches succeed."""
         clock.every(RECONCILE_S, self._reconcile)
@@ -87,6 +89,11 @@ class EmbeddedFleet:
     def instances(self) -> tuple[Instance, ...]:
         """All that have not terminated."""
         return tuple(self._instances)
+
+    @property
+    def busy(self) -> int:
+        """How many work on messages, and are protected from scale-in meanwhile."""
+        return sum(instance.protected for instance in self._instances)
 
     @property
     def deploying(self) -> bool:
@@ -192,6 +199,7 @@ class EmbeddedFleet:
         """Drain the instance before it terminates, as a lifecycle hook or task protection does."""
         if instance.state in (Lifecycle.DRAINING, Lifecycle.TERMINATED):
             return
+        self.ended_at_work += instance.protected
         self._set_state(instance, Lifecycle.DRAINING)
         if instance.worker is None:
             self._terminated(instance)

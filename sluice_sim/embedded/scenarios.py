@@ -85,17 +85,45 @@ QUEUE_PROC = Scenario(
 COMPILER_PROD = Scenario(
     name="compiler-aarch64-prod",
     description=(
-        "a FIFO queue with 12 message groups on native metrics, 3 per instance, 1..6: never below one"
+        "a FIFO queue with 12 message groups, blue/green, 3 per instance, 1..6: the active color never below "
+        "one, the idle one at zero"
     ),
     explanation=(
-        "AWS's own metrics give visible messages per running instance, a minute or two late, without any "
-        "published metric. One instance always runs, so the first messages wait for no boot."
+        "One instance of the active color always runs, so the first messages wait for no boot. The idle "
+        "color has a policy and no metric, so nothing scales it. compiler-aarch64-switch switches the two."
     ),
     boot_s=180,
     durations=((0, 90),),
     visibility_timeout_s=600,
     bursts={4: 18},
     message_groups=12,
+)
+
+COMPILER_SWITCH = replace(
+    COMPILER_PROD,
+    name="compiler-aarch64-switch",
+    description="the same under steady load and a burst, while an operator switches from blue to green",
+    explanation=(
+        "`sluice switch` raises green to as many instances as blue has, waits until they work, makes green "
+        "the active color, and tells blue to receive no more. Both work meanwhile, so no message waits for a "
+        "boot, and messages of one group stay in order: SQS gives out none of a group that has one in "
+        "flight. Blue is set to zero once none of its instances is protected any more, and let go seven "
+        "minutes after the flip, when AWS's alarms of blue have forgotten its backlog. The late messages are "
+        "those of the first ten minutes, in which target tracking scales blue out; none is late in the switch."
+    ),
+    bursts={22: 12},
+    steady=SteadyArrivals(first=1, last=38, per_minute=2),
+    environment="compiler-aarch64-prod",
+    parameters={
+        "Name": "compiler-aarch64-switch",
+        "QueueName": "compiler-aarch64-switch.fifo",
+        "AutoScalingGroupName": "compiler-aarch64-switch",
+        "GreenAutoScalingGroupName": "compiler-aarch64-switch-green",
+    },
+    switched_in=20,
+    simulated_only=(
+        "a switch needs workers that protect their instance from scale-in, and a process here has none"
+    ),
 )
 
 COMPILER_STAGING = Scenario(
@@ -204,6 +232,7 @@ SCENARIOS = {
         TRANSCRIPTION_IN_TIME,
         QUEUE_PROC,
         COMPILER_PROD,
+        COMPILER_SWITCH,
         COMPILER_STAGING,
         BULK_CONSUMER,
         PHOTO_IMPORT,

@@ -67,6 +67,8 @@ class Scenario:
     """Minutes to continue after the work is done and the fleet is at its minimum."""
     max_minutes: int = 180
     """Minutes after which the run gives up."""
+    switched_in: int | None = None
+    """The minute in whose middle an operator switches the colors of a blue/green workload; None for never."""
     simulated_only: str = ""
     """Why it cannot run with worker processes; empty if it can."""
 
@@ -129,6 +131,44 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColorSize:
+    """One color of a blue/green workload."""
+
+    color: str
+    active: bool
+    desired: int
+    running: int
+    busy: int
+    """Instances that work on messages, and are protected from scale-in meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchStep:
+    """One step of a switch between two colors; times are seconds since the run began."""
+
+    step: str
+    began_s: float
+    ended_s: float | None
+    """None for one that has not ended."""
+    reason: str
+    """What it has said last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchSeen:
+    """A switch as its operator sees it."""
+
+    old: str
+    new: str
+    """The colors that are switched."""
+    steps: tuple[SwitchStep, ...]
+    outcome: str
+    """How it ended, as a sentence; empty as long as it has not."""
+    is_done: bool
+    """Whether the other color is active and nothing is left to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
     """One row of the timeline, as of the end of a minute; `events` happened since the previous row."""
 
@@ -139,6 +179,8 @@ class Minute:
     in_flight: int
     desired: int
     running: int
+    colors: tuple[ColorSize, ...] = ()
+    """Blue and green; `desired` and `running` are of both together. Empty for a workload with one fleet."""
     sent: int = 0
     """Messages that arrived in this minute."""
     arrivals_per_s: float | None = None
@@ -240,11 +282,26 @@ class Summary:
     late_by_cause: Mapping[Cause, float] = field(default_factory=dict)
     """Cause -> share of the late messages' waiting time, largest first."""
     processes: ProcessSummary | None = None
+    out_of_order: int = 0
+    """Messages of a FIFO queue that were processed after a later one of their group."""
+    switch: SwitchSeen | None = None
+    """None if nobody has switched colors."""
+    ended_at_work: int = 0
+    """Instances of the color that was active first, ended by AWS while they worked on messages."""
+    old_color_desired: int = 0
+    """The desired count, at the end, of the color that was active before a switch."""
 
     @property
     def ok(self) -> bool:
-        """Whether every message was processed and the fleet is back at its minimum."""
-        return self.left == 0 and self.processed == self.sent and self.final_desired == self.minimum
+        """Whether every message was processed in order, and the fleet is back at its minimum.
+
+        A switch must have made the other color the active one, and have ended no instance at work.
+        """
+        is_processed = self.left == 0 and self.processed == self.sent and self.out_of_order == 0
+        is_switched = self.switch is None or (
+            self.switch.is_done and self.ended_at_work == 0 and self.old_color_desired == 0
+        )
+        return is_processed and is_switched and self.final_desired == self.minimum
 
     def as_json(self) -> dict[str, object]:
         """The JSON object that the command prints."""
@@ -261,6 +318,25 @@ class Summary:
             "instance_hours": self.instance_hours,
             **({} if self.waits is None else self.waits.as_json()),
             **({} if self.processes is None else {"processes": self.processes.as_json()}),
+            **({} if self.switch is None else {"switch": self._switch_as_json(self.switch)}),
+        }
+
+    def _switch_as_json(self, switch: SwitchSeen) -> dict[str, object]:
+        return {
+            "outcome": switch.outcome,
+            "well": switch.is_done,
+            "out_of_order": self.out_of_order,
+            "ended_at_work": self.ended_at_work,
+            "old_color_desired": self.old_color_desired,
+            "steps": [
+                {
+                    "step": each.step,
+                    "began_s": each.began_s,
+                    "ended_s": each.ended_s,
+                    "reason": each.reason,
+                }
+                for each in switch.steps
+            ],
         }
 
 

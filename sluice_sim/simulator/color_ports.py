@@ -65,10 +65,14 @@ class SimulatedColors:
         deployed = self.context.deployed
         self.context.deployed = replace(deployed, workload=deployed.workload.with_active(color))
 
-    def set_draining(self, workload: str, color: Color | None) -> None:  # noqa: ARG002 - there is one
-        """Tell the workers of this color to receive no more, None for neither color."""
-        for own, fleet in colors(self.context.deployed.workload):
+    def set_draining(self, workload: str, color: Color | None) -> bool:  # noqa: ARG002 - there is one
+        """Tell the workers of this color to receive no more, None for neither; returns whether it is new."""
+        deployed = self.context.deployed
+        is_new = deployed.workload.draining is not color
+        self.context.deployed = replace(deployed, workload=replace(deployed.workload, draining=color))
+        for own, fleet in colors(deployed.workload):
             self.context.fleets[fleet].set_receiving(own is not color, self._learns_after_s)
+        return is_new
 
     def _learns_after_s(self) -> float:
         return float(self.random.uniform(0.0, LEARNS_WITHIN_S))
@@ -101,6 +105,11 @@ class SimulatedOccupancy:
                 break
             told = dict(seen)
         return {fleet: told.get(fleet, Unknown(reason=f"AWS knows no {fleet}")) for fleet in fleets}
+
+    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:  # noqa: ARG002
+        """Whether a group drains its instances on scale-in, which takes a lifecycle hook."""
+        simulated = _known(self.context, fleet)
+        return isinstance(fleet, AutoScalingGroup) and simulated.conditions.scale_in is ScaleIn.DRAIN
 
     def refreshed(
         self,

@@ -44,6 +44,7 @@ def ticks(usages: dict[str, Usage]) -> Ticks:
     return found
 
 
+@pytest.mark.slow
 def test_the_core_of_ten_deadline_workloads_costs_at_most_1_8_times_target_trackings(
     usages: dict[str, Usage],
 ) -> None:

@@ -14,6 +14,7 @@ from benchmarks import cold_start
 from benchmarks.cold_start import (
     BURSTS,
     CLUSTER,
+    COLORS,
     FUNCTIONS,
     GROUP,
     PURGE_AT_ANY_TIME,
@@ -106,6 +107,7 @@ AFTERWARDS: dict[str, tuple[Callable[[], Any], Any]] = {
     "bootstrap": (desired, AT_FIRST | {SERVICE: 1}),
     "shutdown": (desired, AT_FIRST | {GROUP: 0}),
     "surge": (desired, AT_FIRST | {GROUP: 5}),
+    "switch": (remembered, {COLORS: {"switch"}}),
     "send_test_messages": (messages, 50),
 }
 """Function -> what its event changes."""

@@ -89,7 +89,7 @@ def allows_exactly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractCon
     """`with allows_exactly(policy): ...`: it allows every call made meanwhile, and no call goes without it.
 
     `asked` says what a call asks AWS for, where that depends on more than its own parameters. Whoever reads
-    the registry reads the active colors too, where a workload has two.
+    the registry reads its colors too, where a workload has two.
     """
     client = AwsSession.client
 
@@ -107,7 +107,9 @@ def allows_exactly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractCon
                 call = Call(signing_name=signing_name, operation=model.name, parameters=dict(params))
                 uses.extend(Use(role="the policy", request=each) for each in asked(call))
                 if model.name == "GetParametersByPath":
-                    colors = {"Names": [f"{params['Path']}/any/active-color"]}
+                    colors = {
+                        "Names": [f"{params['Path']}/any/{which}-color" for which in ("active", "draining")]
+                    }
                     call = Call(signing_name="ssm", operation="GetParameters", parameters=colors)
                     uses.extend(Use(role="the policy", request=each) for each in _asked(call))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
@@ -28,6 +28,10 @@ from tests.cli.conftest import Answer
 
 pytestmark = pytest.mark.slow
 
+ON_NATIVE_METRICS = replace(
+    COMPILER_PROD, parameters={"GreenAutoScalingGroupName": "", "MetricSource": "native"}
+)
+"""The compilers with one fleet, scaled by AWS's own metrics."""
 SCALED_OUT_MINUTES = 13
 """The burst arrives in the fifth minute; AWS's alarm and a boot or two take as long again."""
 MENDED_WITHIN_MINUTES = 15
@@ -160,7 +164,7 @@ Fault = Callable[[Account], object]
         (TRANSCRIPTION, permission_lost, 1, "no-failure-logged", "to perform: cloudwatch:PutMetricData"),
         (TRANSCRIPTION, schedule_disabled, 1, "backlog-published", "has no EffectiveBacklogPerInstance"),
         (TRANSCRIPTION, queue_renamed, 0, "queue-exists", "recordings does not exist"),
-        (COMPILER_PROD, group_metrics_off, 1, "fleet-metrics", "which the scaling policy divides by"),
+        (ON_NATIVE_METRICS, group_metrics_off, 1, "fleet-metrics", "which the scaling policy divides by"),
     ],
     ids=lambda value: value.name if isinstance(value, Scenario) else getattr(value, "__name__", None),
     indirect=["account"],
@@ -184,7 +188,12 @@ def test_doctor_says_why_the_fleet_does_not_scale_and_its_mending_lets_it(
     pytest.fail(f"{account.running()} instances run after the mending")
 
 
-@pytest.mark.parametrize("account", [TRANSCRIPTION, COMPILER_PROD], ids=lambda s: s.name, indirect=True)
+@pytest.mark.parametrize(
+    "account",
+    [TRANSCRIPTION, ON_NATIVE_METRICS, COMPILER_PROD],
+    ids=["transcription", "native", "blue-green"],
+    indirect=True,
+)
 def test_a_healthy_fleet_scales_out_and_every_check_passes(sluice, account: Account) -> None:
     account.play(SCALED_OUT_MINUTES)
     assert account.running() > 1

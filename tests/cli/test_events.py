@@ -53,6 +53,15 @@ class TestSampleEvents:
         assert event("schedule", "transcription", "--at", NOW) == sample("schedule")
         assert event("send-test-messages", "transcription", "--at", NOW) == sample("send-test-messages")
 
+    def test_the_first_step_of_a_switch_is_what_the_command_prints(self, event: Any) -> None:
+        printed = event("switch", "compiler-aarch64-prod")
+        assert printed == sample("switch") | {"workload": "compiler-aarch64-prod"}
+
+    def test_a_workload_with_one_fleet_has_no_event_of_a_switch(self, sluice: Any) -> None:
+        answer = sluice("events", "switch", "transcription")
+        assert answer.exit_code == 2
+        assert "nothing to switch to" in answer.stderr
+
     def test_a_stack_status_is_what_the_command_fills_in(self) -> None:
         assert sample_events.stack_status(stack_id("transcription"), NOON) == sample("stack-status")
 

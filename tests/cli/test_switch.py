@@ -376,6 +376,43 @@ def test_status_shows_both_colors_and_the_switch_in_progress(begun, alice):
     assert single is None
 
 
+def test_status_names_the_switch_and_does_not_take_its_first_minutes_for_silence(alice, account, monkeypatch):
+    """The new color has no metric in CloudWatch when it becomes the active one."""
+    new = other()
+    monkeypatch.setattr(switches, "_caller", lambda _: ALICE)
+    switches.start(opened(), PAIR, None, lambda: 60.0)
+    while parameter("active") != new:
+        account.play_minute()
+    document = json.loads(alice(PAIR, "--json", command="status").stdout)
+    [publishing] = [each for each in document["workloads"][0]["conditions"] if each["kind"] == "Publishing"]
+    assert (publishing["reason"], publishing["wrong"]) in (("JustSwitched", False), ("Fresh", False))
+    shown = alice(command="status").stdout
+    assert f"  in a switch to {new} by {ALICE}" in shown
+    assert f"{new}, active" in alice(PAIR, command="status").stdout
+
+
+def test_explain_tells_the_story_of_a_switch_in_order_with_both_colors(alice):
+    old, new = parameter("active"), other()
+    assert alice(PAIR, "--to", new).exit_code == 0
+    document = json.loads(alice(PAIR, "--since", "20m", "--json", command="explain").stdout)
+    told = [entry["text"] for entry in document["entries"]]
+    story = [
+        f"switch, begin of {new}: a switch to the other color begins (to {new}; by {ALICE})",
+        f"switch, freeze of {old}: AWS lowers neither color meanwhile",
+        f"switch, raise of {new} 0 -> ",
+        f"{new}: Launching a new EC2 instance",
+        f"switch, ready of {new}: the new color runs and takes messages",
+        f"switch, flip of {new}: the new color is active",
+        f"switch, drain of {old}: the other color works on no message",
+        f"switch, retire of {old} ",
+        f"{old}: Terminating EC2 instance",
+        f"switch, finish of {old} holds: the old color's alarms still see what was published before",
+        f"switch, finish of {new}: the switch is over",
+    ]
+    places = [max(place for place, text in enumerate(told) if text.startswith(begins)) for begins in story]
+    assert places == sorted(places)
+
+
 def test_the_doctor_tells_a_lock_without_an_execution_and_a_color_that_is_left_drained(
     begun, alice, account, monkeypatch
 ):
@@ -396,17 +433,3 @@ def test_the_doctor_tells_a_lock_without_an_execution_and_a_color_that_is_left_d
     ssm.put_parameter(Name=path, Value="none", Overwrite=True)
     assert f"--value none --name {path}" in drained
     assert "colors-settled" not in shown()
-
-
-def test_explain_tells_each_step_with_its_reason(alice):
-    old, new = parameter("active"), other()
-    assert alice(PAIR).exit_code == 0
-    shown = words(alice(PAIR, command="explain").stdout)
-    for said in (
-        f"begin of {new}; to {new}; by {ALICE}",
-        f"raise of {new}",
-        f"flip of {new}",
-        f"retire of {old}",
-        f"finish of {new}",
-    ):
-        assert said in shown

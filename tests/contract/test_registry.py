@@ -37,6 +37,8 @@ class Subject:
     delete: Callable[[str], None]
     paint: Callable[[str, str | None], None]
     """Put the parameter with this workload's active color, or delete it."""
+    drain: Callable[[str, str], None]
+    """Put the parameter with this workload's draining color."""
     wait: Callable[[int], None]
     """Advance the clock by these seconds."""
 
@@ -56,6 +58,9 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             spoil=lambda name: fake.bad.__setitem__(name, f"the document of workload {name} is refused"),
             delete=lambda name: fake.registered.__delitem__(name),
             paint=lambda name, color: fake.colors.__setitem__(name, color),
+            drain=lambda name, color: fake.draining.__setitem__(
+                name, None if color == "none" else Color(color)
+            ),
             wait=lambda seconds: clock.advance(seconds=seconds),
         )
         return
@@ -66,13 +71,14 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             register=account.register,
             spoil=lambda name: account.register("{}", name),
             delete=lambda name: ssm.delete_parameter(Name=f"{account.PREFIX}/{name}"),
-            paint=lambda name, color: paint(ssm, name, color),
+            paint=lambda name, color: paint(ssm, name, "active-color", color),
+            drain=lambda name, color: paint(ssm, name, "draining-color", color),
             wait=travel.shift,
         )
 
 
-def paint(ssm: Any, name: str, color: str | None) -> None:
-    parameter = f"{account.PREFIX}/{name}/active-color"
+def paint(ssm: Any, name: str, which: str, color: str | None) -> None:
+    parameter = f"{account.PREFIX}/{name}/{which}"
     if color is None:
         ssm.delete_parameter(Name=parameter)
     else:
@@ -167,6 +173,15 @@ class TestBlueGreen:
     def _registered(self, subject: Subject) -> None:
         subject.register(blue_green_document())
         subject.paint("transcription", "blue")
+        subject.drain("transcription", "none")
+
+    @pytest.mark.parametrize("color", ["none", "blue", "green"])
+    def test_the_draining_color_is_read_anew_with_the_active_one(self, subject: Subject, color: str) -> None:
+        assert [each.draining for each in subject.port.all(plenty).workloads] == [None]
+        subject.drain("transcription", color)
+        [served] = subject.port.all(plenty).workloads
+        assert served.draining == (None if color == "none" else color)
+        assert subject.port.one("transcription", plenty) == served
 
     def test_the_active_color_is_the_fleet_that_is_served(self, subject: Subject) -> None:
         subject.paint("transcription", "green")

@@ -20,7 +20,7 @@ from sluice.core.pause import BOTH, Pause, encoded
 from sluice.core.switch import FROZEN, IDLE, held
 from sluice.core.switch_record import Step, Switch, Was
 from sluice.errors import ConfigError
-from sluice.ports import Colors, EngineStates, Freezes, StateWrite, StoredState
+from sluice.ports import Colors, EngineStates, Freezes, Occupancy, StateWrite, StoredState
 from sluice_sim.simulator.cloudwatch import SimulatedAws
 from sluice_sim.simulator.color_ports import SimulatedColors, SimulatedFreezes, SimulatedOccupancy
 from sluice_sim.simulator.color_ports import colors as simulated_colors
@@ -41,14 +41,16 @@ SWITCH = Switch(
     since=NOW,
     step=Step.READY,
     was={
-        Color.BLUE: Was(minimum=1, desired=4, fields={"AlarmNotificationSuspended": False}),
-        Color.GREEN: Was(minimum=0, desired=0, fields={"AlarmNotificationSuspended": True}),
+        Color.BLUE: Was(fleet="blue", minimum=1, desired=4, fields={"AlarmNotificationSuspended": False}),
+        Color.GREEN: Was(fleet="green", minimum=0, desired=0, fields={"AlarmNotificationSuspended": True}),
     },
     flips_only=True,
     needed=5,
     waits_since=NOW,
     quiet_since=NOW,
     flipped_at=NOW,
+    told_at=NOW,
+    shows_work=False,
 )
 OTHER = replace(SWITCH, execution=SWITCH.execution.replace("one", "two"))
 
@@ -181,8 +183,10 @@ def test_the_active_color_is_what_the_registry_reads_next(colors: Colored) -> No
 
 
 def test_the_workers_read_which_color_receives_no_more(colors: Colored) -> None:
+    before = None
     for color in (Color.BLUE, None, Color.GREEN, Color.GREEN):
-        colors.port.set_draining("transcription", color)
+        assert colors.port.set_draining("transcription", color) is (color is not before)
+        before = color
         assert colors.draining() == (color or "none")
 
 
@@ -240,6 +244,36 @@ def test_protected_instances_are_busy(is_fake: bool) -> None:
         assert port.busy([fleet], plenty) == {fleet: 2}
 
 
+@pytest.mark.parametrize("is_fake", [True, False])
+def test_a_lifecycle_hook_on_termination_lets_instances_finish_and_no_other_does(is_fake: bool) -> None:
+    hooked, other, queue_proc = group("transcription"), group("translation"), service("queue-proc")
+    if is_fake:
+        port: Occupancy = FakeOccupancy(finishing={hooked: True})
+        assert [port.finishes(each, plenty) for each in (hooked, other, queue_proc)] == [True, False, False]
+        return
+    with account.account(), account.threads() as pool:
+        autoscaling = account.session().client("autoscaling")
+        for fleet, transition in ((hooked, "TERMINATING"), (other, "LAUNCHING")):
+            account.create_group(fleet.name)
+            autoscaling.put_lifecycle_hook(
+                AutoScalingGroupName=fleet.name,
+                LifecycleHookName="hook",
+                LifecycleTransition=f"autoscaling:EC2_INSTANCE_{transition}",
+            )
+        port = AwsOccupancy(lambda: account.client("autoscaling"), lambda: account.client("ecs"), pool)
+        assert [port.finishes(each, plenty) for each in (hooked, other, queue_proc)] == [True, False, False]
+
+
+def test_a_lifecycle_hook_that_cannot_be_read_is_unknown() -> None:
+    autoscaling = account.session().client("autoscaling")
+    with Stubber(autoscaling) as stub, account.threads() as pool:
+        stub.add_client_error("describe_lifecycle_hooks", "AccessDenied")
+        port = AwsOccupancy(lambda: autoscaling, lambda: autoscaling, pool)
+        found = port.finishes(group("transcription"), plenty)
+    assert isinstance(found, Unknown)
+    assert "DescribeLifecycleHooks of Auto Scaling group transcription" in found.reason
+
+
 def test_whether_a_group_that_is_not_there_works_is_unknown_and_the_others_are_told() -> None:
     with account.account(), account.threads() as pool:
         fleet, autoscaling = account.create_group("transcription"), account.client("autoscaling")
@@ -249,6 +283,28 @@ def test_whether_a_group_that_is_not_there_works_is_unknown_and_the_others_are_t
         assert isinstance(found[group("nowhere")], Unknown)
         late = port.busy([fleet], lambda: 0)
         assert late == {fleet: 0} or isinstance(late[fleet], Unknown)
+
+
+def test_a_group_that_protects_every_new_instance_does_not_tell_which_ones_work() -> None:
+    autoscaling = account.session().client("autoscaling")
+    described = {
+        "AutoScalingGroupName": "transcription",
+        "MinSize": 0,
+        "MaxSize": 5,
+        "DesiredCapacity": 1,
+        "DefaultCooldown": 300,
+        "AvailabilityZones": ["eu-west-1a"],
+        "HealthCheckType": "EC2",
+        "CreatedTime": NOW,
+        "NewInstancesProtectedFromScaleIn": True,
+        "Instances": [],
+    }
+    with Stubber(autoscaling) as stub, account.threads() as pool:
+        stub.add_response("describe_auto_scaling_groups", {"AutoScalingGroups": [described]})
+        fleet = group("transcription")
+        found = AwsOccupancy(lambda: autoscaling, lambda: autoscaling, pool).busy([fleet], plenty)[fleet]
+    assert isinstance(found, Unknown)
+    assert "NewInstancesProtectedFromScaleIn" in found.reason
 
 
 @pytest.mark.parametrize(

@@ -33,16 +33,15 @@ WORKLOADS = ("e2e-transcription", "e2e-queue-proc")
 CONCURRENCY = 3
 """Messages a task of the service works on at a time."""
 FLEETS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "sluice-example-fleet": (
-        "fleet-asg.yaml",
-        {"WorkerWheel": f"{BUCKET}/sluice-0.1.0-py3-none-any.whl"},
-    ),
-    "sluice-example-service": (
-        "fleet-ecs.yaml",
-        {"Image": "images.example/sluice-worker:1", "ConcurrencyPerInstance": str(CONCURRENCY)},
-    ),
+    "sluice-example-fleet": ("fleet-asg.yaml", {}),
+    "sluice-example-service": ("fleet-ecs.yaml", {"ConcurrencyPerInstance": str(CONCURRENCY)}),
 }
-"""Stack -> the example that it is made from, and what its workers are made of."""
+"""Stack -> the example that it is made from, and its parameters."""
+WORKERS: Mapping[str, Mapping[str, str]] = {
+    "fleet-asg.yaml": {"WorkerWheel": f"{BUCKET}/sluice-0.1.0-py3-none-any.whl"},
+    "fleet-ecs.yaml": {"Image": "images.example/sluice-worker:1"},
+}
+"""Example -> what its workers are made of."""
 FUNCTIONS = (
     "PublishBacklogFunction",
     "DeadlineTickFunction",
@@ -85,20 +84,23 @@ class Deployment:
 
     def deploy_fleets(self) -> None:
         """Queue and fleet of each workload, by the example's template in the account's default VPC."""
+        for stack, (template, parameters) in FLEETS.items():
+            self.deploy_fleet(stack, template, parameters)
+
+    def deploy_fleet(self, stack: str, template: str, parameters: Mapping[str, str]) -> None:
+        """A fleet by a template of examples/, with these parameters beside what its workers are made of."""
         aws = self.server.aws
         vpc = aws("ec2", "DescribeVpcs")["Vpcs"][0]["VpcId"]
         subnets = [subnet["SubnetId"] for subnet in aws("ec2", "DescribeSubnets")["Subnets"]]
-        network = {"VpcId": vpc, "SubnetIds": ",".join(subnets)}
-        for stack, (template, workers) in FLEETS.items():
-            values = {**network, **workers}
-            aws(
-                "cloudformation",
-                "CreateStack",
-                StackName=stack,
-                TemplateBody=(ROOT / "examples" / template).read_text(),
-                Parameters=[{"ParameterKey": name, "ParameterValue": values[name]} for name in values],
-                Capabilities=["CAPABILITY_IAM"],
-            )
+        values = {"VpcId": vpc, "SubnetIds": ",".join(subnets), **WORKERS[template], **parameters}
+        aws(
+            "cloudformation",
+            "CreateStack",
+            StackName=stack,
+            TemplateBody=(ROOT / "examples" / template).read_text(),
+            Parameters=[{"ParameterKey": name, "ParameterValue": values[name]} for name in values],
+            Capabilities=["CAPABILITY_IAM"],
+        )
 
     def make_bucket(self) -> None:
         """Create the bucket that sam uploads to."""

@@ -22,6 +22,16 @@ def _has_warm_pool(aws: Aws, group: str) -> bool:
     return bool(described.get("WarmPoolConfiguration"))
 
 
+def _services(aws: Aws) -> list[str]:
+    """Those that are not deleted: moto lists an inactive one too."""
+    found = []
+    for cluster in aws("ecs", "ListClusters")["clusterArns"]:
+        for service in aws("ecs", "ListServices", cluster=cluster)["serviceArns"]:
+            (described,) = aws("ecs", "DescribeServices", cluster=cluster, services=[service])["services"]
+            found += [service] if described["status"] != "INACTIVE" else []
+    return found
+
+
 LISTINGS: Mapping[str, Listing] = {
     "AWS::ApplicationAutoScaling::ScalableTarget": _names(
         "application-autoscaling",
@@ -61,11 +71,7 @@ LISTINGS: Mapping[str, Listing] = {
     ),
     "AWS::EC2::SecurityGroup": _names("ec2", "DescribeSecurityGroups", "SecurityGroups", "GroupName"),
     "AWS::ECS::Cluster": lambda aws: aws("ecs", "ListClusters")["clusterArns"],
-    "AWS::ECS::Service": lambda aws: [
-        service
-        for cluster in aws("ecs", "ListClusters")["clusterArns"]
-        for service in aws("ecs", "ListServices", cluster=cluster)["serviceArns"]
-    ],
+    "AWS::ECS::Service": _services,
     "AWS::ECS::TaskDefinition": lambda aws: aws("ecs", "ListTaskDefinitions")["taskDefinitionArns"],
     "AWS::Events::Rule": _names("events", "ListRules", "Rules", "Name"),
     "AWS::IAM::InstanceProfile": _names(

@@ -17,6 +17,7 @@ from moto.awslambda.models import LambdaBackend
 from moto.cloudformation import models as cloudformation
 from moto.cloudformation.models import ChangeSet, Stack, cloudformation_backends
 from moto.core import errors
+from moto.core.config import default_user_config
 from moto.core.responses import BaseResponse
 from moto.server import ThreadedMotoServer
 from samtranslator.yaml_helper import yaml_parse
@@ -30,6 +31,7 @@ from tests.deploy.authorization import (
 from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.cloudformation.stack import Deployed
 from tests.deploy.query_definitions import QueryDefinitions
+from tests.deploy.tasks import Tasks
 from tests.support.aws_environment import add_missing_operations, keep_enabled
 
 HOST = "127.0.0.1"
@@ -43,6 +45,7 @@ class Server:
     endpoint: str
     aws: Aws
     gate: Gate
+    tasks: Tasks
 
 
 @contextmanager
@@ -55,6 +58,8 @@ def served() -> Iterator[Server]:
             "MOTO_ECS_SERVICE_RUNNING", "1"
         )  # a new service's one task runs, or its rollout never ends
         patch.setattr(ApplicationAutoscalingBackend, "put_scaling_policy", _put_scaling_policy)
+        # State machines are parsed and run by their definitions, not merely kept.
+        patch.setitem(default_user_config["stepfunctions"], "execute_state_machine", True)
         # The tests invoke the functions themselves; moto would start a container for each message.
         patch.setattr(LambdaBackend, "send_sqs_batch", lambda *_: False)
         add_missing_operations(patch)
@@ -70,9 +75,10 @@ def served() -> Iterator[Server]:
         endpoint = f"http://localhost:{moto.get_host_and_port()[1]}"
         aws = Aws(endpoint)
         _deploy_with(aws, patch)
+        tasks = Tasks()
         try:
-            with QueryDefinitions().patched_moto():
-                yield Server(endpoint=endpoint, aws=aws, gate=gate)
+            with QueryDefinitions().patched_moto(), tasks.patched_moto():
+                yield Server(endpoint=endpoint, aws=aws, gate=gate, tasks=tasks)
         finally:
             aws.close()
             moto.stop()

@@ -31,12 +31,11 @@ from tests.deploy.authorization import AuthorizationResult
 from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.deployment import (
     CONCURRENCY,
-    FLEETS,
+    WORKERS,
 )
 from tests.deploy.server import Server
 from tests.deploy.shared_deployment import SharedDeployment
 from tests.deploy.workers import (
-    GROUP_STACK,
     DeployedWorker,
     built,
     in_a_task,
@@ -111,7 +110,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The worker as it is installed on an instance."""
     folder = tmp_path_factory.mktemp("worker")
     wheel = built(folder / "dist")
-    assert FLEETS[GROUP_STACK][1]["WorkerWheel"].endswith(f"/{wheel.name}")
+    assert WORKERS["fleet-asg.yaml"]["WorkerWheel"].endswith(f"/{wheel.name}")
     return installed(wheel, folder / "venv")
 
 

@@ -7,7 +7,7 @@ restored directly if API calls would take most of the time.
 import importlib.util
 import io
 import json
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -162,6 +162,56 @@ class Outcome:
         return sum(sum(line.get(counter, [])) for line in self.lines if "_aws" in line)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """What one invocation returned or raised, logged and called."""
+
+    answer: Any
+    lines: tuple[Mapping[str, Any], ...]
+    failure: Exception | None
+    elapsed_s: float
+    timeout_s: float
+    made: RecordedCalls
+
+
+def invoked(
+    function: str,
+    event: Any,
+    timeline: Timeline,
+    switchboard: FaultInjector,
+    *,
+    at: datetime,
+    target: tuple[Call, Fault] | None = None,
+    warm: bool = False,
+) -> Invocation:
+    """One invocation of a deployed handler; a process that is not warm knows nothing of earlier ones."""
+    if not warm:
+        wiring.cold_start()
+        switchboard.cold_start()
+    timeout_s = timeouts_s()[function]
+    limits = wiring.TICK_LIMITS if function == "deadline_tick" else wiring.MINUTE_LIMITS
+    timeline.start(at, timeout_s, limits)
+    module, written = handler(function), io.StringIO()
+    # Powertools keeps one handler a process, on the stream of its first use.
+    module.logger.registered_handler.stream = written
+    answer, failure = None, None
+    with switchboard.listening(target) as made, redirect_stdout(written):
+        try:
+            answer = module.handler(event, Context(timeline))
+        except Exception as raised:  # noqa: BLE001 - the cell checks the outcome
+            failure = raised
+        ended, elapsed_s = made.snapshot(), timeline.elapsed_s
+        timeline.end()
+    return Invocation(
+        answer=answer,
+        lines=tuple(json.loads(line) for line in written.getvalue().splitlines()),
+        failure=failure,
+        elapsed_s=elapsed_s,
+        timeout_s=timeout_s,
+        made=ended,
+    )
+
+
 @dataclass(eq=False)
 class Account:
     """One account and process; `invoke` starts the process anew unless `warm` is set."""
@@ -236,32 +286,16 @@ class Account:
         warm: bool = False,
     ) -> Outcome:
         """One invocation; a process that is not warm knows nothing of earlier ones."""
-        if not warm:
-            wiring.cold_start()
-            self.switchboard.cold_start()
-        timeout_s = timeouts_s()[function]
-        limits = wiring.TICK_LIMITS if function == "deadline_tick" else wiring.MINUTE_LIMITS
-        self.timeline.start(at, timeout_s, limits)
-        module, written = handler(function), io.StringIO()
-        # Powertools keeps one handler a process, on the stream of its first use.
-        module.logger.registered_handler.stream = written
-        failure: Exception | None = None
-        with self.switchboard.listening(target) as made, redirect_stdout(written):
-            try:
-                module.handler(event, Context(self.timeline))
-            except Exception as raised:  # noqa: BLE001 - the cell checks the outcome
-                failure = raised
-            ended, elapsed_s = made.snapshot(), self.timeline.elapsed_s
-            self.timeline.end()
+        ended = invoked(function, event, self.timeline, self.switchboard, at=at, target=target, warm=warm)
         return Outcome(
             state=self.state(),
             points=self._points_since(at.replace(second=0, microsecond=0), BACKLOG_PER_INSTANCE),
             effective=self._points_since(at.replace(second=0, microsecond=0), EFFECTIVE_BACKLOG_PER_INSTANCE),
-            lines=tuple(json.loads(line) for line in written.getvalue().splitlines()),
-            failure=failure,
-            elapsed_s=elapsed_s,
-            timeout_s=timeout_s,
-            made=ended,
+            lines=ended.lines,
+            failure=ended.failure,
+            elapsed_s=ended.elapsed_s,
+            timeout_s=ended.timeout_s,
+            made=ended.made,
         )
 
     def state(self) -> State:
@@ -442,8 +476,11 @@ class Context(AnyContext):
 
 
 @contextmanager
-def deployed_account() -> Iterator[Account]:
-    """An account with the three workloads, and time that passes only during calls."""
+def process(names: Sequence[str]) -> Iterator[tuple[Timeline, FaultInjector, pytest.MonkeyPatch]]:
+    """An empty account, in which time passes only during calls, and the environment of the functions.
+
+    A call is about those of the names that its parameters contain.
+    """
     with (
         pytest.MonkeyPatch.context() as patch,
         moto_account.account(),
@@ -461,17 +498,24 @@ def deployed_account() -> Iterator[Account]:
         for name, value in (ENVIRONMENT | queues | others).items():
             patch.setenv(name, value)
         timeline = Timeline(travel, pool)
-        switchboard = FaultInjector(WORKLOADS, timeline)
+        switchboard = FaultInjector(names, timeline)
         patch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=timeline.sleep))
         patch.setattr(wiring, "ThreadPoolExecutor", lambda _: pool)
         patch.setattr(concurrent_reads, "wait", timeline.wait)
-        patch.setattr(AutoScalingResponse, "describe_scaling_activities", _activities)
         with switchboard.connected():
-            built = Account(timeline=timeline, switchboard=switchboard)
-            built.build()
-            switchboard.situation = built.situation
-            yield built
+            yield timeline, switchboard, patch
             wiring.cold_start()
+
+
+@contextmanager
+def deployed_account() -> Iterator[Account]:
+    """An account with the three workloads."""
+    with process(WORKLOADS) as (timeline, switchboard, patch):
+        patch.setattr(AutoScalingResponse, "describe_scaling_activities", _activities)
+        built = Account(timeline=timeline, switchboard=switchboard)
+        built.build()
+        switchboard.situation = built.situation
+        yield built
 
 
 @cache

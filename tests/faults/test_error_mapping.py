@@ -51,6 +51,7 @@ def sample() -> list[Cell]:
     return cells[:: len(cells) // OFTEN_ENOUGH]
 
 
+@pytest.mark.slow
 def test_without_the_mapping_every_cell_of_a_sample_fails(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:

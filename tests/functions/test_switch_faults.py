@@ -19,6 +19,7 @@ from tests.sluice.aws import account
 
 OF_BOTH = (
     "GetParameter",
+    "GetParameters",
     "BatchGetItem",
     "UpdateItem",
     "GetQueueAttributes",

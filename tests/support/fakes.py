@@ -271,17 +271,23 @@ class FakeColors:
 
     registry: FakeRegistry
     calls: Calls = field(default_factory=Calls)
-    draining: dict[str, Color | None] = field(default_factory=dict)
+
+    @property
+    def draining(self) -> dict[str, Color | None]:
+        """Of each workload whose parameter was put."""
+        return self.registry.draining
 
     def set_active(self, workload: str, color: Color) -> None:
         self.calls.record("colors.set_active", color)
         self.registry.colors[workload] = str(color)
         self.calls.between()
 
-    def set_draining(self, workload: str, color: Color | None) -> None:
+    def set_draining(self, workload: str, color: Color | None) -> bool:
         self.calls.record("colors.set_draining", color)
+        is_new = self.draining.get(workload) is not color
         self.draining[workload] = color
         self.calls.between()
+        return is_new
 
 
 @dataclass
@@ -289,6 +295,7 @@ class FakeOccupancy:
     calls: Calls = field(default_factory=Calls)
     protected: dict[Fleet, int] = field(default_factory=dict)
     refreshing: set[Fleet] = field(default_factory=set)
+    finishing: dict[Fleet, bool | Unknown] = field(default_factory=dict)
     failing: dict[Fleet, str] = field(default_factory=dict)
 
     def busy(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, int | Unknown]:
@@ -306,6 +313,10 @@ class FakeOccupancy:
     ) -> Mapping[AutoScalingGroup, bool | Unknown]:
         self.calls.record("occupancy.refreshed", set(groups))
         return {group: group in self.refreshing if remaining_s() > 0 else LATE for group in groups}
+
+    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:
+        self.calls.record("occupancy.finishes", fleet)
+        return self.finishing.get(fleet, False) if remaining_s() > 0 else LATE
 
 
 @dataclass
@@ -492,6 +503,8 @@ class FakeRegistry:
     failing: SluiceError | None = None
     colors: dict[str, str | None] = field(default_factory=dict)
     """Name of a blue/green workload -> what its parameter says, None without one; absent: its own color."""
+    draining: dict[str, Color | None] = field(default_factory=dict)
+    """Name -> the color whose workers receive no more; absent: all workers receive."""
     by_text: dict[str, Workload] = field(default_factory=dict)
     """Text -> the workload it describes, for every document that was ever registered."""
     _copy: Registered | None = None
@@ -519,7 +532,8 @@ class FakeRegistry:
                 continue
             color = self.colors.get(workload.name, str(workload.color))
             if color in tuple(Color):
-                served.append(workload.with_active(Color(color)))
+                colored = workload.with_active(Color(color))
+                served.append(replace(colored, draining=self.draining.get(workload.name)))
             else:
                 refused[workload.name] = f"workload {workload.name} has no active color: {color}"
         documents = {each.name: repr(each) for each in served}

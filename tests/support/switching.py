@@ -16,6 +16,7 @@ from sluice.core.model import (
     Fleet,
     Kind,
     Reason,
+    Unknown,
     Workload,
 )
 from sluice.core.switch import Next
@@ -52,6 +53,8 @@ class Switched:
     """For how long the draining color has received no more."""
     deaf: bool = False
     """Whether the workers do not know the draining color, and go on receiving."""
+    shows_work: bool = True
+    """Whether the workers protect their instances while they work."""
 
     @property
     def blue(self) -> Fleet:
@@ -128,7 +131,7 @@ class Switched:
         for color, fleet in ((Color.BLUE, self.blue), (Color.GREEN, self.green)):
             running = self.account.fleets.capacities[fleet].running
             receives = self.deaf or self.draining is not color or self.told_for_s < MESSAGE_S
-            busy = min(running, 3) if receives and self.has_messages else 0
+            busy = min(running, 3) if receives and self.has_messages and self.shows_work else 0
             self.account.occupancy.protected[fleet] = busy
 
     @property
@@ -164,6 +167,9 @@ class Switched:
 
     def works(self, fleet: Fleet, busy: int) -> None:
         self.account.occupancy.protected[fleet] = busy
+
+    def finishes(self, fleet: Fleet, has_hook: bool | Unknown) -> None:
+        self.account.occupancy.finishing[fleet] = has_hook
 
     def reasons(self) -> list[Reason]:
         return [decision.reason for decision in self.decisions()]

@@ -265,6 +265,9 @@ def test_decisions_are_read_from_the_logs_of_its_own_control_plane(fleet: str) -
         for each in plane
         if each["Type"] == "AWS::Logs::LogGroup"
     }
-    # The guard's exists only if the plane has one, and a query of a log group that does not exist fails.
-    unasked = {f"/aws/lambda/sluice-e2e/{name}" for name in ("send_test_messages", "guard_downstream")}
+    # The guard's exists only if the plane has one, and a query of a log group that does not exist fails. No
+    # workload with a dashboard has colors to switch.
+    elsewhere = ("send_test_messages", "guard_downstream", "switch")
+    unasked = {f"/aws/lambda/sluice-e2e/{name}" for name in elsewhere}
+    unasked.add("/aws/vendedlogs/states/sluice-e2e-switch")
     assert set(found.log_groups) == groups - unasked

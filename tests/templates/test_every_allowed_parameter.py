@@ -45,6 +45,7 @@ RANDOM = "1A2B3C4D5E6F"
 PHASES = (Phase.explicit, Phase.generate)  # shrinking thirty parameters takes minutes
 CONTRADICTORY = ("MinCapacity", "MaxCapacity", "BootstrapCapacity")
 MESSAGES = ("MinMessagesPerInstance", "MessagesPerInstance", "MaxMessagesPerInstance")
+STANDARD_PARAMETER_BYTES = 4096
 SCHEDULES = tuple(f"Schedule{place}" for place in range(1, 6))
 GREEN = {"asg": "GreenAutoScalingGroupName", "ecs": "GreenServiceName"}
 NOT_OF_TWO_FLEETS = {
@@ -220,7 +221,10 @@ def test_a_group_with_any_allowed_name_is_served_in_mode_active(name: str) -> No
 
 @pytest.mark.parametrize("scaling", PARAMETERS["Scaling"]["AllowedValues"])
 @pytest.mark.parametrize("fleet", sorted(FLEET_NAMES))
-def test_names_at_their_limits_stay_within_what_aws_takes(fleet: str, scaling: str) -> None:
+@pytest.mark.parametrize("is_blue_green", [False, True])
+def test_names_at_their_limits_stay_within_what_aws_takes(
+    fleet: str, scaling: str, is_blue_green: bool
+) -> None:
     names = (
         "Name",
         "QueueName",
@@ -240,10 +244,14 @@ def test_names_at_their_limits_stay_within_what_aws_takes(fleet: str, scaling: s
         "MaxCapacity": "9999",
         **{name: f"{place}".join(LONGEST_SCHEDULE) for place, name in enumerate(SCHEDULES)},
     }
+    if is_blue_green:
+        values |= {GREEN[fleet]: "g" * len(values[FLEET_NAMES[fleet][-1]]), **NOT_OF_TWO_FLEETS}
     stack_name = longest(STACK_NAME, max)
     stack = deployed(values, stack_name=stack_name, namespace="Sluice")
     assert (len(values["Name"]), len(stack_name)) == (64, 128)
-    assert len(stack.resources["Registration"].properties["Value"].encode()) <= MAX_BYTES
+    registration = stack.resources["Registration"].properties
+    room = {"Standard": STANDARD_PARAMETER_BYTES, "Intelligent-Tiering": MAX_BYTES}[registration["Tier"]]
+    assert len(registration["Value"].encode()) <= room
     assert accepted(stack).name == values["Name"]
     # CreateAlarm, PutParameter, PutScalingPolicy and RegisterScalableTarget, in characters.
     limits = {

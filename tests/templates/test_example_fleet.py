@@ -72,26 +72,6 @@ def test_a_deploy_does_not_resize_the_group(fleet: ResolvedStack) -> None:
     assert int(group(fleet)["MinSize"]) == 0
 
 
-@pytest.mark.parametrize("name", ["compiler-aarch64-prod", "compiler-aarch64-staging"])
-def test_the_compilers_get_a_group_of_their_names_and_bounds(name: str) -> None:
-    environment = stacks.workload_environments()[name]
-    stack = stacks.example_fleet(
-        FleetName=name,
-        Fifo="true",
-        MinSize=environment["MinCapacity"],
-        MaxSize=environment["MaxCapacity"],
-        WarmupSeconds=environment["InstanceWarmupSeconds"],
-        InstanceTypes="r7g.medium",
-    )
-    assert allowed_types(stack) == ["r7g.medium"]
-    assert of_type(stack, "AWS::SQS::Queue")["Queue"]["QueueName"] == environment["QueueName"]
-    assert group(stack)["AutoScalingGroupName"] == environment["AutoScalingGroupName"]
-    assert (group(stack)["MinSize"], group(stack)["MaxSize"]) == (
-        environment["MinCapacity"],
-        environment["MaxCapacity"],
-    )
-
-
 def given_in_samconfig(environment: str, color: str) -> dict[str, str]:
     """The parameters of a color's fleet, as the comment above the workload's environment names them."""
     text = (stacks.ROOT / "samconfig.toml").read_text().partition(f"[{environment}.deploy")[0]
@@ -104,9 +84,9 @@ def given_in_samconfig(environment: str, color: str) -> dict[str, str]:
     return dict(shared + pairs)
 
 
-def test_the_two_colors_of_the_compilers_are_two_groups_on_one_queue() -> None:
+@pytest.mark.parametrize("name", ["compiler-aarch64-prod", "compiler-aarch64-staging"])
+def test_the_two_colors_of_the_compilers_are_two_groups_on_one_queue(name: str) -> None:
     """As samconfig.toml explains how to make them."""
-    name = "compiler-aarch64-blue-green"
     environment = stacks.workload_environments()[name]
     workload = resolved(stacks.template(stacks.WORKLOAD_TEMPLATE), environment)
     parameter = workload.resources["DrainingColor"].properties["Name"]
@@ -118,10 +98,11 @@ def test_the_two_colors_of_the_compilers_are_two_groups_on_one_queue() -> None:
         queues += [properties["QueueName"] for properties in of_type(stack, "AWS::SQS::Queue").values()]
         assert group(stack)["AutoScalingGroupName"] == environment[named]
         assert group(stack)["MaxSize"] == environment["MaxCapacity"]
+        assert allowed_types(stack) == ["r7g.medium"]
         settings, _ = fleet_workers.understood(fleet_workers.variables("asg", **given))
         assert (settings.color, settings.draining_color_parameter) == (color, parameter)
         assert [queue.name for queue in settings.queues] == [environment["QueueName"]]
-    assert queues == [environment["QueueName"], "compiler-aarch64-failed.fifo"]
+    assert queues == [environment["QueueName"], f"{name}-failed.fifo"]
     sizes = [given_in_samconfig(name, color)["MinSize"] for color in groups]
     assert sizes == [environment["MinCapacity"], "0"]  # the idle one is not kept awake
 
@@ -440,6 +421,7 @@ def settled(aws: EmbeddedAws) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_worker_processes_deletes_reports_and_stops_on_request(
     ended: tuple[EmbeddedAws, RunningWorker], fleet: ResolvedStack
 ) -> None:

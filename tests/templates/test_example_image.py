@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 import yaml
 
 from sluice_sim.account import ENVIRONMENT
@@ -138,6 +139,7 @@ def test_compose_is_written_for_its_first_version_too() -> None:
     assert {key for key in compose() if not key.startswith("x-")} == {"services"}
 
 
+@pytest.mark.slow
 def test_the_messages_of_compose_are_test_messages_and_it_ends_once_none_is_left() -> None:
     """--abort-on-container-exit ends all with the first that ends, so that must be after the work is done."""
     text = (ROOT / "examples/compose.yaml").read_text()

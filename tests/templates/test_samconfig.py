@@ -98,7 +98,7 @@ def test_no_two_environments_deploy_one_stack() -> None:
         for environment in config.values()
         if isinstance(environment, dict)
     ]
-    assert len(names) == len(set(names)) == 12
+    assert len(names) == len(set(names)) == 11
 
 
 def test_transcription_is_a_gpu_group_of_up_to_five_with_eight_messages_each() -> None:
@@ -120,38 +120,25 @@ COMPILERS = {
     "FleetType": "asg",
     "TargetType": "static",
     "MessagesPerInstance": "3",
+    "MetricSource": "published",
     "InstanceWarmupSeconds": "180",
 }
 
 
-def test_the_compilers_have_fifo_queues_and_three_messages_per_instance() -> None:
-    environments = workload_environments()
-    assert environments["compiler-aarch64-prod"] == COMPILERS | {
-        "Name": "compiler-aarch64-prod",
-        "QueueName": "compiler-aarch64-prod.fifo",
-        "AutoScalingGroupName": "compiler-aarch64-prod",
-        "MinCapacity": "1",
-        "MaxCapacity": "6",
-        "MetricSource": "native",
-    }
-    assert environments["compiler-aarch64-staging"] == COMPILERS | {
-        "Name": "compiler-aarch64-staging",
-        "QueueName": "compiler-aarch64-staging.fifo",
-        "AutoScalingGroupName": "compiler-aarch64-staging",
-        "MinCapacity": "0",
-        "MaxCapacity": "4",
-        "MetricSource": "published",
-    }
-
-
-def test_the_compilers_in_two_colors_have_one_queue_and_the_bounds_of_prod() -> None:
-    environments = workload_environments()
-    assert environments["compiler-aarch64-blue-green"] == environments["compiler-aarch64-prod"] | {
-        "Name": "compiler-aarch64-blue-green",
-        "QueueName": "compiler-aarch64.fifo",
-        "AutoScalingGroupName": "compiler-aarch64",
-        "GreenAutoScalingGroupName": "compiler-aarch64-green",
-        "MetricSource": "published",
+@pytest.mark.parametrize(
+    ("name", "minimum", "maximum"),
+    [("compiler-aarch64-prod", "1", "6"), ("compiler-aarch64-staging", "0", "4")],
+)
+def test_the_compilers_have_two_colors_on_a_fifo_queue_and_three_messages_per_instance(
+    name: str, minimum: str, maximum: str
+) -> None:
+    assert workload_environments()[name] == COMPILERS | {
+        "Name": name,
+        "QueueName": f"{name}.fifo",
+        "AutoScalingGroupName": name,
+        "GreenAutoScalingGroupName": f"{name}-green",
+        "MinCapacity": minimum,
+        "MaxCapacity": maximum,
     }
 
 

@@ -11,7 +11,8 @@ import pytest
 from tests.templates import stacks
 from tests.templates.stacks import ROOT
 
-TEMPLATES = ["template.yaml", "workload.yaml", *stacks.EXAMPLES.values()]
+HOOK = "examples/ecs-lifecycle-hook/template.yaml"
+TEMPLATES = ["template.yaml", "workload.yaml", *stacks.EXAMPLES.values(), HOOK]
 SCANNED = [*TEMPLATES, "examples/Dockerfile", "examples/compose.yaml"]
 EXPOSING = {
     "AWS::ApiGateway::RestApi",

@@ -263,3 +263,15 @@ def test_an_execution_that_ends_in_the_middle_is_restored_by_another_one(step: s
     if play.switched.active is Color.BLUE:
         assert play.switched.facts() == before
     assert play.run(event)["status"] == "SUCCEEDED"
+
+
+def test_a_restore_begins_once_no_step_of_the_stopped_execution_can_be_at_work() -> None:
+    """Such a step may store the record, or touch a fleet, though nothing was to be undone before it."""
+    resources = template.load(ROOT / "template.yaml")["Resources"]
+    play = machine()
+    stopped_at, began_at = play.switched.account.clock(), []
+    play.before = lambda _: began_at.append(play.switched.account.clock())
+    event = json.loads((EVENTS / "switch-execution-status.json").read_text())
+    assert play.run(event)["status"] == "SUCCEEDED"
+    timeout_s = resources["SwitchFunction"]["Properties"]["Timeout"]
+    assert (began_at[0] - stopped_at).total_seconds() >= timeout_s

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sluice.core.model import BusyInstances, Color, Deadline, SurgeOnAlarms
-from sluice.document.parsing import parse
+from sluice.document.parsing import MAX_BYTES, parse
 from sluice.document.versions import (
     RELEASE,
     VERSION,
@@ -48,6 +48,7 @@ ALLOWED_INTRINSICS = {
 TEMPLATE = template(WORKLOAD_TEMPLATE)
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
 FLEET_NAMES = ("AutoScalingGroupName", "ClusterName", "ServiceName")
+GREEN = {"asg": "GreenAutoScalingGroupName", "ecs": "GreenServiceName"}
 PATTERNED = sorted(name for name, parameter in PARAMETERS.items() if "AllowedValues" not in parameter)
 
 
@@ -303,6 +304,7 @@ def test_in_flight_messages_count_according_to_the_parameter(value: str) -> None
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
+@pytest.mark.slow
 def test_every_value_that_the_patterns_allow_gives_valid_json(data: st.DataObject) -> None:
     fleet = data.draw(st.sampled_from(sorted(WORKLOADS)))
     drawn = {
@@ -310,8 +312,13 @@ def test_every_value_that_the_patterns_allow_gives_valid_json(data: st.DataObjec
         for name in PATTERNED
         if name != "ControlPlaneStack"  # names the exports, which this test does not vary
     }
-    # Rules refuse the empty ones.
+    # Rules refuse the empty ones, a green fleet of the other kind, one for both colors, and schedules.
     drawn |= {name: drawn[name] or "a" for name in (*FLEET_NAMES, "DeadLetterQueueName")}
+    (other,) = GREEN.keys() - {fleet}
+    drawn[GREEN[other]] = ""
+    assume(drawn[GREEN[fleet]] not in (drawn["AutoScalingGroupName"], drawn["ServiceName"]))
+    if drawn[GREEN[fleet]]:
+        drawn |= dict.fromkeys((name for name in PATTERNED if name.startswith("Schedule")), "")
     choices = {name: data.draw(st.sampled_from(["static", "dynamic"])) for name in ("TargetType",)}
     written = document(workload(fleet, **{**drawn, **choices}))
     assert written["name"] == drawn["Name"]
@@ -394,9 +401,26 @@ def test_the_longest_names_still_fit_a_standard_parameter() -> None:
     }
     for scaling in ("target_tracking", "deadline"):
         stack = workload("ecs", TargetType="dynamic", Scaling=scaling, ProcessingSeconds="5", **longest)
-        value = stack.resources["Registration"].properties["Value"]
-        assert len(value.encode()) < 4096
-        assert parse(value).name == longest["Name"]
+        registration = stack.resources["Registration"].properties
+        assert registration["Tier"] == "Standard"
+        assert len(registration["Value"].encode()) < 4096
+        assert parse(registration["Value"]).name == longest["Name"]
+
+
+def test_with_the_longest_names_of_two_services_the_parameter_becomes_an_advanced_one() -> None:
+    longest = {
+        "Name": "n" * 64,
+        "QueueName": "q" * 80,
+        "ClusterName": "c" * 255,
+        "ServiceName": "b" * 255,
+        "GreenServiceName": "g" * 255,
+        "DurationNamespace": "d" * 255,
+    }
+    stack = workload("ecs", TargetType="dynamic", Scaling="deadline", ProcessingSeconds="5", **longest)
+    registration = stack.resources["Registration"].properties
+    assert registration["Tier"] == "Intelligent-Tiering"
+    assert len(registration["Value"].encode()) <= MAX_BYTES
+    assert parse(registration["Value"], active=Color.GREEN).fleet.service == longest["GreenServiceName"]
 
 
 def test_only_the_intrinsics_that_the_simulator_resolves_are_used() -> None:

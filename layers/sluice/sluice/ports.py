@@ -357,8 +357,8 @@ class Colors(Protocol):
         """Make this color the active one."""
         ...
 
-    def set_draining(self, workload: str, color: Color | None) -> None:
-        """Tell the workers of this color to receive no more, None for neither color."""
+    def set_draining(self, workload: str, color: Color | None) -> bool:
+        """Tell the workers of this color to receive no more, None for neither; returns whether it is new."""
         ...
 
 
@@ -373,6 +373,10 @@ class Occupancy(Protocol):
         self, groups: Collection[AutoScalingGroup], remaining_s: RemainingS
     ) -> Mapping[AutoScalingGroup, bool | Unknown]:
         """Whether AWS replaces the instances of each group by an instance refresh now."""
+        ...
+
+    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:
+        """Whether a lifecycle hook lets each instance finish before it ends; a service has none."""
         ...
 
 

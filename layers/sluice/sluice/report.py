@@ -172,14 +172,15 @@ def _verdict(decision: AnyDecision, outcome: Outcome) -> str:
         return f"{would}{decision.kind} {current}{decision.target:.4g} per instance"
     if decision.reason is Reason.SURGE_ENDED:
         return f"{decision.kind} ends"
+    what = ", ".join(filter(None, (decision.kind, decision.subject)))
     if decision.kind is Kind.SWITCH and decision.desired is None:
-        verbs = {Outcome.ACTED: "goes on", Outcome.FAILED: "leaves work to do"}
-        return f"{decision.kind} {verbs.get(outcome, 'holds')}"
+        verbs = {Outcome.ACTED: "", Outcome.FAILED: " leaves work to do"}
+        return f"{what}{verbs.get(outcome, ' holds')}"
     if decision.desired is None:
-        return f"{decision.kind} holds"
+        return f"{what} holds"
     now = decision.observation.capacity
     before = f"{now.desired} -> " if isinstance(now, Capacity) else ""
-    return f"{would}{decision.kind} {before}{decision.desired}"
+    return f"{would}{what} {before}{decision.desired}"
 
 
 def _origin(defect: Exception) -> tuple[object, ...]:

@@ -23,7 +23,10 @@ SWITCH = Switch(
     execution="arn:aws:states:eu-west-1:123456789012:execution:sluice-switch:one",
     since=NOW,
     step=Step.READY,
-    was={color: Was(minimum=0, desired=2, fields={}) for color in Color},
+    was={
+        color: Was(fleet="Auto Scaling group transcription", minimum=0, desired=2, fields={})
+        for color in Color
+    },
 )
 
 

@@ -120,6 +120,7 @@ def test_a_minimum_is_billed_all_the_time() -> None:
 
 @pytest.mark.parametrize("shape", ["steady", "diurnal", "spiky", "bursty"])
 @pytest.mark.parametrize("promise_s", [300.0, 900.0])
+@pytest.mark.slow
 def test_the_simulator_keeps_the_promise_with_the_plan_for_about_its_instance_hours(
     shape: str, promise_s: float
 ) -> None:

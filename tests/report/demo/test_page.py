@@ -117,6 +117,7 @@ def test_both_variants_of_the_palette_have_the_same_roles_and_light_colours_diff
     assert len(set(palette.LIGHT.values())) == len(palette.LIGHT)
 
 
+@pytest.mark.slow
 def test_the_same_timelines_make_the_same_files(report: Report, tmp_path: Path) -> None:
     again = sluice_report.write(report.timelines, tmp_path)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in report.written]

@@ -74,6 +74,7 @@ def _data(html: str) -> list[dict]:
     return [json.loads(data) for data in re.findall(r'class="data">(.*?)</script>', html)]
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_an_overview_and_a_picture_for_each_run(written: WrittenReport) -> None:
     names = ["report.html", "overview.png", "sluice.png", "static.png", "quiet-b.png"]
     assert [path.name for path in written.paths] == names

@@ -88,6 +88,7 @@ def _heights(svg: str, role: str) -> list[float]:
     ids=lambda changes: ",".join(changes) or "as built",
 )
 @pytest.mark.parametrize("known", [None, builders.bound([0.0], instance_hours=0.0)])
+@pytest.mark.slow
 def test_any_simulation_can_be_described_and_drawn(changes: dict, known: object) -> None:
     changes = dict(changes)
     if changes.get("end_s", 0) > 86_400:

@@ -211,6 +211,7 @@ def service_activities(aws: EmbeddedAws, **asked: Any) -> list[dict[str, Any]]:
     return list(found["ScalingActivities"])
 
 
+@pytest.mark.slow
 def test_a_services_activity_names_the_alarm_and_ends_when_its_tasks_run(aws: EmbeddedAws) -> None:
     service = TrackedService(aws)
     service.set_desired(1)

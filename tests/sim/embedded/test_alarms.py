@@ -64,6 +64,7 @@ def test_a_new_alarm_is_unchecked_and_has_too_little_data(aws: EmbeddedAws) -> N
     assert found["StateUpdatedTimestamp"] == datetime.fromtimestamp(aws.clock.now - 30, UTC)
 
 
+@pytest.mark.slow
 def test_an_alarm_shows_its_state_its_reason_and_since_when_in_virtual_time(aws: EmbeddedAws) -> None:
     send(aws, 240)
     wait(aws, 600)
@@ -157,6 +158,7 @@ def test_the_history_has_each_change_and_each_action_newest_first(aws: EmbeddedA
     assert json.loads(newest["HistoryData"]) == {"actionState": "Succeeded", "notificationResource": function}
 
 
+@pytest.mark.slow
 def test_the_history_is_filtered_by_kind_and_time_and_comes_in_pages(aws: EmbeddedAws) -> None:
     send(aws, 24)
     wait(aws, 1200)
@@ -184,6 +186,7 @@ def test_an_action_that_may_not_invoke_its_function_is_in_the_history_as_failed(
     assert json.loads(action["HistoryData"])["actionState"] == "Failed"
 
 
+@pytest.mark.slow
 def test_a_policys_alarm_has_its_policy_as_action(aws: EmbeddedAws) -> None:
     send(aws, 24)
     wait(aws, 600)
@@ -207,6 +210,7 @@ def test_a_muted_alarm_changes_its_state_and_does_nothing_until_it_is_enabled(aw
 
 
 @pytest.mark.parametrize("by_hand", ["disable_alarm_actions", "delete_alarms"])
+@pytest.mark.slow
 def test_a_policy_whose_alarm_is_muted_or_deleted_does_not_scale_out(aws: EmbeddedAws, by_hand: str) -> None:
     getattr(aws.cloudwatch, by_hand)(AlarmNames=[alarm(aws, HIGH)["AlarmName"]])
     send(aws, 24)

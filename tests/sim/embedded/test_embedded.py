@@ -217,6 +217,7 @@ def record_events(aws: EmbeddedAws, target: Function, *, failures: int = 0) -> l
         ("SendTestMessages", [0]),
     ],
 )
+@pytest.mark.slow
 def test_a_failed_invocation_is_retried_as_often_as_configured(
     control_plane: EmbeddedAws, name: str, attempts_at: list[float]
 ) -> None:
@@ -291,6 +292,7 @@ def test_a_schedule_fires_every_minute_and_a_disabled_one_never(control_plane: E
         ("ROLLBACK_COMPLETE", 0),
     ],
 )
+@pytest.mark.slow
 def test_the_rule_matches_its_own_statuses_only(
     control_plane: EmbeddedAws, status: str, invoked: int
 ) -> None:
@@ -464,6 +466,7 @@ def test_suspended_scale_out_holds_a_service_while_it_may_scale_in(aws: Embedded
     assert service.desired_after(OUT_MINUTES, value=60) > 1
 
 
+@pytest.mark.slow
 def test_suspended_scale_in_holds_a_service_while_it_may_scale_out(aws: EmbeddedAws) -> None:
     service = TrackedService(aws)
     service.set_desired(2)

@@ -161,6 +161,7 @@ def test_a_recurring_action_runs_at_its_start_too_and_never_after_its_end(aws: E
 # ---- lateness, order, suspension ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_action_runs_late_by_up_to_two_minutes_and_as_the_seed_says() -> None:
     def latenesses_s(seed: int) -> list[float]:
         with embedded_aws(ROOT, seed=seed) as aws:

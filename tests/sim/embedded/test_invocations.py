@@ -113,6 +113,7 @@ def test_a_payload_that_is_no_json_is_refused(aws: EmbeddedAws) -> None:
         invoke(Payload="{not json")
 
 
+@pytest.mark.slow
 def test_a_function_without_concurrency_or_that_is_switched_off_is_throttled(aws: EmbeddedAws) -> None:
     client = boto3.client("lambda")
     client.put_function_concurrency(FunctionName=BOOTSTRAP, ReservedConcurrentExecutions=0)

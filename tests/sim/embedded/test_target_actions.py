@@ -170,6 +170,7 @@ def test_a_rate_counts_from_when_the_action_was_put(aws: EmbeddedAws) -> None:
         register(aws, minimum=0, maximum=10)
 
 
+@pytest.mark.slow
 def test_a_recurring_action_runs_at_its_start_too_and_never_after_its_end(aws: EmbeddedAws) -> None:
     put(aws, "cron(0 * * * ? *)", StartTime=SOON, EndTime=SOON + 60 * MINUTE, MinCapacity=2)
     for due, expected in ((SOON, 2), (SOON + 30 * MINUTE, 2), (SOON + 90 * MINUTE, 0)):

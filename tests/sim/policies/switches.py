@@ -26,8 +26,9 @@ from sluice_sim.template.deployment import Deployed
 ROOT = Path(__file__).resolve().parents[3]
 MINUTE_S = 60.0
 PROMISE_S = 300.0
-SIZED_BY = {Step.RAISE, Step.RETIRE, Step.FINISH, Step.ROLL_BACK, Step.RESTORE}
-"""The steps that may size the color that is not active."""
+SIZED_BY = {Step.RAISE, Step.READY, Step.RETIRE, Step.FINISH, Step.ROLL_BACK, Step.RESTORE}
+"""The steps that may size the color that is not active; the first two only raise it."""
+RAISES = {Step.RAISE, Step.READY}
 WORKLOADS = {
     "group": ("transcription", {"GreenAutoScalingGroupName": "transcription-green"}),
     "fifo": ("transcription", {"GreenAutoScalingGroupName": "green", "QueueName": "transcription.fifo"}),
@@ -239,8 +240,9 @@ def assert_groups_were_in_order(played: Played) -> None:
 
 
 def assert_only_a_switch_sizes_the_idle_color(played: Played) -> None:
-    wrong = [one for one in played.resized if one.color is not one.active and one.step not in SIZED_BY]
-    assert wrong == []
+    idle = [one for one in played.resized if one.color is not one.active]
+    assert [one for one in idle if one.step not in SIZED_BY] == []
+    assert [one for one in idle if one.step in RAISES and one.after < one.before] == []
 
 
 def assert_the_active_color_is_not_lowered_while_both_are_held(played: Played) -> None:

@@ -55,6 +55,7 @@ def guard_log(run: Run) -> list[str]:
 
 
 @pytest.mark.parametrize("policy", ["sluice", "deadline"])
+@pytest.mark.slow
 def test_a_guard_that_holds_as_long_as_the_overload_saves_failures_dead_letters_and_hours(
     policy: str,
 ) -> None:
@@ -79,6 +80,7 @@ def test_it_delays_what_waits_meanwhile(policy: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["sluice", "deadline"])
+@pytest.mark.slow
 def test_a_guard_changes_nothing_while_the_downstream_is_well(policy: str) -> None:
     plain, guarded = played(policy, capacity=1000), played(policy, capacity=1000, **HELD)
     assert guard_log(guarded) == []

@@ -44,6 +44,7 @@ def desired(finished: Run, from_h: float, until_h: float) -> list[int]:
 
 
 @pytest.mark.parametrize("policy", policies.names())
+@pytest.mark.slow
 def test_every_policy_is_held_to_the_bounds_in_force(policy: str) -> None:
     finished = run(policy=policy)
     assert min(desired(finished, 1, 2)) >= 3

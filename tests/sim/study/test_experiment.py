@@ -43,6 +43,7 @@ def numbers(outcome):
     return {key: value for key, value in outcome.result.items() if key != "wall_s"}
 
 
+@pytest.mark.slow
 def test_the_same_experiment_gives_the_same_result_to_the_last_digit():
     one = experiment(
         policy="sluice",
@@ -59,6 +60,7 @@ def test_the_same_experiment_gives_the_same_result_to_the_last_digit():
     assert numbers(other)["wait_max_s"] != numbers(first)["wait_max_s"]
 
 
+@pytest.mark.slow
 def test_other_processes_get_the_same_results_in_the_order_asked_for():
     experiments = [
         experiment(policy=policy, boot=Boot(min_s=boot, max_s=boot))

@@ -75,6 +75,7 @@ class FakeRuns:
 
 
 class TestWhatIsTried:
+    @pytest.mark.slow
     def test_every_option_differs_from_the_present_and_can_be_deployed(self):
         for name in ENVIRONMENTS:
             present = experiment(name)
@@ -372,6 +373,7 @@ def test_figures_of_days_add_up_to_the_run(tmp_path: Path) -> None:
     assert found.minutes.desired.size == 2 * DAY_S / 60
 
 
+@pytest.mark.slow
 def test_halves_that_run_side_by_side_are_the_whole(tmp_path: Path) -> None:
     """The first is the same; the second differs as much as with another seed, which is a tenth of a day."""
     hours = np.tile(np.repeat([20, 600, 900, 60], 6), 4)

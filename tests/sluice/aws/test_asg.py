@@ -322,3 +322,9 @@ def test_an_embedded_groups_warm_pool_is_seen_and_read(pool: ThreadPoolExecutor)
         assert isinstance(after, Capacity)
         assert (before.has_warm_pool, after.has_warm_pool) == (False, True)
         assert subject.ready([group], plenty) == {group: 0}
+
+
+def test_instances_that_still_finish_before_they_end_are_counted_apart(pool: ThreadPoolExecutor) -> None:
+    states = ("InService", "Terminating:Wait", "Terminating:Proceed", "Terminating", "Terminated")
+    observed = read_one(described("transcription", *states), pool)
+    assert (observed.running, observed.ending) == (1, 3)

@@ -40,7 +40,10 @@ SWITCH = Switch(
     execution="one",
     since=NOW,
     step=Step.READY,
-    was={color: Was(minimum=1, desired=4, fields=FIELDS) for color in Color},
+    was={
+        color: Was(fleet="Auto Scaling group transcription", minimum=1, desired=4, fields=FIELDS)
+        for color in Color
+    },
     needed=4,
     waits_since=NOW,
 )
@@ -69,6 +72,8 @@ switches = st.builds(
     waits_since=st.none() | moments,
     quiet_since=st.none() | moments,
     flipped_at=st.none() | moments,
+    told_at=st.none() | moments,
+    shows_work=st.booleans(),
 )
 capacities = st.one_of(
     st.just(UNKNOWN), st.builds(lambda desired, running: capacity(desired, running), counts, counts)
@@ -183,7 +188,14 @@ def test_while_the_old_color_drains_the_new_one_grows_and_what_was_suspended_sta
         "DisableScaleIn": True,
         "Enabled": True,
     }
-    was = {Color.GREEN: Was(minimum=0, desired=0, fields={"AlarmNotificationSuspended": True})}
+    was = {
+        Color.GREEN: Was(
+            fleet="Auto Scaling group transcription",
+            minimum=0,
+            desired=0,
+            fields={"AlarmNotificationSuspended": True},
+        )
+    }
     assert growing(replace(SWITCH, was=was), now)["AlarmNotificationSuspended"]
 
 
@@ -199,13 +211,13 @@ def test_the_old_colors_alarms_fade_in_seven_minutes(flipped_s_ago, flips_only, 
 
 def test_a_hold_that_cannot_be_read_lets_no_switch_begin():
     seen = Observation(backlog=backlog(), capacity=capacity(1), idle=capacity())
-    refusal = why_not_begun(SERVED, seen, UNKNOWN, {}, {}, NOW)
+    refusal = why_not_begun(SERVED, seen, UNKNOWN, {}, {}, False, NOW)
     assert (refusal.reason, refusal.passes) == (Reason.UNKNOWN_READING, True)
-    assert why_not_begun(SERVED, seen, Holds(), {}, {}, NOW) is None
+    assert why_not_begun(SERVED, seen, Holds(), {}, {}, False, NOW) is None
 
 
 def test_what_somebody_scheduled_in_the_past_is_no_reason_to_refuse():
     seen = Observation(backlog=backlog(), capacity=capacity(1), idle=capacity())
     past = MinimumChange(name="morning", minimum=2, at=NOW - timedelta(hours=1))
     actions = {SERVED.fleet: ScheduledActions(others=(past,))}
-    assert why_not_begun(SERVED, seen, Holds(), actions, {}, NOW) is None
+    assert why_not_begun(SERVED, seen, Holds(), actions, {}, False, NOW) is None

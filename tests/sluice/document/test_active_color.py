@@ -7,7 +7,7 @@ import pytest
 
 from sluice.core.model import AutoScalingGroup, Color, EcsService, Mode
 from sluice.document import parsing
-from sluice.document.active_color import color_of, is_blue_green, with_active_color
+from sluice.document.active_color import color_of, draining_of, is_blue_green, with_colors
 from sluice.errors import DocumentError
 from tests.support.builders import (
     blue_green,
@@ -29,7 +29,7 @@ def colors(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_active_color_is_scaled_and_the_other_one_is_idle():
-    workload = parsing.parse(with_active_color(json.dumps(blue_green_document()), Color.GREEN))
+    workload = parsing.parse(with_colors(json.dumps(blue_green_document()), Color.GREEN, None))
     assert workload.fleet == AutoScalingGroup(name="transcription-green")
     assert workload.color is Color.GREEN
     assert workload.policy_arn is not None
@@ -124,4 +124,27 @@ def test_only_a_document_of_two_fleets_asks_for_a_color(text, is_pair):
 def test_a_key_that_stands_twice_is_still_refused_once_the_color_is_in():
     twice = json.dumps(blue_green_document()).replace('"mode":', '"mode": "paused", "mode":')
     with pytest.raises(DocumentError, match="mode"):
-        parsing.parse(with_active_color(twice, Color.BLUE), active=Color.BLUE)
+        parsing.parse(with_colors(twice, Color.BLUE, None), active=Color.BLUE)
+
+
+@pytest.mark.parametrize("draining", [None, *Color])
+def test_the_draining_color_comes_with_the_active_one(draining):
+    workload = parsing.parse(with_colors(json.dumps(blue_green_document()), Color.GREEN, draining))
+    assert workload.draining is draining
+    assert workload.with_active(Color.BLUE).draining is draining
+
+
+@pytest.mark.parametrize(
+    ("value", "draining"),
+    [("none", None), ("blue", Color.BLUE), ("green", Color.GREEN), (None, Color.BLUE), ("None", Color.BLUE)],
+)
+def test_an_unknown_draining_color_counts_as_the_one_that_is_not_active(value, draining):
+    assert draining_of(value, Color.GREEN) is draining
+
+
+def test_a_document_as_long_as_its_author_may_write_is_served_with_its_colors():
+    stack = str(blue_green_document()["stack_id"])
+    left = parsing.MAX_BYTES - len(json.dumps(blue_green_document()))
+    longest = json.dumps(blue_green_document(stack_id=stack + "x" * left))
+    assert len(longest) == parsing.MAX_BYTES
+    assert parsing.parse(with_colors(longest, Color.GREEN, Color.BLUE)).draining is Color.BLUE

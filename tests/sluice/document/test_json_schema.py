@@ -170,5 +170,5 @@ def test_both_accept_a_document_that_is_not_active_without_a_policy(
 def test_the_schema_names_the_rules_that_it_cannot_express() -> None:
     logged = parsing.json_schema()["description"]
     assert "sluice validate" in logged
-    for beyond in ("capacity.max", "fallback_messages_per_instance", "margin_s", "4096 bytes", "5.0"):
+    for beyond in ("capacity.max", "fallback_messages_per_instance", "margin_s", "8192 bytes", "5.0"):
         assert beyond in logged

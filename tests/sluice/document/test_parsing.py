@@ -806,23 +806,23 @@ class TestRefused:
         assert (path, value) == ("document", json.loads(text))
         assert "object" in way_out
 
-    def test_a_document_over_four_kilobytes_does_not_fit_its_parameter(self) -> None:
-        dimensions = {f"D{index}": "x" * 200 for index in range(20)}
+    def test_a_document_over_eight_kilobytes_does_not_fit_its_parameter(self) -> None:
+        dimensions = {f"D{index}": "x" * 400 for index in range(20)}
         text = json.dumps(document(duration_metric={"namespace": "n", "dimensions": dimensions}))
         assert problems(text) == [
-            ("document", f"{len(text)} bytes", "shorten it to 4096 bytes at most"),
+            ("document", f"{len(text)} bytes", "shorten it to 8192 bytes at most"),
         ]
 
-    def test_four_kilobytes_are_counted_in_bytes_and_may_be_full(self) -> None:
+    def test_eight_kilobytes_are_counted_in_bytes_and_may_be_full(self) -> None:
         text = json.dumps(document())
-        assert parsing.parse(text + " " * (4096 - len(text))).name == "transcription"
+        assert parsing.parse(text + " " * (8192 - len(text))).name == "transcription"
         metric = {"namespace": "n", "name": "ü" * 200}
-        wide = json.dumps(document(duration_metric=metric), ensure_ascii=False).ljust(4000)
-        assert len(wide) < 4096 < len(wide.encode())
+        wide = json.dumps(document(duration_metric=metric), ensure_ascii=False).ljust(8100)
+        assert len(wide) < 8192 < len(wide.encode())
         assert [path for path, _, _ in problems(wide)] == ["document"]
 
     def test_a_long_document_reports_its_length_beside_its_other_problems(self) -> None:
-        text = json.dumps(document(mode="on")) + " " * 4096
+        text = json.dumps(document(mode="on")) + " " * 8192
         assert [path for path, _, _ in problems(text)] == ["mode", "document"]
 
 

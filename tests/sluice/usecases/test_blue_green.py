@@ -52,6 +52,24 @@ class TestPublishing:
         assert account.published() == {}
         assert account.report.failures == [("transcription", Counter.OBSERVATION_FAILED, "AccessDenied")]
 
+    def test_an_idle_color_that_drains_shares_no_backlog_whether_it_can_be_read_or_not(self, account, pair):
+        workload = pair(visible=24, desired=3, idle=5)
+        account.registry.draining["transcription"] = workload.idle.color
+        tick(account)
+        assert account.published()["transcription"].value == 8
+        account.fleets.failing[workload.idle.fleet] = "AccessDenied"
+        account.clock.advance(seconds=60)
+        tick(account)
+        assert account.published()["transcription"].value == 8
+
+    def test_what_arrives_is_shared_by_the_active_color_alone_while_the_idle_one_drains(self, account):
+        workload = account.add_workload(
+            effective(blue_green(active=Color.GREEN)), visible=8, desired=1, idle=3
+        )
+        account.registry.draining["transcription"] = workload.idle.color
+        tick(account)
+        assert account.published("EffectiveBacklogPerInstance")["transcription"].value == 8
+
     def test_what_arrives_is_shared_by_both_as_well(self, account):
         workload = account.add_workload(
             effective(blue_green(active=Color.GREEN)), visible=8, desired=1, idle=3

@@ -1,11 +1,12 @@
 """A switch between two colors, step by step, its ways back, and that nothing half done is left."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
 
-from sluice.core.model import Bounds, Color, Mode, Reason, Trigger, Unknown
+from sluice.core.model import AutoScalingGroup, Bounds, Color, Mode, Reason, Trigger, Unknown
 from sluice.core.pause import BOTH, Pause
 from sluice.core.surge import Asked, MinimumChange, Surge
 from sluice.core.switch import Next, colored
@@ -212,7 +213,16 @@ class TestARefusal:
                 ConfigError,
                 "a deployment is rolling; wait",
             ),
-            (lambda s: s.works(s.blue, 0), ConfigError, "protect their instances"),
+            (
+                lambda s: s.works(s.blue, 0),
+                ConfigError,
+                r"3 messages are in flight, .* protect their instances, .* give the group a lifecycle hook",
+            ),
+            (
+                lambda s: (s.works(s.blue, 0), s.finishes(s.blue, Unknown(reason="denied"))),
+                TransientError,
+                "whether a lifecycle hook lets them finish is unknown: denied",
+            ),
             (
                 lambda s: s.account.queues.failing.update({s.workload.queue_url: "throttled"}),
                 TransientError,
@@ -531,6 +541,81 @@ class TestAWait:
         assert switched.size(switched.green) == (0, 0)
 
 
+class TestWorkersThatShowNothing:
+    """Other consumers, which protect no instance: a lifecycle hook on termination lets each finish."""
+
+    @pytest.fixture
+    def unseen(self, account):
+        switched = pair(account)
+        switched.shows_work = False
+        switched.works(switched.blue, 0)
+        switched.finishes(switched.blue, True)
+        return switched
+
+    def test_of_a_service_are_refused_as_nothing_lets_a_task_finish(self, account):
+        switched = pair(account, "ecs")
+        switched.works(switched.blue, 0)
+        with pytest.raises(ConfigError, match=r"protect their instances, as sluice_worker does; if they do"):
+            switched.step("begin")
+
+    def test_the_new_color_has_to_run_for_a_minute_and_the_decision_says_what_is_not_known(self, unseen):
+        unseen.steps("begin", "freeze", "raise")
+        unseen.wait(10)
+        assert unseen.step("ready").outcome is Next.WAIT
+        unseen.wait(59)
+        assert unseen.step("ready").outcome is Next.WAIT
+        unseen.wait(1)
+        assert unseen.step("ready").outcome is Next.NEXT
+        assert "whether they take messages does not show" in unseen.decisions()[-1].detail
+
+    def test_an_instance_that_stops_running_begins_the_minute_anew(self, unseen):
+        unseen.steps("begin", "freeze", "raise")
+        unseen.wait(10)
+        unseen.step("ready")
+        has = unseen.account.fleets.capacities
+        has[unseen.green] = replace(has[unseen.green], running=4)
+        assert unseen.step("ready").outcome is Next.WAIT
+        unseen.wait(59)
+        assert unseen.step("ready").outcome is Next.WAIT
+        unseen.wait(59)
+        assert unseen.step("ready").outcome is Next.WAIT
+
+    def test_the_old_color_is_at_zero_only_once_the_last_instance_has_finished(self, unseen):
+        for step in ("begin", "freeze", "raise", "ready", "flip", "drain"):
+            unseen.until_over(step)
+        assert "the lifecycle hook lets each finish what it has" in unseen.decisions()[-1].detail
+        has = unseen.account.fleets.capacities
+        assert unseen.step("retire").outcome is Next.WAIT
+        has[unseen.blue] = replace(has[unseen.blue], running=0, ending=2)
+        assert has[unseen.blue].desired == 0
+        assert unseen.step("retire").outcome is Next.WAIT
+        has[unseen.blue] = replace(has[unseen.blue], ending=0)
+        assert unseen.step("retire").outcome is Next.NEXT
+        assert unseen.until_over("finish").outcome is Next.NEXT
+        assert unseen.held(unseen.blue) == unseen.held(unseen.green) == set()
+
+    def test_a_switch_that_is_undone_waits_for_what_finishes_too(self, unseen):
+        unseen.steps("begin", "freeze", "raise")
+        unseen.wait(10)
+        while unseen.step("roll_back").outcome is Next.WAIT and unseen.size(unseen.green)[1] > 0:
+            unseen.wait(10)
+        has = unseen.account.fleets.capacities
+        has[unseen.green] = replace(has[unseen.green], running=0, ending=1)
+        assert unseen.step("roll_back").outcome is Next.WAIT
+        assert unseen.record is not None
+        has[unseen.green] = replace(has[unseen.green], ending=0)
+        assert unseen.step("roll_back").outcome is Next.NEXT
+        assert unseen.record is None
+
+    def test_an_instance_that_still_finishes_is_no_fleet_at_zero_whose_color_only_flips(self, account):
+        switched = pair(account, visible=0, desired=0)
+        has = account.fleets.capacities
+        has[switched.blue] = replace(has[switched.blue], ending=1)
+        assert switched.step("begin").outcome is Next.NEXT
+        other = pair(FakeAccount(), visible=0, desired=0)
+        assert other.step("begin").outcome is Next.FLIP_ONLY
+
+
 class TestAFailure:
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("failure", [ConfigError("denied"), TransientError("throttled")], ids=str)
@@ -632,6 +717,128 @@ class TestMeanwhile:
             switched.workload, asked, account.ports, Trigger.OPERATOR, account.report, account.remaining_s
         )
         assert "damaged" in done.refusal.why
+
+
+class TestTheWorld:
+    """What others do between two steps, or AWS, and what is late."""
+
+    @pytest.mark.parametrize("step", ["roll_back", "restore"])
+    def test_the_proof_begins_when_the_workers_are_told_however_late_that_is(
+        self, switched, monkeypatch, step
+    ):
+        switched.steps("begin", "freeze", "raise", "ready")
+        colors = switched.account.colors
+        tell = colors.set_draining
+
+        def refuse(*_):
+            raise TransientError("throttled")
+
+        monkeypatch.setattr(colors, "set_draining", refuse)
+        for _ in range(4):
+            with suppress(TransientError):
+                switched.step(step)
+            switched.account.clock.advance(seconds=60)
+        monkeypatch.setattr(colors, "set_draining", tell)
+        switched.works(switched.green, 0)
+        told_at = switched.account.clock()
+        while switched.size(switched.green)[1] > 0:
+            assert switched.step(step).outcome is Next.WAIT
+            switched.account.clock.advance(seconds=5)
+        assert switched.account.clock() - told_at >= timedelta(seconds=60)
+
+    @pytest.mark.parametrize("step", ["drain", "retire"])
+    def test_a_draining_color_that_somebody_resets_is_told_again_and_proven_anew(self, switched, step):
+        switched.steps("begin", "freeze", "raise", "ready", "flip", "drain")
+        switched.works(switched.blue, 0)
+        switched.account.colors.draining[switched.workload.name] = None
+        assert switched.step(step).outcome is Next.WAIT
+        assert switched.draining is Color.BLUE
+        switched.account.clock.advance(seconds=50)
+        assert switched.step(step).outcome is Next.WAIT
+        assert switched.size(switched.blue)[1] == 4
+        assert switched.steps("drain", "retire", "finish") == [Next.NEXT] * 3
+
+    def test_a_proof_that_comes_at_the_last_moment_leaves_no_record(self, switched):
+        switched.steps("begin", "freeze", "raise", "ready")
+        before = switched.size(switched.blue)
+        switched.step("roll_back")
+        switched.works(switched.green, 0)
+        switched.account.clock.advance(minutes=59, seconds=55)
+        assert switched.step("roll_back").outcome is Next.WAIT
+        switched.account.clock.advance(seconds=10)
+        switched.until_over("roll_back")
+        assert switched.record is None
+        assert (switched.size(switched.blue), switched.size(switched.green)) == (before, (0, 0))
+
+    def test_what_the_old_color_gains_meanwhile_the_new_one_gets_too(self, switched):
+        switched.steps("begin", "freeze", "raise")
+        switched.wait(10)
+        switched.account.fleets.set_desired(switched.blue, 7)
+        switched.account.fleets.settle()
+        assert switched.step("ready").outcome is Next.WAIT
+        assert switched.size(switched.green)[1] == 7
+        assert switched.steps("ready", "flip") == [Next.NEXT] * 2
+
+    def test_a_new_color_that_somebody_lowers_is_raised_again(self, switched):
+        switched.steps("begin", "freeze", "raise")
+        switched.account.fleets.set_desired(switched.green, 1)
+        switched.account.fleets.settle()
+        assert switched.step("ready").outcome is Next.WAIT
+        assert switched.size(switched.green)[1] == 5
+
+    @pytest.mark.parametrize("step", ["raise", "ready"])
+    def test_a_maximum_that_is_lowered_below_what_the_old_color_has_undoes_it(self, account, step):
+        switched = pair(account)
+        order = ("begin", "freeze", "raise", "ready")
+        switched.steps(*order[: order.index(step)])
+        before = switched.size(switched.blue)
+        account.fleets.set_desired(switched.blue, 6)
+        of(switched, switched.green, bounds=Bounds(min=0, max=5))
+        with pytest.raises(ConfigError, match="raise the maximum of"):
+            switched.step(step)
+        assert switched.until_over("roll_back").outcome is Next.NEXT
+        assert switched.size(switched.green) == (0, 0)
+        assert before == (0, 4)
+
+    @pytest.mark.parametrize("step", ["freeze", "raise", "drain", "retire", "finish", "roll_back", "restore"])
+    def test_a_color_that_its_stack_makes_another_fleet_is_not_touched_for_the_one_it_was(
+        self, switched, step
+    ):
+        order = ["begin", "freeze", "raise", "ready", "flip", "drain", "retire", "finish"]
+        switched.steps(*order[: order.index(step) if step in order else 3])
+        fleets = switched.account.fleets.capacities
+        idle = switched.account.registry.registered[switched.workload.name].idle
+        named = "name" if isinstance(idle.fleet, AutoScalingGroup) else "service"
+        other = replace(idle.fleet, **{named: "another"})
+        fleets[other] = replace(fleets[idle.fleet], desired=2, running=2)
+        changed(switched, idle=replace(idle, fleet=other))
+        with pytest.raises(
+            ConfigError, match=r"give the stack .*-green again, so that the switch can be undone"
+        ):
+            switched.step(step)
+        assert switched.size(other) == (fleets[other].bounds.min, 2)
+        changed(switched, idle=idle)
+        switched.until_over("restore")
+        assert switched.record is None
+
+    def test_a_color_that_is_put_back_by_hand_is_undone_and_its_alarms_start_nothing(self, switched):
+        switched.steps("begin", "freeze", "raise", "ready", "flip")
+        switched.step("drain")
+        back_at = switched.account.clock()
+        switched.account.registry.colors[switched.workload.name] = "blue"
+        with pytest.raises(ConfigError, match="neither drained nor retired"):
+            switched.step("drain")
+        while (done := switched.step("finish")).outcome is Next.WAIT:
+            assert switched.held(switched.green) & {
+                "AlarmNotificationSuspended",
+                "DynamicScalingOutSuspended",
+            }
+            switched.wait(done.wait_s)
+        assert switched.account.clock() - back_at >= timedelta(minutes=7)
+        assert switched.active is Color.BLUE
+        assert (switched.size(switched.blue), switched.size(switched.green)) == ((0, 4), (0, 0))
+        assert switched.held(switched.blue) == switched.held(switched.green) == set()
+        assert (switched.record, switched.draining) == (None, None)
 
 
 PAUSE = Pause(directions=BOTH, by=ALICE, at=NOW)

@@ -26,7 +26,7 @@ from tests.support.builders import alarm, backlog, deadline
 from tests.support.fakes import FakeAccount
 from tests.support.switching import ALICE, OTHER_RUN, RUN, Aborted, Switched, pair
 
-RAISES, LOWERS = {Step.RAISE}, {Step.RETIRE, Step.FINISH, Step.ROLL_BACK, Step.RESTORE}
+RAISES, LOWERS = {Step.RAISE, Step.READY}, {Step.RETIRE, Step.FINISH, Step.ROLL_BACK, Step.RESTORE}
 SIZED_BY_A_SWITCH = RAISES | LOWERS
 
 

@@ -156,6 +156,7 @@ def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
         schedules_suspended=NEEDED_FOR_SCHEDULES in suspended,
         # Those of a warm pool, such as Warmed:Pending, wait for a launch: they do not boot for work.
         booting=sum(str(state).startswith("Pending") for state in states),
+        ending=sum(str(state).startswith("Terminating") for state in states),
         has_warm_pool=group.get("WarmPoolConfiguration") is not None,
         protected=sum(instance.get("ProtectedFromScaleIn") is True for instance in in_service),
     )

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from sluice.aws.errors import aws_errors
 from sluice.aws.responses import field
 from sluice.core.model import Color
+from sluice.document.active_color import NONE_DRAINS
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
-
-NEITHER = "none"
 
 
 class SsmColors:
@@ -25,14 +24,16 @@ class SsmColors:
         """PutParameter of `<prefix>/<workload>/active-color`."""
         self._put(f"{self._prefix}/{workload}/active-color", color)
 
-    def set_draining(self, workload: str, color: Color | None) -> None:
+    def set_draining(self, workload: str, color: Color | None) -> bool:
         """PutParameter of `<prefix>/<workload>/draining-color`."""
-        self._put(f"{self._prefix}/{workload}/draining-color", color or NEITHER)
+        return self._put(f"{self._prefix}/{workload}/draining-color", color or NONE_DRAINS)
 
-    def _put(self, path: str, value: str) -> None:
+    def _put(self, path: str, value: str) -> bool:
         """A parameter that has the value already gets no new version; one that is missing is not made."""
         with aws_errors(f"GetParameter of {path}"):
             present = field(field(self._client().get_parameter(Name=path), "Parameter"), "Value")
-        if present != value:
-            with aws_errors(f"PutParameter of {path}"):
-                self._client().put_parameter(Name=path, Value=value, Overwrite=True)
+        if present == value:
+            return False
+        with aws_errors(f"PutParameter of {path}"):
+            self._client().put_parameter(Name=path, Value=value, Overwrite=True)
+        return True

@@ -6,7 +6,7 @@ long as it is protected. A task whose protection AWS does not tell makes the num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ TASKS_PER_CALL = 100
 ENDED = "MISSING"
 """The reason that AWS gives for a task that has ended since it was listed."""
 
+TERMINATION = "autoscaling:EC2_INSTANCE_TERMINATING"
 ENDED_REFRESHES = ("Successful", "Failed", "Cancelled", "RollbackFailed", "RollbackSuccessful")
 """Any other status, such as Baking, is of a refresh that still replaces instances, or may."""
 
@@ -73,6 +74,24 @@ class AwsOccupancy:
 
         return start_reads(self._pool, is_refreshed, groups, _read_refreshes)(remaining_s)
 
+    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:
+        """DescribeLifecycleHooks of a group: one on termination."""
+        if not isinstance(fleet, AutoScalingGroup):
+            return False
+        client = self._groups()
+
+        def has_hook(group: AutoScalingGroup) -> bool:
+            with aws_errors(_read_hooks(group)):
+                described = client.describe_lifecycle_hooks(AutoScalingGroupName=group.name)
+                hooks = list_field(described, "LifecycleHooks")
+                return any(field(hook, "LifecycleTransition") == TERMINATION for hook in hooks)
+
+        return start_reads(self._pool, has_hook, [fleet], _read_hooks)(remaining_s)[fleet]
+
+
+def _read_hooks(group: AutoScalingGroup) -> str:
+    return f"DescribeLifecycleHooks of {group}"
+
 
 def _read_refreshes(group: AutoScalingGroup) -> str:
     return f"DescribeInstanceRefreshes of {group}"
@@ -85,6 +104,11 @@ def _read(fleet: Fleet) -> str:
 def _instances(client: AutoScalingClient, group: AutoScalingGroup) -> int:
     described = client.describe_auto_scaling_groups(AutoScalingGroupNames=[group.name])
     for found in list_field(described, "AutoScalingGroups"):
+        if found.get("NewInstancesProtectedFromScaleIn") is True:
+            raise ConfigError(
+                f"{group} protects each instance from its launch on (NewInstancesProtectedFromScaleIn), so "
+                "protection does not show that it works: turn that off, as Sluice's worker protects itself"
+            )
         instances = list_field(found, "Instances")
         return sum(field(instance, "ProtectedFromScaleIn") is True for instance in instances)
     raise ConfigError(not_found(str(group)))
@@ -93,9 +117,17 @@ def _instances(client: AutoScalingClient, group: AutoScalingGroup) -> int:
 def _tasks(client: ECSClient, service: EcsService) -> int:
     pages = client.get_paginator("list_tasks").paginate(cluster=service.cluster, serviceName=service.service)
     tasks = [task for page in pages for task in list_field(page, "taskArns")]
+    return protected_tasks(client, service.cluster, tasks)
+
+
+def protected_tasks(client: ECSClient, cluster: str, tasks: Sequence[str]) -> int:
+    """How many of these tasks, by ARN, are protected; one that has ended meanwhile is not.
+
+    Raises MalformedResponse if AWS does not tell it of another one.
+    """
     busy = 0
     for some in batches(tasks, TASKS_PER_CALL):
-        told = client.get_task_protection(cluster=service.cluster, tasks=list(some))
+        told = client.get_task_protection(cluster=cluster, tasks=list(some))
         protected = list_field(told, "protectedTasks")
         busy += sum(field(task, "protectionEnabled") is True for task in protected)
         failures = [

@@ -21,7 +21,7 @@ from sluice.aws.concurrent_reads import read_in_time
 from sluice.aws.errors import aws_errors
 from sluice.core.model import Color, Fleet, Workload
 from sluice.document import parsing
-from sluice.document.active_color import color_of, is_blue_green, with_active_color
+from sluice.document.active_color import color_of, draining_of, is_blue_green, with_colors
 from sluice.errors import ConfigError, SluiceError, TransientError, attempt, failure_message
 from sluice.ports import Registered, RemainingS, first_half
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 CACHE_S = 300
+ACTIVE, DRAINING = "active-color", "draining-color"
+"""The parameters of a blue/green workload, below its document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,14 @@ class _Documents:
     refused: Mapping[str, str] = field(default_factory=dict)
     defects: Mapping[str, Exception] = field(default_factory=dict)
     stale: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Colors:
+    """The color that is scaled, and the one whose workers receive no more."""
+
+    active: Color
+    draining: Color | None
 
 
 class SsmRegistry:
@@ -80,8 +90,10 @@ class SsmRegistry:
         """One document, read anew, even if another workload claims its fleet."""
         text = self._read(f"{self._prefix}/{name}", remaining_s)
         if is_blue_green(text):
-            color = color_of(self._read(self._color_path(name), remaining_s), what=f"workload {name}")
-            text = with_active_color(text, color)
+            colors = self._colors([name], remaining_s)[name]
+            if isinstance(colors, SluiceError):
+                raise colors
+            text = with_colors(text, colors.active, colors.draining)
         return _parsed(name, text)
 
     def _read(self, path: str, remaining_s: RemainingS) -> str:
@@ -92,9 +104,6 @@ class SsmRegistry:
                 return str(parameters.get(path, force_fetch=True))
 
         return read_in_time(self._pool, text, what, remaining_s)
-
-    def _color_path(self, name: str) -> str:
-        return f"{self._prefix}/{name}/active-color"
 
     def _documents(self, remaining_s: RemainingS, *, fresh: bool) -> _Documents:
         # Two workloads on one fleet may be a rename in progress: do not serve such a copy for five minutes.
@@ -114,31 +123,39 @@ class SsmRegistry:
                 raise
             return replace(self._last_good, stale=str(failure))
         texts = {name: str(found[name]) for name in sorted(found)}
-        colors = self._active_colors([name for name, text in texts.items() if is_blue_green(text)], limit_s)
-        for name, color in colors.items():
+        colors = self._colors([name for name, text in texts.items() if is_blue_green(text)], limit_s)
+        for name, found_of in colors.items():
             # Its fleets stay claimed while its color is unknown, whichever of them is the active one.
-            texts[name] = with_active_color(texts[name], color if isinstance(color, Color) else Color.BLUE)
+            of = found_of if isinstance(found_of, _Colors) else _Colors(active=Color.BLUE, draining=None)
+            texts[name] = with_colors(texts[name], of.active, of.draining)
         # Parsing a thousand documents anew would take 0.1 s of a core every minute.
         self._last_good = _parse_all(texts, self._last_good or _Documents())
-        held = {name: str(color) for name, color in colors.items() if isinstance(color, SluiceError)}
+        held = {name: str(why) for name, why in colors.items() if isinstance(why, SluiceError)}
         return replace(self._last_good, refused={**held, **self._last_good.refused})
 
-    def _active_colors(self, names: Sequence[str], remaining_s: RemainingS) -> dict[str, Color | SluiceError]:
-        """The active color of each blue/green workload, read anew, or why it is unknown."""
+    def _colors(self, names: Sequence[str], remaining_s: RemainingS) -> dict[str, _Colors | SluiceError]:
+        """The two colors of each blue/green workload, read anew, or why the active one is unknown."""
         if not names:
             return {}
         parameters = self._parameters()
 
         def by_path() -> dict[str, Any]:
-            with _ssm_errors(f"GetParameters of {len(names)} active colors"):
-                paths: dict[str, dict[str, Any]] = {self._color_path(name): {} for name in names}
+            with _ssm_errors(f"GetParameters of the colors of {len(names)} workloads"):
+                paths: dict[str, dict[str, Any]] = {
+                    f"{self._prefix}/{name}/{color}": {} for name in names for color in (ACTIVE, DRAINING)
+                }
                 return parameters.get_parameters_by_name(paths, max_age=0, raise_on_error=False)
 
         try:
-            found = read_in_time(self._pool, by_path, "GetParameters of active colors", remaining_s)
+            found = read_in_time(self._pool, by_path, "GetParameters of colors", remaining_s)
         except SluiceError as failure:
             return dict.fromkeys(names, failure)
-        return {name: _active_color(name, found.get(self._color_path(name))) for name in names}
+        return {
+            name: _colors_of(
+                name, *(found.get(f"{self._prefix}/{name}/{color}") for color in (ACTIVE, DRAINING))
+            )
+            for name in names
+        }
 
     def _parameters(self) -> SSMProvider:
         if self._provider is None:
@@ -187,15 +204,17 @@ def _ssm_errors(what: str) -> Iterator[None]:
             raise hidden.__context__ or hidden from hidden
 
 
-def _active_color(name: str, value: str | None) -> Color | SluiceError:
-    if value is None:
+def _colors_of(name: str, active: str | None, draining: str | None) -> _Colors | SluiceError:
+    """The colors that the two parameters name; an error if the active one is missing or invalid."""
+    if active is None:
         return ConfigError(
             f"workload {name} has no SSM parameter with its active color, so it is held: update its stack"
         )
     try:
-        return color_of(value, what=f"workload {name}")
+        color = color_of(active, what=f"workload {name}")
     except SluiceError as invalid:
         return invalid
+    return _Colors(active=color, draining=draining_of(draining, color))
 
 
 def _parsed(name: str, text: str) -> Workload:

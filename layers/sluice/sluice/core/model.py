@@ -298,6 +298,8 @@ class Workload:
     """At most five, with different names."""
     idle: ColoredFleet | None = None
     """The color that is not active; None if the workload has one fleet."""
+    draining: Color | None = None
+    """The color whose workers receive no more, by what is known; None if all workers receive."""
 
     @property
     def color(self) -> Color | None:
@@ -418,6 +420,8 @@ class Capacity:
     """Instances that AWS has launched and that are not running yet; None where AWS does not say."""
     protected: int | None = None
     """Running instances that AWS may not terminate on scale-in; None where AWS does not say."""
+    ending: int = 0
+    """Instances that AWS ends, of a group: a lifecycle hook may let them finish a message first."""
     has_warm_pool: bool = False
     warm: int | None = None
     """Instances of the warm pool that can be started; None without a pool, or if that was not read."""
@@ -431,12 +435,16 @@ class Observation:
     capacity: Capacity | Unknown
     idle: Capacity | Unknown | None = None
     """Of the idle color, which may consume the same queue; None without one."""
+    idle_drains: bool = False
+    """Whether the idle color drains: its workers finish what they have, and receive no more."""
 
     @property
     def consuming(self) -> Capacity | Unknown:
-        """The active fleet, with the running instances of both colors: what the backlog is shared by."""
-        if self.idle is None or isinstance(self.capacity, Unknown) or isinstance(self.idle, Unknown):
-            return self.idle if isinstance(self.idle, Unknown) else self.capacity
+        """The active fleet, with the running instances that share the backlog, an idle color's included."""
+        if self.idle is None or self.idle_drains or isinstance(self.capacity, Unknown):
+            return self.capacity
+        if isinstance(self.idle, Unknown):
+            return self.idle
         return replace(self.capacity, running=self.capacity.running + self.idle.running)
 
 
@@ -619,6 +627,8 @@ class Decision:
     desired: int | None = None
     limits: tuple[Limit, ...] = ()
     detail: str = ""
+    subject: str = ""
+    """The step of a switch and the color that it is about, such as `drain of blue`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from sluice.core.capacity_units import why_not_served
 from sluice.core.held_fields import Fields, Holds
 from sluice.core.holds import both_bounds
 from sluice.core.model import (
+    AutoScalingGroup,
     Backlog,
     Capacity,
     Color,
@@ -95,11 +96,13 @@ def why_not_begun(
     holding: Holds | Unknown,
     surges: Mapping[Fleet, ScheduledActions],
     busy: Mapping[Color, int | Unknown],
+    finishes: bool | Unknown,
     now: datetime,
 ) -> Refusal | None:
     """Why no switch to the idle color may begin now; None if one may.
 
-    `surges` are the scheduled actions of both fleets, `busy` the busy instances of both colors.
+    `surges` are the scheduled actions of both fleets, `busy` the busy instances of both colors. `finishes` is
+    whether a lifecycle hook of the active one lets each instance finish before it ends.
     """
     idle, color = workload.idle, workload.color
     assert idle is not None
@@ -118,8 +121,8 @@ def why_not_begun(
         _why_scheduled(workload, surges, now)
         or _why_not_used(workload, colored(workload, color), old)
         or _why_not_used(workload, idle, new)
-        or _why_not_raised(workload, idle, old, new)
-        or _why_unproven(workload, backlog, old, new, busy)
+        or why_not_raised(workload, idle, old, new)
+        or _why_unproven(workload, observation, busy, finishes)
     )
 
 
@@ -159,7 +162,7 @@ def _why_scheduled(
     return None
 
 
-def _why_not_raised(workload: Workload, idle: ColoredFleet, old: Capacity, new: Capacity) -> Refusal | None:
+def why_not_raised(workload: Workload, idle: ColoredFleet, old: Capacity, new: Capacity) -> Refusal | None:
     """Why the new color cannot get as many instances as the old one has."""
     which = f"{idle.color}, {idle.fleet},"
     if new.scale_out_blocked_by:
@@ -178,16 +181,41 @@ def _why_not_raised(workload: Workload, idle: ColoredFleet, old: Capacity, new: 
     return None
 
 
+def shows_work(observation: Observation, busy: Mapping[Color, int | Unknown]) -> bool:
+    """Whether nothing speaks against it that protection from scale-in shows which instances work.
+
+    Without it messages are in flight that only the active color can have, and no instance is protected.
+    """
+    old, new, backlog = observation.capacity, observation.idle, observation.backlog
+    assert isinstance(old, Capacity)
+    assert isinstance(new, Capacity)
+    assert isinstance(backlog, Backlog)
+    return backlog.in_flight == 0 or old.running == 0 or new.running > 0 or any(busy.values())
+
+
 def _why_unproven(
-    workload: Workload, backlog: Backlog, old: Capacity, new: Capacity, busy: Mapping[Color, int | Unknown]
+    workload: Workload,
+    observation: Observation,
+    busy: Mapping[Color, int | Unknown],
+    finishes: bool | Unknown,
 ) -> Refusal | None:
-    """Why it could not be proven that the old color works on nothing: its workers do not show it."""
-    if backlog.in_flight == 0 or old.running == 0 or new.running > 0 or any(busy.values()):
+    """Why a message could be interrupted: nothing shows when the work of the active color is done."""
+    if finishes is True or shows_work(observation, busy):
         return None
+    assert isinstance(observation.backlog, Backlog)
+    which = f"no instance of {workload.fleet} has {PROTECTION}"
+    in_flight = f"{observation.backlog.in_flight} messages are in flight, and {which}"
+    if isinstance(finishes, Unknown):
+        why = f"{in_flight}; whether a lifecycle hook lets them finish is unknown: {finishes.reason}"
+        return Refusal(reason=Reason.UNKNOWN_READING, why=why, passes=True)
+    hook = (
+        ", or give the group a lifecycle hook on termination that lets an instance finish"
+        if isinstance(workload.fleet, AutoScalingGroup)
+        else ""
+    )
     why = (
-        f"{backlog.in_flight} messages are in flight, and no instance of {workload.fleet} has {PROTECTION}, "
-        "so nothing would show when its work is done: let its workers protect their instances, as "
-        "sluice_worker does; if they do, try again"
+        f"{in_flight}, so nothing would show when its work is done: let its workers protect their instances, "
+        f"as sluice_worker does{hook}; if they do, try again"
     )
     return Refusal(reason=Reason.UNKNOWN_READING, why=why)
 
@@ -214,9 +242,14 @@ def why_changing(capacity: Capacity) -> str:
     return ", ".join(block for block in capacity.scale_in_blocked_by if not block.endswith(SUSPENDED))
 
 
+def is_at_zero(fleet: Capacity) -> bool:
+    """Whether no instance is left, not even one that finishes a message before it ends."""
+    return fleet.desired == 0 and fleet.running == 0 and fleet.ending == 0
+
+
 def only_flips(old: Capacity, backlog: Backlog) -> bool:
     """Whether nothing has to be moved: nothing runs, and no message is in the queue."""
-    return old.desired == 0 and old.running == 0 and backlog.total == 0
+    return is_at_zero(old) and backlog.total == 0
 
 
 def needed(workload: Workload, observation: Observation, target: float) -> int:
@@ -254,7 +287,8 @@ def ready(
 ) -> Wait:
     """Whether the new color runs what it was raised to, and takes messages.
 
-    A queue that is empty at two readings stands for that: there is nothing to take.
+    A queue that is empty at two readings stands for that: there is nothing to take. So do workers that do not
+    show what they take, once they have run for a minute.
     """
     needs = switch.needed or 0
     unread = [reading.reason for reading in (backlog, new, busy) if isinstance(reading, Unknown)]
@@ -275,6 +309,8 @@ def ready(
     if isinstance(busy, int) and busy > 0:
         detail = f"{new.running} of {needs} instances run, {busy} of them busy"
         return Wait(next=Next.NEXT, reason=Reason.COLOR_READY, detail=detail, switch=switch)
+    if not switch.shows_work:
+        return _ready_unseen(switch, new, now, limit_s)
     is_empty = isinstance(backlog, Backlog) and backlog.total == 0
     quiet = _quiet(switch, is_quiet=is_empty, now=now)
     if _is_proven(quiet, now):
@@ -286,30 +322,41 @@ def ready(
     )
 
 
+def _ready_unseen(switch: Switch, new: Capacity, now: datetime, limit_s: float) -> Wait:
+    """Whether a color whose workers do not show what they take has run for long enough."""
+    running = _quiet(switch, is_quiet=True, now=now)
+    detail = f"{new.running} of {switch.needed or 0} instances run; whether they take messages does not show"
+    if running.quiet_since is not None and now >= running.quiet_since + SETTLING:
+        return Wait(next=Next.NEXT, reason=Reason.COLOR_READY, detail=detail, switch=running)
+    return _waiting(running, now, limit_s, (Reason.COLOR_NOT_READY, Reason.COLOR_NOT_READY), detail)
+
+
 def drained(
     switch: Switch, fleet: Capacity | Unknown, busy: int | Unknown, now: datetime, limit_s: float
 ) -> Wait:
     """Whether a color that receives no more is proven to work on nothing.
 
-    Its waiting began when its workers were told; none of it counts before they know.
+    None of the waiting counts before its workers know.
     """
-    if isinstance(fleet, Capacity) and fleet.desired == 0 and fleet.running == 0 and busy == 0:
+    if isinstance(fleet, Capacity) and is_at_zero(fleet) and busy == 0:
         return Wait(
             next=Next.NEXT, reason=Reason.COLOR_DRAINED, detail="no instance of it runs", switch=switch
         )
-    told_at = switch.waits_since or now
-    is_settled = now >= told_at + SETTLING
+    is_settled = switch.told_at is not None and now >= switch.told_at + SETTLING
     is_quiet = is_settled and isinstance(fleet, Capacity) and isinstance(busy, int) and busy == 0
     quiet = _quiet(switch, is_quiet=is_quiet, now=now)
     if _is_proven(quiet, now):
+        finishes = "" if switch.shows_work else "; the lifecycle hook lets each finish what it has"
         return Wait(
             next=Next.NEXT,
             reason=Reason.COLOR_DRAINED,
-            detail=f"no instance of it has {PROTECTION}",
+            detail=f"no instance of it has {PROTECTION}{finishes}",
             switch=quiet,
         )
     unread = [reading.reason for reading in (fleet, busy) if isinstance(reading, Unknown)]
     said = f"{busy} of its instances have {PROTECTION}" if isinstance(busy, int) else ""
+    if busy == 0:
+        said = f"no instance of it has {PROTECTION} at one reading, and the next one may prove it idle"
     if not is_settled:
         said = "its workers may not have read yet that they receive no more"
     return _waiting(
@@ -350,8 +397,18 @@ def fades_in_s(switch: Switch, now: datetime) -> int:
     """
     if switch.flipped_at is None or switch.flips_only:
         return 0
-    left = switch.flipped_at + ALARMS_FADE - now
-    return max(0, min(SELDOM_S, -(-left // timedelta(seconds=1))))
+    return _left_s(switch.flipped_at + ALARMS_FADE, now)
+
+
+def undone_fades_in_s(switch: Switch, now: datetime) -> int:
+    """The same of a new color that was active, and is not any more since the switch is being undone."""
+    if switch.flipped_at is None or switch.waits_since is None:
+        return 0
+    return _left_s(switch.waits_since + ALARMS_FADE, now)
+
+
+def _left_s(until: datetime, now: datetime) -> int:
+    return max(0, min(SELDOM_S, -(-(until - now) // timedelta(seconds=1))))
 
 
 def thawed(switch: Switch, color: Color, now: Fields) -> Fields:

@@ -30,6 +30,8 @@ class Step(StrEnum):
 class Was:
     """One color before the switch: its own minimum, its desired count, and what held AWS's scaling."""
 
+    fleet: str
+    """Which fleet it was: a stack update may name another one meanwhile."""
     minimum: int
     desired: int
     fields: Mapping[str, bool]
@@ -56,6 +58,10 @@ class Switch:
     quiet_since: datetime | None = None
     """The first of the readings in a row that were a proof; None without one."""
     flipped_at: datetime | None = None
+    told_at: datetime | None = None
+    """Since when the color that drains receives no more; None before."""
+    shows_work: bool = True
+    """Whether protection from scale-in shows that a worker works; else a lifecycle hook lets it finish."""
 
     @property
     def old(self) -> Color:
@@ -83,7 +89,12 @@ def encoded(switch: Switch) -> str:
             "since": _iso(switch.since),
             "step": switch.step,
             "was": {
-                color: {"minimum": was.minimum, "desired": was.desired, "fields": dict(was.fields)}
+                color: {
+                    "fleet": was.fleet,
+                    "minimum": was.minimum,
+                    "desired": was.desired,
+                    "fields": dict(was.fields),
+                }
                 for color, was in switch.was.items()
             },
             "flips_only": switch.flips_only,
@@ -91,6 +102,8 @@ def encoded(switch: Switch) -> str:
             "waits_since": _iso(switch.waits_since),
             "quiet_since": _iso(switch.quiet_since),
             "flipped_at": _iso(switch.flipped_at),
+            "told_at": _iso(switch.told_at),
+            "shows_work": switch.shows_work,
         },
         sort_keys=True,
     )
@@ -112,6 +125,8 @@ def decoded(text: object) -> Switch | Unknown:
             waits_since=_moment(stored["waits_since"]),
             quiet_since=_moment(stored["quiet_since"]),
             flipped_at=_moment(stored["flipped_at"]),
+            told_at=_moment(stored["told_at"]),
+            shows_work=stored["shows_work"] is True,
         )
     except (AttributeError, LookupError, TypeError, ValueError) as wrong:
         return Unknown(reason=f"what is stored of a switch cannot be read ({wrong!r}): {text!r:.200}")
@@ -122,6 +137,7 @@ def _was(stored: Mapping[str, object]) -> Was:
     if not isinstance(fields, dict):
         raise TypeError(f"{fields!r:.40} are no fields")
     return Was(
+        fleet=str(stored["fleet"]),
         minimum=_count(stored["minimum"]),
         desired=_count(stored["desired"]),
         fields={str(name): value is True for name, value in fields.items()},

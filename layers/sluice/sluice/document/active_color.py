@@ -1,7 +1,8 @@
-"""The active color of a blue/green workload, in its document.
+"""The active and the draining color of a blue/green workload, in its document.
 
-The stack registers both fleets; which of them is active is an SSM parameter of its own, as a switch changes
-it and no stack update may change it back. Whoever reads the registry puts that color into the document.
+The stack registers both fleets; which of them is active, and whose workers receive no more, are two SSM
+parameters of their own, as a switch changes them and no stack update may change them back. Whoever reads the
+registry puts these colors into the document.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from sluice.document.problems import repeated_keys
 from sluice.errors import DocumentError, Problem
 
 TYPE = "blue_green"
+NONE_DRAINS = "none"
+"""The value of the parameter while both colors receive."""
 
 
 def is_blue_green(text: str) -> bool:
@@ -27,16 +30,28 @@ def is_blue_green(text: str) -> bool:
     return isinstance(fleet, dict) and fleet.get("type") == TYPE
 
 
-def with_active_color(text: str, color: Color) -> str:
-    """A document of a blue/green workload with this color as the active one.
+def with_colors(text: str, active: Color, draining: Color | None) -> str:
+    """A document of a blue/green workload with this active color, and the one whose workers receive no more.
 
     A text with a key that stands twice is returned as it is: parsing refuses it.
     """
     if repeated_keys(text):
         return text
     document = json.loads(text)
-    document["fleet"]["active"] = color.value
-    return json.dumps(document)
+    document["fleet"] |= {"active": active.value, "draining": draining and draining.value}
+    # Compact: what is added must not take a document beyond the size that was allowed to its author.
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def draining_of(value: str | None, active: Color) -> Color | None:
+    """The color that receives no more by its parameter; where that is unknown, the one that is not active.
+
+    Such a color is then not counted among those that share the backlog. That makes the backlog per instance
+    larger than it may be, which starts an instance too many, and never ends one too early.
+    """
+    if value == NONE_DRAINS:
+        return None
+    return Color(value) if value in tuple(Color) else active.other
 
 
 def color_of(value: str, *, what: str) -> Color:

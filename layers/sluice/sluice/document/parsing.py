@@ -59,7 +59,7 @@ from sluice.document.versions import (
 )
 from sluice.errors import DocumentError, Problem
 
-MAX_BYTES = 4096  # a standard SSM parameter
+MAX_BYTES = 8192  # an advanced SSM parameter; a standard one has 4,096
 Number = TypeVar("Number", int, float)
 
 NAME = r"^[a-zA-Z][a-zA-Z0-9-]{0,63}$"
@@ -197,6 +197,8 @@ class BlueGreenFleet(_Section):
     green: ColorSection
     active: Color | None = None
     """Put in by whoever reads the registry, from the SSM parameter that holds it; absent in the registry."""
+    draining: Color | None = None
+    """The color whose workers receive no more; put in alike, from a parameter of its own."""
 
     @field_validator("green")
     @classmethod
@@ -562,6 +564,7 @@ class WorkloadDocument(_Section):
             idle_minutes=self.idle_minutes,
             policy_arn=scaled.policy_arn,
             idle=idle,
+            draining=self.fleet.draining if isinstance(self.fleet, BlueGreenFleet) else None,
             bootstrap_alarm_arn=self.alarm_arns.bootstrap,
             shutdown_alarm_arn=self.alarm_arns.shutdown,
             deadline=self.scaling.deadline(),

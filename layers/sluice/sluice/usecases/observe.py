@@ -38,6 +38,7 @@ def observe(ports: Ports, workloads: Collection[Workload], remaining_s: Remainin
             backlog=backlogs[workload.queue_url],
             capacity=capacities[workload.fleet],
             idle=None if workload.idle is None else capacities[workload.idle.fleet],
+            idle_drains=workload.idle is not None and workload.draining is workload.idle.color,
         )
         for workload in workloads
     }

@@ -36,13 +36,17 @@ from sluice.core.switch import (
     fades_in_s,
     growing,
     held,
+    is_at_zero,
     needed,
     only_flips,
     reading_of,
     ready,
     seen_from,
+    shows_work,
     thawed,
+    undone_fades_in_s,
     why_not_begun,
+    why_not_raised,
 )
 from sluice.core.switch_record import Step, Switch, Was
 from sluice.core.target import initial_target
@@ -137,8 +141,20 @@ def switch_step(request: SwitchRequest, ports: Ports, report: Report, remaining_
             f"{request.workload} has one fleet only since its stack was updated in the middle of {stored}: "
             "give the stack its green fleet again, so that the switch can be undone"
         )
+    _check_fleets(workload, stored)
     _check_order(request.step, workload, stored)
     return _STEPS[request.step](switching, workload, stored)
+
+
+def _check_fleets(workload: Workload, switch: Switch) -> None:
+    """Raise ConfigError if a color is another fleet than the one that the switch has touched."""
+    for color, was in switch.was.items():
+        fleet = str(colored(workload, color).fleet)
+        if fleet != was.fleet:
+            raise ConfigError(
+                f"{color} of {workload.name} was {was.fleet}, and is {fleet} since its stack was updated in "
+                f"the middle of {switch}: give the stack {was.fleet} again, so that the switch can be undone"
+            )
 
 
 def _check_order(step: Step, workload: Workload, switch: Switch) -> None:
@@ -169,9 +185,10 @@ def _begin(switching: _Switching, stored: Switch | None) -> StepDone:
         _decided(switching, workload, observation, request.to, Reason.COLOR_IS_ACTIVE, outcome=Outcome.HELD)
         return _done(switching, Next.NOTHING_TO_DO, f"{request.to} is active already")
     to = workload.idle.color
-    if refusal := _why_not_begun(switching, workload, observation):
+    busy = busy_by_color(switching.ports, workload, switching.remaining_s)
+    if refusal := refusal_to_begin(switching.ports, workload, observation, busy, switching.remaining_s):
         _refuse(switching, workload, observation, refusal)
-    record = _record(switching, workload, observation)
+    record = _record(switching, workload, observation, busy)
     if not switching.states.put_switch(workload.name, None, record):
         raise TransientError(f"somebody else has begun to switch {workload.name} meanwhile: look at it")
     if refusal := _held_meanwhile(switching, workload):
@@ -186,19 +203,34 @@ def _after_begin(record: Switch) -> Next:
     return Next.FLIP_ONLY if record.flips_only else Next.NEXT
 
 
-def _why_not_begun(switching: _Switching, workload: Workload, observation: Observation) -> Refusal | None:
-    remaining_s = switching.remaining_s
-    holding = holds_in_force(switching.ports, [workload.name], first_half(remaining_s))[workload.name]
-    busy = switching.occupancy.busy(workload.fleets, remaining_s)
+def busy_by_color(ports: Ports, workload: Workload, remaining_s: RemainingS) -> Mapping[Color, int | Unknown]:
+    """The instances of both colors of a blue/green workload that are protected from scale-in."""
+    assert ports.occupancy is not None
     assert workload.idle is not None
     assert workload.color is not None
+    busy = ports.occupancy.busy(workload.fleets, remaining_s)
+    return {workload.color: busy[workload.fleet], workload.idle.color: busy[workload.idle.fleet]}
+
+
+def refusal_to_begin(
+    ports: Ports,
+    workload: Workload,
+    observation: Observation,
+    busy: Mapping[Color, int | Unknown],
+    remaining_s: RemainingS,
+) -> Refusal | None:
+    """Why no switch may begin now, with what else is read for that; None if one may."""
+    assert ports.occupancy is not None
+    assert ports.surges is not None
+    holding = holds_in_force(ports, [workload.name], first_half(remaining_s))[workload.name]
     return why_not_begun(
         workload,
         observation,
         holding,
-        {fleet: switching.surges.read(fleet) for fleet in workload.fleets},
-        {workload.color: busy[workload.fleet], workload.idle.color: busy[workload.idle.fleet]},
-        switching.now,
+        {fleet: ports.surges.read(fleet) for fleet in workload.fleets},
+        busy,
+        ports.occupancy.finishes(workload.fleet, remaining_s),
+        ports.now(),
     )
 
 
@@ -216,7 +248,9 @@ def _held_meanwhile(switching: _Switching, workload: Workload) -> Refusal | None
     return None
 
 
-def _record(switching: _Switching, workload: Workload, observation: Observation) -> Switch:
+def _record(
+    switching: _Switching, workload: Workload, observation: Observation, busy: Mapping[Color, int | Unknown]
+) -> Switch:
     request = switching.request
     assert workload.idle is not None
     assert workload.color is not None
@@ -226,7 +260,12 @@ def _record(switching: _Switching, workload: Workload, observation: Observation)
         assert isinstance(capacity, Capacity)
         assert capacity.bounds is not None
         fields = switching.freezes.fields(colored(workload, color))
-        was[color] = Was(minimum=capacity.bounds.min, desired=capacity.desired, fields=dict(fields))
+        was[color] = Was(
+            fleet=str(colored(workload, color).fleet),
+            minimum=capacity.bounds.min,
+            desired=capacity.desired,
+            fields=dict(fields),
+        )
     old, backlog = observation.capacity, observation.backlog
     assert isinstance(old, Capacity)
     assert not isinstance(backlog, Unknown)
@@ -238,6 +277,7 @@ def _record(switching: _Switching, workload: Workload, observation: Observation)
         step=Step.BEGIN,
         was=was,
         flips_only=only_flips(old, backlog),
+        shows_work=shows_work(observation, busy),
     )
 
 
@@ -272,7 +312,7 @@ def _raise(switching: _Switching, workload: Workload, switch: Switch) -> StepDon
     observation = _observed(switching, workload)
     new, fleet = _known(reading_of(workload, observation, switch.to)), colored(workload, switch.to).fleet
     if switch.step is not Step.RAISE:
-        _known(reading_of(workload, observation, switch.old))
+        _check_raised(workload, _known(reading_of(workload, observation, switch.old)), new)
         _known(observation.backlog)
         instances = needed(workload, observation, _target(switching, workload))
         switch = _stored_as(
@@ -289,6 +329,13 @@ def _raise(switching: _Switching, workload: Workload, switch: Switch) -> StepDon
     return _done(switching, Next.NEXT, f"{switch.to} is to run {switch.needed} instances", to=switch.to)
 
 
+def _check_raised(workload: Workload, old: Capacity, new: Capacity) -> None:
+    """Raise ConfigError if the new color cannot get as many instances as the old one has."""
+    assert workload.idle is not None
+    if refusal := why_not_raised(workload, workload.idle, old, new):
+        raise ConfigError(refusal.why)
+
+
 def _target(switching: _Switching, workload: Workload) -> float:
     """Messages per instance, as the active color's policy has it now."""
     if workload.policy_arn is None:
@@ -299,6 +346,7 @@ def _target(switching: _Switching, workload: Workload) -> float:
 def _ready(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
     switch = _began(switching, switch)
     observation = _observed_with_refreshes(switching, workload)
+    switch = _raised_with_the_old(switching, workload, observation, switch)
     verdict = ready(
         switch,
         observation.backlog,
@@ -308,6 +356,24 @@ def _ready(switching: _Switching, workload: Workload, switch: Switch) -> StepDon
         switching.request.ready_s,
     )
     return _after_waiting(switching, workload, observation, switch, verdict, switch.to)
+
+
+def _raised_with_the_old(
+    switching: _Switching, workload: Workload, observation: Observation, switch: Switch
+) -> Switch:
+    """Raise the new color further where the old one has grown: what is active never drops at the flip."""
+    old = reading_of(workload, observation, switch.old)
+    new = reading_of(workload, observation, switch.to)
+    if isinstance(old, Unknown) or isinstance(new, Unknown) or switch.needed is None:
+        return switch
+    has = max(old.running, old.desired)
+    if has > switch.needed:
+        _check_raised(workload, old, new)
+        switch = _stored_as(switching, switch, replace(switch, needed=has))
+    if new.desired < (switch.needed or 0):
+        switching.ports.fleets.set_desired(colored(workload, switch.to).fleet, switch.needed or 0)
+        _decided(switching, workload, observation, switch.to, Reason.COLOR_RAISED, desired=switch.needed)
+    return switch
 
 
 def _flip(switching: _Switching, workload: Workload, switch: Switch) -> StepDone:
@@ -362,8 +428,7 @@ def _drain(switching: _Switching, workload: Workload, switch: Switch) -> StepDon
     _check_flipped(workload, switch)
     new = colored(workload, switch.to)
     switching.freezes.put(new, growing(switch, switching.freezes.fields(new)))
-    switching.colors.set_draining(workload.name, switch.old)
-    switch = _began(switching, switch, Step.DRAIN)
+    switch = _told(switching, workload, _began(switching, switch, Step.DRAIN), switch.old)
     observation = _observed(switching, workload)
     return _after_waiting(
         switching,
@@ -372,6 +437,14 @@ def _drain(switching: _Switching, workload: Workload, switch: Switch) -> StepDon
         switch,
         _drained(switching, workload, observation, switch, switch.old),
     )
+
+
+def _told(switching: _Switching, workload: Workload, switch: Switch, color: Color) -> Switch:
+    """Let the workers of this color receive no more; if they did not know, the proof begins anew."""
+    is_new = switching.colors.set_draining(workload.name, color)
+    if switch.told_at is not None and not is_new:
+        return switch
+    return _stored_as(switching, switch, replace(switch, told_at=switching.now, quiet_since=None))
 
 
 def _check_flipped(workload: Workload, switch: Switch) -> None:
@@ -413,20 +486,20 @@ def _retire(switching: _Switching, workload: Workload, switch: Switch) -> StepDo
     if switch.step not in (Step.DRAIN, Step.RETIRE):
         return _drain(switching, workload, switch)
     _check_flipped(workload, switch)
+    switch = _told(switching, workload, switch, switch.old)
     observation = _observed(switching, workload)
     old, of = reading_of(workload, observation, switch.old), colored(workload, switch.old)
-    if switch.step is Step.DRAIN:
+    if switch.step is Step.DRAIN or _known(old).desired > 0:
         verdict = _drained(switching, workload, observation, switch, switch.old)
         if verdict.next is not Next.NEXT:
             return _after_waiting(switching, workload, observation, switch, verdict)
         switch = _began(switching, switch)
-    waits = (_known(old).desired, _known(old).running)
-    if _known(old).desired > 0 and _known(_busy(switching, of)) == 0:
+    if _known(old).desired > 0:
         # To ask for less than the group's own minimum is refused.
         _set_minimum(switching, _known(old), of.fleet, 0)
         switching.ports.fleets.set_desired(of.fleet, 0)
         _decided(switching, workload, observation, switch.old, Reason.COLOR_RETIRED, desired=0)
-    elif waits == (0, 0):
+    elif is_at_zero(_known(old)):
         return _done(switching, Next.NEXT, f"{switch.old} is at zero", to=switch.to)
     return _ending(switching, switch, switch.old)
 
@@ -447,9 +520,10 @@ def _finish(switching: _Switching, workload: Workload, switch: Switch) -> StepDo
         return _roll_back(switching, workload, switch)
     switch = _began(switching, switch)
     _thaw(switching, workload, switch, switch.to)
-    if left_s := fades_in_s(switch, switching.now):
-        return _done(switching, Next.WAIT, Reason.ALARMS_FADE, to=switch.to, wait_s=left_s)
     observation = _observed(switching, workload)
+    if left_s := fades_in_s(switch, switching.now):
+        _decided(switching, workload, observation, switch.old, Reason.ALARMS_FADE, outcome=Outcome.HELD)
+        return _done(switching, Next.WAIT, Reason.ALARMS_FADE, to=switch.to, wait_s=left_s)
     old, of = _known(reading_of(workload, observation, switch.old)), colored(workload, switch.old)
     # One that stays up keeps its minimum; to put back that of one at zero would start it.
     minimum = min(switch.was[switch.old].minimum, old.desired)
@@ -482,34 +556,24 @@ def _roll_back(switching: _Switching, workload: Workload, switch: Switch) -> Ste
         return _finish(switching, workload, switch)
     switch = _began(switching, switch, Step.ROLL_BACK)
     _thaw(switching, workload, switch, switch.old)
+    of = colored(workload, switch.to)
+    if switch.flipped_at is not None:
+        # Somebody has put the color back by hand; AWS still has points of the new one, which it acts on.
+        switching.freezes.put(of, held(switching.freezes.fields(of), IDLE))
     observation = _observed(switching, workload)
-    new, was, of = (
-        reading_of(workload, observation, switch.to),
-        switch.was[switch.to],
-        colored(workload, switch.to),
-    )
-    stays = None
-    if isinstance(new, Unknown) or new.desired > was.desired or new.running > was.desired:
-        switching.colors.set_draining(workload.name, switch.to)
-        verdict = _drained(switching, workload, observation, switch, switch.to)
-        if verdict.next is Next.WAIT:
-            return _after_waiting(switching, workload, observation, switch, verdict, switch.to)
-        if verdict.next is Next.TIMED_OUT:
-            stays = verdict
-        elif _known(new).desired > was.desired:
-            _set_minimum(switching, _known(new), of.fleet, was.minimum)
-            switching.ports.fleets.set_desired(of.fleet, was.desired)
-            _decided(switching, workload, observation, switch.to, Reason.COLOR_DRAINED, desired=was.desired)
-            return _ending(switching, switch, switch.to)
-        elif (ending := _ending(switching, switch, switch.to)).outcome is Next.WAIT:
-            return ending
+    lowered = _lowered(switching, workload, switch, observation)
+    if isinstance(lowered, StepDone):
+        return lowered
+    if left_s := undone_fades_in_s(switch, switching.now):
+        return _done(switching, Next.WAIT, Reason.ALARMS_FADE, to=switch.to, wait_s=left_s)
+    new = reading_of(workload, observation, switch.to)
     if isinstance(new, Capacity):
-        _set_minimum(switching, new, of.fleet, was.minimum)
+        _set_minimum(switching, new, of.fleet, switch.was[switch.to].minimum)
     _thaw(switching, workload, switch, switch.to)
     switching.colors.set_draining(workload.name, None)
     _end(switching, workload, switch)
-    if stays is not None:
-        detail = f"{switch.to}, {of.fleet}; {stays.detail}"
+    if lowered is not None:
+        detail = f"{switch.to}, {of.fleet}; {lowered.detail}"
         _decided(
             switching,
             workload,
@@ -522,6 +586,33 @@ def _roll_back(switching: _Switching, workload: Workload, switch: Switch) -> Ste
         return _done(switching, Next.TIMED_OUT, f"{Reason.COLOR_STAYS}: {detail}", to=switch.to)
     _decided(switching, workload, observation, switch.old, Reason.SWITCH_UNDONE)
     return _done(switching, Next.NEXT, Reason.SWITCH_UNDONE, to=switch.to)
+
+
+def _lowered(
+    switching: _Switching, workload: Workload, switch: Switch, observation: Observation
+) -> StepDone | Wait | None:
+    """Lower the new color to what it had, once it works on nothing: what to wait for, or None if it has.
+
+    A `Wait` is the proof that did not come in time: the color stays up.
+    """
+    new, was = reading_of(workload, observation, switch.to), switch.was[switch.to]
+    if isinstance(new, Capacity) and max(new.desired, new.running + new.ending) <= was.desired:
+        return None
+    switch = _told(switching, workload, switch, switch.to)
+    verdict = _drained(switching, workload, observation, switch, switch.to)
+    if verdict.next is Next.WAIT:
+        return _after_waiting(switching, workload, observation, switch, verdict, switch.to)
+    if verdict.next is Next.TIMED_OUT:
+        return verdict
+    if _known(new).desired > was.desired:
+        fleet = colored(workload, switch.to).fleet
+        _set_minimum(switching, _known(new), fleet, was.minimum)
+        switching.ports.fleets.set_desired(fleet, was.desired)
+        _decided(switching, workload, observation, switch.to, Reason.COLOR_DRAINED, desired=was.desired)
+        detail = f"{switch.to} ends its instances"
+        return _done(switching, Next.WAIT, detail, to=switch.to, wait_s=SHORT_S)
+    ending = _ending(switching, switch, switch.to)
+    return ending if ending.outcome is Next.WAIT else None
 
 
 def _set_minimum(switching: _Switching, fleet_has: Capacity, fleet: Fleet, minimum: int) -> None:
@@ -648,7 +739,8 @@ def _decided(
         reason=reason,
         observation=seen_from(workload, observation, color),
         desired=desired,
-        detail="; ".join(filter(None, (f"{switching.request.step} of {color}", detail))),
+        detail=detail,
+        subject=f"{switching.request.step} of {color}",
     )
     switching.report.decided(decision, outcome, colored(workload, color).fleet)
 
