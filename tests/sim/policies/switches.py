@@ -172,7 +172,7 @@ def play(
     class Watched:
         def __init__(self) -> None:
             self._policy: Any = policies.named(policy)
-            self.name, self.scale_in = policy, ScaleIn.PROTECT
+            self.name, self.scale_in = policy, None
 
         def attach(self, context: ScalingContext) -> None:
             self._policy.attach(context)
@@ -184,7 +184,7 @@ def play(
         run = simulate(
             workload(kind, minimum),
             load,
-            Conditions(boot_s=lambda: next(first_s, boot_s), **conditions),
+            Conditions(boot_s=lambda: next(first_s, boot_s), **({"scale_in": ScaleIn.PROTECT} | conditions)),
             Watched(),
             promise_s=PROMISE_S,
             boot_s=min(boot_s, 100.0),

@@ -12,9 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.core.model import Color
+from sluice.core.switch_record import Step
 from sluice_sim.policies.switching import Switches
 from sluice_sim.simulator.context import ScalingContext
-from tests.sim.policies.switches import HOLDS, MINUTE_S, WORKLOADS, Played, at, load_of, play
+from sluice_sim.simulator.fleet import ScaleIn
+from tests.sim.policies.switches import (
+    HOLDS,
+    MINUTE_S,
+    WORKLOADS,
+    Played,
+    assert_all_is_put_back,
+    assert_nothing_was_lost_or_repeated,
+    assert_only_a_switch_sizes_the_idle_color,
+    at,
+    load_of,
+    play,
+)
 
 STEADY = [minute * MINUTE_S + second for minute in range(2, 100) for second in (1, 21, 41)]
 """Three messages a minute."""
@@ -31,6 +44,25 @@ def test_a_switch_under_load_ends_well(kind: str, policy: str) -> None:
     assert played.run.sizes[Color.BLUE][-1].running == 0
     for holds in HOLDS:
         holds(played)
+
+
+def test_a_group_whose_lifecycle_hook_drains_its_instances_is_switched_without_protection() -> None:
+    played = play("group", "sluice", load_of(STEADY, 60.0), 60 * MINUTE_S, scale_in=ScaleIn.DRAIN)
+    [switch] = played.run.switches
+    assert (switch.status, played.active) == ("SUCCEEDED", Color.GREEN)
+    assert any("does not show" in step.detail for step in switch.steps if step.step is Step.READY)
+    assert_nothing_was_lost_or_repeated(played)
+    assert_only_a_switch_sizes_the_idle_color(played)
+    assert_all_is_put_back(played)
+
+
+@pytest.mark.parametrize(("kind", "scale_in"), [("service", ScaleIn.DRAIN), ("group", ScaleIn.KILL)])
+def test_a_fleet_that_shows_no_work_is_not_switched_under_load(kind: str, scale_in: ScaleIn) -> None:
+    played = play(kind, "sluice", load_of(STEADY, 60.0), 60 * MINUTE_S + 30, scale_in=scale_in)
+    [switch] = played.run.switches
+    assert (switch.status, switch.to, played.active) == ("FAILED", None, Color.BLUE)
+    assert "protection from scale-in" in switch.cause
+    assert_all_is_put_back(played)
 
 
 def test_a_color_that_does_not_start_in_time_is_undone() -> None:
