@@ -14,8 +14,7 @@ import numpy as np
 
 from sluice.core.model import Bounds, Color
 from sluice.core.switch_record import Step
-from sluice_sim import policies
-from sluice_sim.policies import switching
+from sluice_sim import policies, switching
 from sluice_sim.simulator.color_ports import colors
 from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import Conditions, ScaleIn, SimulatedFleet

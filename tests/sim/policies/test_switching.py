@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from sluice.core.model import Color
 from sluice.core.switch_record import Step
-from sluice_sim.policies.switching import Switches
 from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
+from sluice_sim.switching import Switches
 from tests.sim.policies.switches import (
     HOLDS,
     MINUTE_S,
