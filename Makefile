@@ -84,7 +84,7 @@ local-invoke: build ## Every function with every event in SAM's containers, wher
 
 .PHONY: faults
 faults: setup ## Every AWS call of every use case fails in every way: the whole matrix
-	@$(OFFLINE) .venv/bin/pytest --numprocesses auto tests/faults/whole_matrix.py
+	@$(OFFLINE) .venv/bin/pytest --numprocesses auto tests/faults/whole_matrix.py tests/faults/whole_switch_matrix.py
 
 .PHONY: chaos
 chaos: setup ## 100,000 random interleavings of events over all cores (COUNT=n: fewer)

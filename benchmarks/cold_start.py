@@ -86,6 +86,7 @@ FUNCTIONS: Mapping[str, tuple[str, Event]] = {
     "shutdown": ("ShutdownFunction", sample("shutdown-asg-direct")),
     "surge": ("SurgeFunction", sample("surge")),
     "switch": ("SwitchFunction", lambda: sample("switch")() | {"workload": COLORS}),
+    "guard_downstream": ("GuardDownstreamFunction", sample("schedule-manual")),
     "send_test_messages": ("SendTestMessagesFunction", sample("send-test-messages")),
 }
 """Function -> its logical id, and an event that takes it through its whole path below."""
@@ -93,9 +94,14 @@ PURGE_AT_ANY_TIME = {"MOTO_SQS_ENFORCE_STRICT_QUEUE_PURGE_BEHAVIOUR": "false"}
 NO_BYTECODE = ", no bytecode"
 TABLE = "states"
 TICK_QUEUE = "ticks"
+PAUSES, GUARDS = "sluice-pauses", "sluice-guards"
+"""The schedule groups of the ends of holds."""
 SETTINGS = {
     "SLUICE_TICK_QUEUE_URL": queue_url(TICK_QUEUE),
     "SLUICE_STATE_TABLE": TABLE,
+    "SLUICE_PAUSE_SCHEDULE_GROUP": PAUSES,
+    "SLUICE_GUARD_SCHEDULE_GROUP": GUARDS,
+    "SLUICE_HOLD_END_ROLE_ARN": "arn:aws:iam::123456789012:role/hold-end",
     "SLUICE_REGISTRY_PREFIX": account.PREFIX,
     "SLUICE_METRIC_NAMESPACE": "Sluice",
     "POWERTOOLS_METRICS_NAMESPACE": "Sluice/ControlPlane",
@@ -210,7 +216,9 @@ def register_workloads() -> None:
     service = account.create_service(SERVICE)
     account.register(document(target=dynamic_section(), policy_arn=account.create_group_policy(GROUP)))
     account.register(ecs_document(policy_arn=account.create_service_policy(service)))
-    account.register(deadline_document(BURSTS))
+    account.register(deadline_document(BURSTS, guard={"failed_percent": 50}))
+    for group in (PAUSES, GUARDS):
+        account.client("scheduler").create_schedule_group(Name=group)
     _register_colors()
     for queue in (SERVICE, BURSTS):
         account.send(queue_url(queue), 3)
@@ -252,10 +260,12 @@ def reset_account() -> None:
         _put(GROUP, "BacklogPerInstance", this_minute - back * MINUTE, [0])
     _put(GROUP, "MsgProcessingDuration", this_minute - 10 * MINUTE, [5] * 40)
     _put(BURSTS, "MsgProcessingDuration", this_minute - 60 * MINUTE, [5] * 40)
+    _put(BURSTS, "MsgProcessingDuration", this_minute - MINUTE, [5] * 20, Outcome="failure")
 
 
-def _put(group: str, metric: str, at: datetime, values: list[float]) -> None:
-    dimensions = [{"Name": "AutoScalingGroupName", "Value": group}]
+def _put(group: str, metric: str, at: datetime, values: list[float], **more: str) -> None:
+    named = {"AutoScalingGroupName": group, **more}
+    dimensions = [{"Name": name, "Value": value} for name, value in named.items()]
     data = [
         {"MetricName": metric, "Dimensions": dimensions, "Timestamp": at, "Value": value} for value in values
     ]

@@ -13,6 +13,7 @@ from sluice.core.model import (
     Color,
     Deadline,
     DynamicTarget,
+    Fleet,
     MetricSource,
     TrackedMetric,
     Workload,
@@ -62,7 +63,8 @@ def validate(workloads: tuple[str, ...], as_json: bool) -> None:
             continue
         documents.append(json.loads(text))
         if not as_json:
-            click.echo(f"{name}: OK: {in_force(workload)}")
+            color_is_named = "active" in documents[-1]["fleet"]
+            click.echo(f"{name}: OK: {in_force(workload, color_is_named=color_is_named)}")
         for note in chain(notes(workload), schedule_notes.notes(workload, datetime.now(UTC))):
             click.echo(f"{name}: note: {note}", err=as_json)
     if as_json and documents:
@@ -79,14 +81,15 @@ def _parsed(text: str, name: str) -> Workload:
     return workload
 
 
-def in_force(workload: Workload) -> str:
-    """The settings that the functions would use, in one line."""
-    fleet, bounds, size = workload.fleet, workload.bounds, workload.bootstrap_instances
-    named = (
-        f"group {fleet.name}"
-        if isinstance(fleet, AutoScalingGroup)
-        else f"service {fleet.service} in cluster {fleet.cluster}"
-    )
+def in_force(workload: Workload, *, color_is_named: bool) -> str:
+    """The settings that the functions would use, in one line.
+
+    The document of a blue/green workload seldom names the active color: blue is active at first.
+    """
+    bounds, size, named = workload.bounds, workload.bootstrap_instances, _named(workload.fleet)
+    if workload.idle is not None:
+        color, since = workload.idle.color, "" if color_is_named else " at first"
+        named += f" ({color.other}, active{since}) and {_named(workload.idle.fleet)} ({color}, idle{since})"
     woken = "as many as the backlog asks for" if size is None else f"{size}"
     if workload.deadline is not None:
         woken = "as many as start the messages in time"
@@ -95,6 +98,12 @@ def in_force(workload: Workload) -> str:
         f"instances, bootstrap {woken}; {_scaled(workload)}; "
         f"shutdown after {workload.idle_minutes} empty minutes{_scheduled(workload)}"
     )
+
+
+def _named(fleet: Fleet) -> str:
+    if isinstance(fleet, AutoScalingGroup):
+        return f"group {fleet.name}"
+    return f"service {fleet.service} in cluster {fleet.cluster}"
 
 
 def _scheduled(workload: Workload) -> str:

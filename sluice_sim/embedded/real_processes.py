@@ -69,7 +69,7 @@ def process_demo(root: Path, *, on_minute: OnMinute = lambda *_: None, pace: flo
         endpoint = running.enter_context(http_endpoint())
 
         def worker_factory(aws: EmbeddedAws, assignment: Assignment) -> WorkerProcesses:
-            own = folder / assignment.queue_url.rsplit("/", 1)[-1]
+            own = folder / "-".join(assignment.fleet.dimensions.values())
             own.mkdir()
             workers = WorkerProcesses(aws, assignment, root=root, endpoint=endpoint, folder=own)
             running.callback(workers.kill)

@@ -30,6 +30,7 @@ from sluice_sim.embedded.timeline import (
     Event,
     EventKind,
     Minute,
+    ProcessSummary,
     Scenario,
     Summary,
     SwitchSeen,
@@ -171,8 +172,8 @@ class WorkloadRun:
 
         Messages are counted after the stop: a worker may still finish one while it drains.
         """
-        for workers in self._workers:
-            self.summary.processes = workers.stop()
+        stopped = [summary for workers in self._workers if (summary := workers.stop()) is not None]
+        self.summary.processes = ProcessSummary.of_all(stopped) if stopped else None
         self.summary.sent = len(self._sent_s)
         self.summary.processed = len(self._processed.keys() & self._sent_s.keys())
         self.summary.processed_twice = sum(times > 1 for times in self._processed.values())

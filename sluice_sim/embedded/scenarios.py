@@ -109,8 +109,7 @@ COMPILER_SWITCH = replace(
         "boot, and messages of one group stay in order: SQS gives out none of a group that has one in "
         "flight. Blue is set to zero once none of its instances is protected any more, and let go seven "
         "minutes after the flip, when AWS's alarms of blue have forgotten its backlog. The late messages are "
-        "those of the first ten minutes, in which target tracking scales blue out; none is late in the "
-        "switch."
+        "those of the first ten minutes, in which target tracking scales blue out; the switch has none."
     ),
     bursts={22: 12},
     steady=SteadyArrivals(first=1, last=38, per_minute=2),

@@ -6,7 +6,7 @@ Shared by the embedded AWS, the command and the report. Cheap to import: it does
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
@@ -231,6 +231,18 @@ class ProcessSummary:
     """Number of processing times published as MsgProcessingDuration."""
     mean_s: float | None
     """Mean published processing time in wall seconds; None without any."""
+
+    @classmethod
+    def of_all(cls, fleets: Sequence[ProcessSummary]) -> ProcessSummary:
+        """Those of several fleets together."""
+        published = sum(each.published for each in fleets)
+        total_s = sum(each.published * (each.mean_s or 0.0) for each in fleets)
+        return cls(
+            started=sum(each.started for each in fleets),
+            failed=sum(each.failed for each in fleets),
+            published=published,
+            mean_s=total_s / published if published else None,
+        )
 
     def as_json(self) -> dict[str, object]:
         """The JSON object within the summary."""

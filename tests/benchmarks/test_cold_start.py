@@ -108,13 +108,14 @@ AFTERWARDS: dict[str, tuple[Callable[[], Any], Any]] = {
     "shutdown": (desired, AT_FIRST | {GROUP: 0}),
     "surge": (desired, AT_FIRST | {GROUP: 5}),
     "switch": (remembered, {COLORS: {"switch"}}),
+    "guard_downstream": (remembered, {BURSTS: {"guard"}}),
     "send_test_messages": (messages, 50),
 }
 """Function -> what its event changes."""
 
 
 def test_every_function_of_the_template_is_measured() -> None:
-    functions = stacks.of_type(stacks.plane(), "AWS::Lambda::Function")
+    functions = stacks.of_type(stacks.plane(DownstreamGuard="true"), "AWS::Lambda::Function")
     assert {logical_id for logical_id, _ in FUNCTIONS.values()} == functions.keys()
     assert FUNCTIONS.keys() == AFTERWARDS.keys()
 

@@ -6,6 +6,7 @@ import collections
 
 from sluice.core.model import Kind, Limit, Reason, Trigger
 from sluice.ports import Counter, Outcome
+from tests.chaos.colors import COLORS_REACH
 from tests.chaos.event_storm import (
     COLD,
     COUNTED,
@@ -79,6 +80,7 @@ def not_reached(reached: collections.Counter[str]) -> list[str]:
             for counter in Counter
             if counter not in NEVER_REACHED_HERE and f"noted: {counter}" not in reached
         ),
+        *(what for what in COLORS_REACH if not reached[what]),
         *(step for step in STEPS if f"step: {step}" not in reached),
         *(step for step in _delivered() if f"step: {step}" not in reached),
         *(

@@ -6,14 +6,17 @@ A failing seed is reported by its shortest part. The seed alone identifies an in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing import get_context
+from typing import TypeVar
 
 from tests.chaos.cloud import PUNCTUAL
+from tests.chaos.colors import Act, Beginning, Inside, colors_drawn, run_colors
 from tests.chaos.moves import InitialState, Move, drawn, run_interleaving
 
 PER_BATCH = 200
+Part = TypeVar("Part")
 
 
 def failure_of(start: InitialState, moves: Sequence[Move]) -> str | None:
@@ -27,13 +30,17 @@ def failure_of(start: InitialState, moves: Sequence[Move]) -> str | None:
 
 def shortest(start: InitialState, moves: Sequence[Move]) -> list[Move]:
     """The moves of a failing interleaving that it needs in order to fail."""
+    return _needed(moves, lambda part: failure_of(start, part) is not None)
+
+
+def _needed(moves: Sequence[Part], fails: Callable[[Sequence[Part]], bool]) -> list[Part]:
     needed = list(moves)
     shorter = True
     while shorter:
         before = len(needed)
         for at in reversed(range(before)):
             without = needed[:at] + needed[at + 1 :]
-            if failure_of(start, without):
+            if fails(without):
                 needed = without
         shorter = len(needed) < before
     return needed
@@ -51,6 +58,8 @@ def on_time(start: InitialState, moves: Sequence[Move]) -> InitialState:
 def failure_report(seed: int) -> str:
     """Describe a failing seed for a reader."""
     start, moves = drawn(seed)
+    if failure_of(start, moves) is None:
+        return _colors_report(seed)
     start = on_time(start, moves)
     needed = shortest(start, moves)
     lines = [
@@ -74,6 +83,23 @@ def failure_report(seed: int) -> str:
     return "\n".join(lines)
 
 
+def _colors_failure(beginning: Beginning, acts: Sequence[Act | Inside]) -> str | None:
+    try:
+        run_colors(beginning, acts)
+    except AssertionError as broken:
+        return str(broken)
+    return None
+
+
+def _colors_report(seed: int) -> str:
+    """Describe the interleaving of colors of this seed."""
+    beginning, acts = colors_drawn(seed)
+    needed = _needed(acts, lambda part: _colors_failure(beginning, part) is not None)
+    lines = [f"the interleaving of colors of seed {seed} violates an invariant:"]
+    lines += [str(_colors_failure(beginning, needed)), f"it begins with {beginning} and goes on with"]
+    return "\n".join([*lines, *(f"  {act}" for act in needed)])
+
+
 def reached_by(seeds: Iterable[int]) -> tuple[Counter[str], int | None]:
     """Count what these interleavings reached, and return the first seed that failed."""
     reached: Counter[str] = Counter()
@@ -81,6 +107,7 @@ def reached_by(seeds: Iterable[int]) -> tuple[Counter[str], int | None]:
         start, moves = drawn(seed)
         try:
             reached += run_interleaving(start, moves).reached
+            reached += run_colors(*colors_drawn(seed)).reached
         except AssertionError:
             return reached, seed
     return reached, None

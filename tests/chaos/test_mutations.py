@@ -23,10 +23,11 @@ import sluice.usecases.retune
 import sluice.usecases.serve_workloads
 import sluice.usecases.surge
 import sluice.usecases.surge_requests
+import sluice.usecases.switch
 import sluice.usecases.tick
 import tests.chaos.event_storm
 import tests.chaos.fallback
-from sluice.core import bootstrap_shutdown, surge_plan, target
+from sluice.core import bootstrap_shutdown, surge_plan, switch, target
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.bounds import clamp
 from sluice.core.deadline import boots, decision, learning, memory
@@ -46,6 +47,7 @@ from sluice.core.model import (
     Backlog,
     Bounds,
     Capacity,
+    Color,
     Deadline,
     Decision,
     Durations,
@@ -61,6 +63,8 @@ from sluice.core.model import (
 from sluice.core.schedules import InForce
 from sluice.core.surge import Asked, Refusal
 from sluice.core.surge_plan import Plan, planned
+from sluice.core.switch import Next, Wait
+from sluice.core.switch_record import Switch
 from sluice.core.target import decide_target
 from sluice.errors import TransientError
 from sluice.ports import (
@@ -86,7 +90,7 @@ from sluice_sim.aws_rules.ecs_target_tracking import ServiceTracking
 from tests.chaos.seeds import reached_by
 from tests.chaos.test_chaos import DEFAULT_SHARE
 from tests.support.builders import plenty
-from tests.support.fakes import FakeStates
+from tests.support.fakes import FakeColors, FakeStates
 
 pytestmark = pytest.mark.slow
 
@@ -452,6 +456,23 @@ sized = surge_plan._sized
 surge = sluice.usecases.surge.surge
 
 
+def always_drained(*rest: Any) -> Wait:
+    return Wait(next=Next.NEXT, reason=Reason.COLOR_DRAINED, detail="", switch=rest[3])
+
+
+def told_when_the_step_began(switching: Any, workload: Workload, of: Switch, color: Color) -> Switch:
+    switching.colors.set_draining(workload.name, color)
+    later = replace(of, told_at=of.waits_since)
+    return of if of.told_at else sluice.usecases.switch._stored_as(switching, of, later)
+
+
+tell = FakeColors.set_draining
+
+
+def never_told_to_receive(colors: FakeColors, workload: str, color: Color | None) -> bool:
+    return color is not None and tell(colors, workload, color)
+
+
 MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a retry acts on the cached document": [
         (sluice.usecases.missed_alarms, "retry_bootstrap", cached_document(sluice.usecases.resize.bootstrap)),
@@ -646,6 +667,25 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a surge is put although scale-out is held": [(surge_plan, "blocked_by", lambda *_: "")],
     "a surge acts in any mode": [(sluice.usecases.surge_requests, "surge", surged_in_any_mode)],
     "a retune knows no bounds": [(target, "_bounded", lambda target_, _: (target_, ()))],
+    "an old color is set to zero without a proof": [(sluice.usecases.switch, "_drained", always_drained)],
+    "the workers have no time to learn that their color drains": [(switch, "SETTLING", timedelta(0))],
+    "the proof counts what was before the workers were told": [
+        (sluice.usecases.switch, "_told", told_when_the_step_began)
+    ],
+    "a switch holds nothing": [(sluice.usecases.switch, "held", lambda now, by=None: now)],
+    "a switch leaves held what it has held": [(sluice.usecases.switch, "_thaw", lambda *_: None)],
+    "the old color is let go while its alarms see the backlog of before": [
+        (sluice.usecases.switch, "fades_in_s", lambda *_: 0)
+    ],
+    "AWS scales in the new color while the old one drains": [
+        (sluice.usecases.switch, "growing", lambda of, now: switch.thawed(of, of.to, now))
+    ],
+    "the new color takes over with fewer instances than the old one has": [
+        (sluice.usecases.switch, "_raised_with_the_old", lambda *rest: rest[-1])
+    ],
+    "the end of a switch leaves a color that receives nothing": [
+        (FakeColors, "set_draining", never_told_to_receive)
+    ],
 }
 
 

@@ -527,7 +527,7 @@ def test_what_may_not_be_read_is_unknown_and_never_passes(doctor, failing):
     failing("AccessDenied", but={"DescribeStacks", "GetParametersByPath"})
     answer = doctor(NAME)
     assert answer.exit_code == 1
-    assert f"5 pass, 0 warn, 0 fail, {len(Check) + len(PlaneCheck) - 5} unknown" in answer.stdout
+    assert f"6 pass, 0 warn, 0 fail, {len(Check) + len(PlaneCheck) - 6} unknown" in answer.stdout
     assert "docs/policies/doctor.json is the policy that allows all" in answer.stdout
 
 
@@ -551,7 +551,7 @@ def test_a_narrow_terminal_folds_the_sentences_and_loses_nothing(doctor, monkeyp
 
 
 def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(doctor, allows_exactly):
-    """No workload of this account has two colors, of which the last two statements are about."""
+    """No workload of this account has two colors, of which the last statement is about."""
     single = [each for each in POLICY["Statement"] if not each["Sid"].endswith("OfASwitch")]
     with allows_exactly(POLICY | {"Statement": single}), key(), muted():
         doctor()

@@ -18,6 +18,7 @@ from sluice_sim.template import deployment
 from tests.cli.conftest import Answer
 from tests.support.builders import (
     POLICY_ARN,
+    blue_green_document,
     deadline_document,
     deadline_section,
     document,
@@ -58,6 +59,38 @@ def test_every_environment_of_the_project_is_valid(sluice: Any) -> None:
     assert (answer.exit_code, answer.stderr) == (0, "")
     fine = [line for line in answer.stdout.splitlines() if ": note: " not in line]
     assert [line.partition(": OK: ")[0] for line in fine] == list(names)
+
+
+@pytest.mark.parametrize(
+    ("active", "said"),
+    [
+        (
+            {"active": "green"},
+            "group w-green (green, active) and group w-blue (blue, idle), 0 to 5 instances",
+        ),
+        (
+            {},
+            "group w-blue (blue, active at first) and group w-green (green, idle at first), 0 to 5 instances",
+        ),
+    ],
+)
+def test_both_colors_are_shown_and_which_of_them_is_active(
+    sluice: Any, tmp_path: Path, active: dict[str, str], said: str
+) -> None:
+    of_two = blue_green_document("w")
+    of_two["fleet"] |= active
+    answer: Answer = sluice("validate", written(tmp_path, of_two))
+    assert answer.exit_code == 0
+    assert said in answer.stdout
+
+
+def test_an_environment_of_two_services_shows_both(sluice: Any, samconfig: Path) -> None:
+    service = SERVICE.replace("Mode=paused", "GreenServiceName=green")
+    samconfig.write_text(environment("w", f"[{service}]"))
+    said = (
+        "service s in cluster c (blue, active at first) and service green in cluster c (green, idle at first)"
+    )
+    assert said in sluice("validate", "w").stdout
 
 
 def test_it_prints_the_settings_in_force(sluice: Any, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Two blue/green workloads beside the others: two groups on a FIFO queue, and two services on a queue.
 
-The groups are those of samconfig.toml's example, and each color is a stack of the example fleets.
+The groups are those of the first such environment of samconfig.toml; each color is a stack of an example
+fleet.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 
 from sluice.core.switch_record import Switch, decoded, encoded
 from sluice_sim.account import ACCOUNT_ID, REGION
-from tests.deploy.build import ROOT
 from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.deployment import PLANE, Deployment
 from tests.deploy.server import Server
+from tests.templates.stacks import workload_environments
 
 REGISTRY = "/sluice/workloads"
 COLORS = ("blue", "green")
@@ -26,57 +27,57 @@ CLUSTER = "workers"
 RETUNED = 7.0
 """The target of blue's policy."""
 CONFIGURATION = {"asg": "TargetTrackingConfiguration", "ecs": "TargetTrackingScalingPolicyConfiguration"}
-EXAMPLE = "compiler-aarch64-blue-green"
-"""The environment of samconfig.toml."""
-SERVICES = """
+CONFIG = """
 version = 0.1
 
-[translation.deploy.parameters]
+[{name}.deploy.parameters]
 template_file = "workload.yaml"
 resolve_s3 = true
-stack_name = "sluice-translation"
-parameter_overrides = [
-    "Name=translation",
-    "QueueName=translation",
-    "FleetType=ecs",
-    "ClusterName=workers",
-    "ServiceName=translation",
-    "GreenServiceName=translation-green",
-    "MaxCapacity=5",
-    "TargetType=static",
-    "MessagesPerInstance=4",
-]
+stack_name = "sluice-{name}"
+parameter_overrides = {overrides}
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One workload and its two fleets; `fleets` are in the order of COLORS."""
+    """One workload's parameters, and what both stacks of its fleets are given; `fleets` are as COLORS."""
 
-    workload: str
-    kind: str
-    queue: str
-    fleets: tuple[str, str]
+    parameters: Mapping[str, str]
     own: Mapping[str, str]
-    """Parameters of both fleets' stacks."""
+
+    @property
+    def workload(self) -> str:
+        return self.parameters["Name"]
+
+    @property
+    def kind(self) -> str:
+        return self.parameters["FleetType"]
+
+    @property
+    def queue(self) -> str:
+        return self.parameters["QueueName"]
+
+    @property
+    def fleets(self) -> tuple[str, str]:
+        named = "AutoScalingGroupName" if self.kind == "asg" else "ServiceName"
+        return self.parameters[named], self.parameters[f"Green{named}"]
 
 
-GROUPS = Pair(
-    workload=EXAMPLE,
-    kind="asg",
-    queue="compiler-aarch64.fifo",
-    fleets=("compiler-aarch64", "compiler-aarch64-green"),
-    own={"MaxSize": "6", "InstanceTypes": "r7g.medium", "OnDemandBaseCapacity": "1"},
-)
+EXAMPLE = next(each for each in workload_environments().values() if each.get("GreenAutoScalingGroupName"))
+SERVICES = {
+    "Name": "translation",
+    "QueueName": "translation",
+    "FleetType": "ecs",
+    "ClusterName": CLUSTER,
+    "ServiceName": "translation",
+    "GreenServiceName": "translation-green",
+    "MaxCapacity": "5",
+    "TargetType": "static",
+    "MessagesPerInstance": "4",
+}
 PAIRS = (
-    GROUPS,
-    Pair(
-        workload="translation",
-        kind="ecs",
-        queue="translation",
-        fleets=("translation", "translation-green"),
-        own={"CreateCluster": "false"},
-    ),
+    Pair(parameters=EXAMPLE, own={"MaxSize": EXAMPLE["MaxCapacity"]}),
+    Pair(parameters=SERVICES, own={"CreateCluster": "false"}),
 )
 
 
@@ -88,16 +89,18 @@ def deployed_pairs(deployment: Deployment, folder: Path) -> Iterator[None]:
         for number, color in enumerate(COLORS):
             stacks.append(f"sluice-{pair.fleets[number]}-fleet")
             deployment.deploy_fleet(stacks[-1], f"fleet-{pair.kind}.yaml", _of_color(pair, number, color))
-    groups, services = folder / "groups.toml", folder / "services.toml"
-    example = (ROOT / "samconfig.toml").read_text(encoding="utf-8").partition(f"[{EXAMPLE}.")[2]
-    text = f"version = 0.1\n\n[{EXAMPLE}.{example.partition('# ')[0]}"
-    groups.write_text(_of_this_plane(text.replace("confirm_changeset = true\n", "")), encoding="utf-8")
-    services.write_text(_of_this_plane(SERVICES), encoding="utf-8")
-    for config, pair in zip((groups, services), PAIRS, strict=True):
+    for pair in PAIRS:
+        given = {"ControlPlaneStack": PLANE, **pair.parameters}
+        overrides = json.dumps([f"{name}={value}" for name, value in given.items()])
+        config = folder / f"{pair.workload}.toml"
+        config.write_text(CONFIG.format(name=pair.workload, overrides=overrides), encoding="utf-8")
         deployment.deploy_workload_of(config, pair.workload)
     yield
     for pair in PAIRS:
         deployment.delete(f"sluice-{pair.workload}")
+        for fleet in pair.fleets if pair.kind == "ecs" else ():
+            # The stack leaves the targets, which others may use.
+            aws("application-autoscaling", "DeregisterScalableTarget", **_target(fleet))
     for stack in reversed(stacks):
         aws("cloudformation", "DeleteStack", StackName=stack)
 
@@ -111,14 +114,17 @@ def _of_color(pair: Pair, number: int, color: str) -> dict[str, str]:
     }
     if color == "green":
         return parameters | {"ExistingQueueName": pair.queue}
-    is_first = {"Fifo": str(pair.queue.endswith(".fifo")).lower()}
-    return parameters | is_first | ({"MinSize": "1"} if pair.kind == "asg" else {})
+    is_fifo = pair.queue.endswith(".fifo")
+    assert pair.queue == pair.fleets[0] + ".fifo" * is_fifo  # which the stack of its fleet makes
+    return parameters | {"Fifo": str(is_fifo).lower()}
 
 
-def _of_this_plane(config: str) -> str:
-    named = f'parameter_overrides = [\n    "ControlPlaneStack={PLANE}",\n'
-    assert "parameter_overrides = [\n" in config
-    return config.replace("parameter_overrides = [\n", named)
+def _target(service: str) -> dict[str, str]:
+    return {
+        "ServiceNamespace": "ecs",
+        "ResourceId": f"service/{CLUSTER}/{service}",
+        "ScalableDimension": "ecs:service:DesiredCount",
+    }
 
 
 @dataclass(slots=True, kw_only=True)
@@ -267,14 +273,7 @@ class ColoredAccount:
                 DesiredCapacity=desired,
             )
             return
-        self._aws(
-            "application-autoscaling",
-            "RegisterScalableTarget",
-            ServiceNamespace="ecs",
-            ResourceId=f"service/{CLUSTER}/{fleet}",
-            ScalableDimension="ecs:service:DesiredCount",
-            MinCapacity=minimum,
-        )
+        self._aws("application-autoscaling", "RegisterScalableTarget", **_target(fleet), MinCapacity=minimum)
         self._aws("ecs", "UpdateService", cluster=CLUSTER, service=fleet, desiredCount=desired)
 
 

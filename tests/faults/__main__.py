@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
+from tests.faults import switch_matrix
 from tests.faults.matrix import calls_left_out, cells, kinds_left_out
 
 
@@ -19,6 +20,9 @@ def lines() -> Iterator[str]:
         yield _row(name, calls[name], *of_kind, sum(of_kind))
     of_kind = [sum(cell.kind == kind for cell in cells()) for kind in kinds]
     yield _row("together", calls.total(), *of_kind, len(cells()))
+    of_steps = Counter((cell.of.scenario.name, cell.of.moment.step) for cell in switch_matrix.cells())
+    yield f"\nCells of a switch: {of_steps.total()}"
+    yield from (f"- {scenario}: {step} ({n})" for (scenario, step), n in sorted(of_steps.items()))
     yield f"\nCalls left to the use case that is about them: {len(calls_left_out())}"
     yield from (f"- {call}" for call in calls_left_out())
     yield f"\nNothing in the answer to spoil: {kinds_left_out().total()}"

@@ -5,20 +5,26 @@ Operator, state machine, function and workers are those of `sluice demo --scenar
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
 from typing import Any
 from unittest import mock
 
 import boto3
 import pytest
+from click.testing import CliRunner
 
 import sluice.usecases.switch
 from sluice.core.model import Reason
 from sluice.core.switch import Next, Wait
 from sluice.core.switch_record import Step, Switch
 from sluice_cli.demo_operator import switch
+from sluice_cli.main import main
+from sluice_operator.core.switching import WAY
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import COMPILER_SWITCH
@@ -172,6 +178,23 @@ def test_nothing_is_lost_killed_or_out_of_order_and_everything_is_restored(kind:
     assert switched.held == {"blue": [], "green": []}
     assert switched.bounds == {"blue": (0, 6), "green": (1, 6)}
     assert switched.draining == "none"
+
+
+def test_the_demo_shows_the_switch_in_its_json_its_table_and_its_report(tmp_path: Path) -> None:
+    chosen = ["--scenario", COMPILER_SWITCH.name, "--report", str(tmp_path)]
+    answer = CliRunner(mix_stderr=False).invoke(main, ["demo", *chosen, "--json"])
+    assert answer.exit_code == 0, answer.stderr
+    [workload] = json.loads(answer.stdout)["workloads"]
+    shown = workload["switch"]
+    assert (workload["ok"], shown["well"]) == (True, True)
+    assert (shown["out_of_order"], shown["ended_at_work"], shown["old_color_desired"]) == (0, 0, 0)
+    assert [step["step"] for step in shown["steps"]] == [step.value for step in WAY]
+    assert re.search(r"5/5 \* ●●●●● +0/5 +○○○○○", answer.stderr), "green boots"
+    assert "→ switch, flip of green: the new color is active" in answer.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert "The switch: green is the active color after" in page
+    assert "Blue is the active color until minute" in page
+    assert (tmp_path / f"{COMPILER_SWITCH.name}.png").is_file()
 
 
 def idle_at_once(switch: Switch, *_: object) -> Wait:

@@ -6,10 +6,13 @@ from collections import Counter
 from typing import Any
 
 from sluice_sim.embedded.timeline import (
+    ColorSize,
     Event,
     EventKind,
     Minute,
     Summary,
+    SwitchSeen,
+    SwitchStep,
     Timeline,
 )
 from sluice_sim.promise import Waits
@@ -117,3 +120,33 @@ def flat(length: int = 5, **changes: Any) -> Timeline:
     return Timeline(
         summary=summary(), minutes=tuple(minute(number, **changes) for number in range(1, length + 1))
     )
+
+
+def color(name: str, running: int, *, desired: int | None = None, **changes: Any) -> ColorSize:
+    values: dict[str, Any] = {"active": False, "busy": running} | changes
+    return ColorSize(color=name, desired=running if desired is None else desired, running=running, **values)
+
+
+def switched(**changes: Any) -> Timeline:
+    """Blue hands over to green in minute 3; the switch is over in minute 6."""
+    blue, green = (2, 2, 2, 0, 0, 0, 0), (0, 0, 2, 2, 2, 2, 2)
+    rows = tuple(
+        minute(
+            number,
+            in_flight=2,
+            desired=old + new,
+            running=old + new,
+            colors=(color("blue", old, active=number < 3), color("green", new, active=number >= 3)),
+        )
+        for number, (old, new) in enumerate(zip(blue, green, strict=True), 1)
+    )
+    steps = (
+        SwitchStep(step="begin", began_s=60.0, ended_s=60.0, reason="begins"),
+        SwitchStep(step="ready", began_s=60.0, ended_s=150.0, reason="green runs"),
+        SwitchStep(step="flip", began_s=150.0, ended_s=150.0, reason="green is active"),
+        SwitchStep(step="retire", began_s=150.0, ended_s=200.0, reason="blue is at zero"),
+        SwitchStep(step="finish", began_s=200.0, ended_s=350.0, reason="over"),
+    )
+    seen = {"old": "blue", "new": "green", "steps": steps, "outcome": "green is active", "is_done": True}
+    switch = SwitchSeen(**(seen | changes))
+    return Timeline(summary=summary(final_desired=2, minimum=2, switch=switch), minutes=rows)

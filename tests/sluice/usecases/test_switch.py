@@ -103,6 +103,7 @@ class TestASwitch:
             Reason.COLOR_BUSY,
             Reason.COLOR_DRAINED,
             Reason.COLOR_RETIRED,
+            Reason.ALARMS_FADE,
             Reason.SWITCH_FINISHED,
         ]
 
