@@ -103,7 +103,7 @@ COMMANDS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     gaps=st.lists(st.floats(0, 20), min_size=1, max_size=60),
     service_s=st.sampled_from([1.0, 7.0, 60.0]),
