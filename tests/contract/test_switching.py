@@ -19,7 +19,7 @@ from sluice.core.model import Bounds, Capacity, Color, ColoredFleet, Fleet, Unkn
 from sluice.core.pause import BOTH, Pause, encoded
 from sluice.core.switch import FROZEN, IDLE, held
 from sluice.core.switch_record import Step, Switch, Was
-from sluice.errors import ConfigError
+from sluice.errors import ConfigError, TransientError
 from sluice.ports import Colors, EngineStates, Freezes, Occupancy, StateWrite, StoredState
 from sluice_sim.simulator.cloudwatch import SimulatedAws
 from sluice_sim.simulator.color_ports import SimulatedColors, SimulatedFreezes, SimulatedOccupancy
@@ -111,6 +111,17 @@ def test_a_fleet_that_aws_does_not_know_is_a_refusal() -> None:
         AwsFreezes(account.client).fields(
             ColoredFleet(color=Color.BLUE, fleet=group("nowhere"), policy_arn=None)
         )
+
+
+def test_an_answer_without_the_scalable_target_is_not_taken_for_nothing_to_put_back() -> None:
+    with account.account():
+        fleet = account.create_service("transcription", bounds=None)
+        port = AwsFreezes(account.session().client)
+        of = ColoredFleet(color=Color.BLUE, fleet=fleet, policy_arn="blue")
+        with pytest.raises(TransientError, match="register it again"):
+            port.fields(of)
+        with pytest.raises(TransientError, match="register it again"):
+            port.put(of, {"DynamicScalingInSuspended": False, "DynamicScalingOutSuspended": False})
 
 
 # ---- the colors ------------------------------------------------------------------------------------------

@@ -143,6 +143,7 @@ def refusals() -> Iterator[list[Refusal]]:
 @pytest.mark.parametrize(
     ("kind", "operation"), [(kind, each) for kind, operations in OPERATIONS.items() for each in operations]
 )
+@pytest.mark.slow
 def test_a_call_that_is_refused_leaves_nothing_half_done(
     plane: Plane, busy: dict[Any, int], refusals: list[Refusal], kind: str, operation: str, place: int
 ) -> None:

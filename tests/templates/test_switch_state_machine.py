@@ -191,6 +191,7 @@ def test_green_that_does_not_come_up_is_undone() -> None:
     assert play.switched.facts() == before
 
 
+@pytest.mark.slow
 def test_an_old_color_that_never_gets_idle_stays_up_and_the_execution_says_so() -> None:
     play = machine()
     play.switched.deaf = True
@@ -214,6 +215,7 @@ def test_the_hook_runs_between_ready_and_flip_and_its_failure_undoes_the_switch(
 
 
 @pytest.mark.parametrize("step", STEPS[:-1])
+@pytest.mark.slow
 def test_a_step_whose_answer_is_lost_once_is_tried_again(step: str) -> None:
     play = machine()
     play.after = once(step, TransientError("throttled"))
@@ -224,6 +226,7 @@ def test_a_step_whose_answer_is_lost_once_is_tried_again(step: str) -> None:
 
 @pytest.mark.parametrize("step", STEPS[:-1])
 @pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.slow
 def test_a_step_that_fails_for_good_is_undone_before_the_flip_and_finished_after_it(
     step: str, moment: str
 ) -> None:
@@ -242,6 +245,7 @@ def test_a_step_that_fails_for_good_is_undone_before_the_flip_and_finished_after
 
 
 @pytest.mark.parametrize("step", ["freeze", "ready", "flip", "drain", "finish"])
+@pytest.mark.slow
 def test_an_execution_that_ends_in_the_middle_is_restored_by_another_one(step: str) -> None:
     """Every attempt fails from this step on, as if AWS had stopped the execution."""
     play = machine()
