@@ -215,9 +215,9 @@ ARROWS: Mapping[str, str] = {
     "sluice_sim.simulator": """sluice.core sluice.errors sluice.ports sluice.report sluice_sim.account
         sluice_sim.aws_rules sluice_sim.clock sluice_sim.template""",
     "sluice_sim.workloads": "sluice_sim.simulator sluice_sim.template",
-    "sluice_sim.policies": """sluice.core sluice.errors sluice.events sluice.ports sluice.switch_answer
-        sluice.usecases
-        sluice_sim.account sluice_sim.aws_rules sluice_sim.simulator sluice_sim.template""",
+    "sluice_sim.policies": """sluice.core sluice.errors sluice.events sluice.usecases
+        sluice_sim.account sluice_sim.aws_rules sluice_sim.simulator sluice_sim.switching
+        sluice_sim.template""",
     "sluice_sim.study": """sluice.core sluice.document sluice_sim.aws_rules sluice_sim.policies
         sluice_sim.promise sluice_sim.simulator sluice_sim.template sluice_sim.workloads""",
     "sluice_operator.core": "sluice.core",

@@ -6,10 +6,11 @@ Every number in a sentence comes from the run. Times count from the beginning of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from sluice_report.quantities import count, duration, number, share, times
+from sluice_report.quantities import count, duration, durations, number, share, times
 from sluice_report.simulation.comparison import ComparedRun
 from sluice_report.simulation.decisions import Decision, direction_changes
 from sluice_report.simulation.time_series import (
@@ -57,7 +58,23 @@ def verdict(result: Result, promise_s: float) -> str:
         return f"No message arrives; {text}"
     kept = "every one" if attained == 1 else share(attained)
     messages = count(int(str(result["messages"])), "message")
-    return f"Starts {kept} of {messages} within {duration(promise_s)} and {text}"
+    switched = _switched(result.get("switch"))
+    return f"Starts {kept} of {messages} within {duration(promise_s)} and {text}{switched}"
+
+
+def _switched(cost: Any) -> str:
+    """What a switch between two colors took; empty without one."""
+    if cost is None:
+        return ""
+    if cost["to"] is None:
+        return ". The switch to the other color was refused"
+    waits, without = durations([cost["during"]["mean_s"], cost["during_without"]["mean_s"]])
+    ended = "" if cost["status"] == "SUCCEEDED" else " and failed"
+    took, extra = duration(cost["duration_s"]), number(cost["extra_instance_hours"])
+    return (
+        f". The switch to {cost['to']} took {took}{ended}: messages waited {waits} on average meanwhile, "
+        f"{without} without it, for {extra} instance-hours more"
+    )
 
 
 def _against_bound(result: Result) -> str:

@@ -21,7 +21,6 @@ from sluice_sim.aws_rules.scheduler import (
     Scheduler,
     Target,
 )
-from sluice_sim.policies.switching import Switches
 from sluice_sim.simulator.cloudwatch import SimulatedAws
 from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
@@ -33,6 +32,7 @@ from sluice_sim.simulator.targets import (
     CurrentTarget,
     explain,
 )
+from sluice_sim.switching import Switches
 from sluice_sim.template.deployment import (
     BOOTSTRAP,
     SHUTDOWN,

@@ -66,12 +66,13 @@ class SimulatedColors:
         self.context.deployed = replace(deployed, workload=deployed.workload.with_active(color))
 
     def set_draining(self, workload: str, color: Color | None) -> bool:  # noqa: ARG002 - there is one
-        """Tell the workers of this color to receive no more, None for neither color."""
+        """Tell the workers of this color to receive no more, None for neither; returns whether it is new."""
         deployed = self.context.deployed
+        is_new = deployed.workload.draining is not color
         self.context.deployed = replace(deployed, workload=replace(deployed.workload, draining=color))
         for own, fleet in colors(deployed.workload):
             self.context.fleets[fleet].set_receiving(own is not color, self._learns_after_s)
-        return color is not deployed.workload.draining
+        return is_new
 
     def _learns_after_s(self) -> float:
         return float(self.random.uniform(0.0, LEARNS_WITHIN_S))
@@ -105,6 +106,11 @@ class SimulatedOccupancy:
             told = dict(seen)
         return {fleet: told.get(fleet, Unknown(reason=f"AWS knows no {fleet}")) for fleet in fleets}
 
+    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:  # noqa: ARG002
+        """Whether a group drains its instances on scale-in, which takes a lifecycle hook."""
+        simulated = _known(self.context, fleet)
+        return isinstance(fleet, AutoScalingGroup) and simulated.conditions.scale_in is ScaleIn.DRAIN
+
     def refreshed(
         self,
         groups: Collection[AutoScalingGroup],
@@ -112,10 +118,6 @@ class SimulatedOccupancy:
     ) -> Mapping[AutoScalingGroup, bool | Unknown]:
         """No group is refreshed: a simulation has no deployments."""
         return dict.fromkeys(groups, False)
-
-    def finishes(self, fleet: Fleet, remaining_s: RemainingS) -> bool | Unknown:  # noqa: ARG002
-        """No lifecycle hook: the simulated workers protect their instance."""
-        return False
 
 
 @dataclass(frozen=True, slots=True)

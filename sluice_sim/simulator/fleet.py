@@ -93,6 +93,8 @@ class FleetSize(NamedTuple):
     booting: int
     warm: int | None
     """Stopped instances of the warm pool; None without a pool."""
+    ending: int
+    """Instances that were stopped and finish what they have."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -133,6 +135,8 @@ class SimulatedFleet:
     receives: bool = True
     """Whether its workers are told to receive messages."""
     _pool: WarmPool | None = None
+    _ending: list[Instance] = field(default_factory=list)
+    """Stopped, and not gone yet when that was last looked at."""
     _returning: list[Instance] = field(default_factory=list)
     """Scaled in, and to enter the warm pool when they have no message left."""
     _retrying: bool = False
@@ -150,12 +154,14 @@ class SimulatedFleet:
         """Process every event that is due, and count the instances."""
         self.queue.advance()
         self._update_running()
+        self._forget_ended()
         return FleetSize(
             desired=self.desired,
             running=len(self._running),
             busy=int(self.queue.kernel.occupied[self.place]),
             booting=len(self._booting),
             warm=None if self._pool is None else self._pool.stopped(self.now_s),
+            ending=len(self._ending),
         )
 
     def warm_pool_cost_s(self) -> float:
@@ -182,6 +188,11 @@ class SimulatedFleet:
         self._update_running()
         ready_s = self.now_s - warmup_s
         return sum(one.ready_s <= ready_s for one in self._running)
+
+    def _forget_ended(self) -> None:
+        if self._ending:
+            terminated_s = self.queue.kernel.terminated_s
+            self._ending = [one for one in self._ending if math.isnan(terminated_s[one.number])]
 
     def _update_running(self) -> None:
         """Count instances as running from the moment at which they are ready."""
@@ -310,6 +321,7 @@ class SimulatedFleet:
             one.receives = True
             self.queue.resume(one.block, booting=one.ready_s >= now)
         one.stopped_s = now
+        self._ending.append(one)
         (self._booting if one in self._booting else self._running).remove(one)
 
     def _kill(self, one: Instance, now: float) -> None:

@@ -118,6 +118,7 @@ class SimulatedFleets:
             bounds=simulated.bounds,
             booting=size.booting if lists else None,
             protected=size.busy if lists else None,
+            ending=size.ending if lists else 0,
             scale_out_blocked_by=_blocks(held, OUT_SUSPENDED),
             scale_in_blocked_by=_blocks(held, ALARM_NOTIFICATION, IN_SUSPENDED),
             has_warm_pool=size.warm is not None,

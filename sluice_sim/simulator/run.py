@@ -176,8 +176,7 @@ def simulate(
     policy.attach(context)
     _run_clock(context, load, start_s, on_progress)
     wall_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
-    run = _record(policy, load, context, snapshots, wall_s=wall_s, cpu_s=cpu_s)
-    return replace(run, sizes=sizes)
+    return _record(policy, load, context, snapshots, sizes, wall_s=wall_s, cpu_s=cpu_s)
 
 
 def _record(
@@ -185,6 +184,7 @@ def _record(
     load: Load,
     context: ScalingContext,
     snapshots: Sequence[Snapshot],
+    sizes: Mapping[Color, Sequence[FleetSize]],
     *,
     wall_s: float,
     cpu_s: float,
@@ -214,6 +214,7 @@ def _record(
         target=context.target(),
         failed_attempts=queue.failed_attempts,
         failed_s=queue.failed_s,
+        sizes=sizes,
         switches=context.switches,
         scheduled=context.scheduled,
         lost=queue.lost(),

@@ -38,8 +38,11 @@ class PlayedSwitch:
     cause: str = ""
 
     def durations_s(self) -> Iterator[tuple[Step, float]]:
-        """The steps in their order, and how long each took with its waits, until the next one began."""
-        end_s = self.steps[-1].at_s if self.ended_s is None else self.ended_s
+        """The steps in their order, and how long each took with its waits, until the next one began.
+
+        The last one lasts until nothing is left to do; of an execution that hangs, it has lasted for no time.
+        """
+        end_s = self.steps[-1].at_s if self.restored_s is None else self.restored_s
         firsts = [
             one
             for place, one in enumerate(self.steps)

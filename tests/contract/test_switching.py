@@ -236,6 +236,17 @@ def test_simulated_instances_that_are_busy_are_protected_as_of_some_seconds_ago(
     assert port.refreshed([group("transcription")], plenty) == {group("transcription"): False}
 
 
+@pytest.mark.parametrize("scale_in", ScaleIn)
+@pytest.mark.parametrize("environment", ["transcription", "queue-proc"])
+def test_simulated_groups_that_drain_let_their_instances_finish_and_services_never_do(
+    environment: str, scale_in: ScaleIn
+) -> None:
+    run = pair(environment, simulated_fleet([], 1, scale_in=scale_in))
+    occupancy = SimulatedOccupancy(run, np.random.default_rng(0))
+    finishes = occupancy.finishes(run.deployed.workload.fleet, plenty)
+    assert finishes is (environment == "transcription" and scale_in is ScaleIn.DRAIN)
+
+
 @pytest.mark.parametrize("is_fake", [True, False])
 def test_protected_instances_are_busy(is_fake: bool) -> None:
     if is_fake:

@@ -115,7 +115,7 @@ def test_the_page_counts_the_decisions_that_it_leaves_out(alone: WrittenReport) 
 
 def test_every_number_of_the_result_is_beside_the_charts(written: WrittenReport) -> None:
     in_words = {"policy", "promise_s", "promise_kept", "attainable", "scale_in", "warnings"}
-    in_words |= {"target_because", "target_limits", "no_cost_ratio_because"}
+    in_words |= {"target_because", "target_limits", "no_cost_ratio_because", "switch"}
     assert set(page.METRICS) == set(written.results[0]) - in_words
     text = written.read.visible_text()
     for shown in ("Promise kept | Messages that start within the promise. | 66.6 %", "Cost ratio", "3.27"):

@@ -55,6 +55,27 @@ def test_every_kind_of_verdict_has_its_sentence(known: Bound | None, changes: di
     assert sentences.verdict(builders.measured(builders.run(**changes), known), 300) == text
 
 
+WAITS = {"during": {"mean_s": 4.0}, "during_without": {"mean_s": 5.0}}
+COST = {"to": "green", "status": "SUCCEEDED", "duration_s": 490.0, "extra_instance_hours": 0.25, **WAITS}
+
+
+@pytest.mark.parametrize(
+    ("cost", "says"),
+    [
+        (
+            COST,
+            ". The switch to green took 490 s: messages waited 4 s on average meanwhile, 5 s without it",
+        ),
+        (COST, " without it, for 0.25 instance-hours more"),
+        (COST | {"status": "FAILED"}, ". The switch to green took 490 s and failed: messages waited 4 s"),
+        (COST | {"to": None}, ". The switch to the other color was refused"),
+    ],
+)
+def test_the_verdict_says_what_a_switch_took(cost: dict, says: str) -> None:
+    measured = {**builders.measured(builders.run(), None), "switch": cost}
+    assert says in sentences.verdict(measured, 300)
+
+
 def test_arrivals_and_backlog_are_described_with_their_worst_moment() -> None:
     drawn = _series()
     assert (

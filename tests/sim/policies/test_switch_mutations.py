@@ -15,9 +15,9 @@ from sluice.core.model import Color, Reason, Workload
 from sluice.core.switch import FROZEN, Next, Wait, colored
 from sluice.core.switch_record import Step, Switch
 from sluice.usecases.switch import StepDone
-from sluice_sim.policies.switching import Switches
 from sluice_sim.simulator.color_ports import SimulatedColors
 from sluice_sim.simulator.context import ScalingContext
+from sluice_sim.switching import Switches
 from tests.sim.policies.switches import (
     HOLDS,
     MINUTE_S,

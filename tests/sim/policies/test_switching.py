@@ -1,5 +1,4 @@
-"""A switch between two colors in the simulator, among ticks, alarms, retunes, time-outs, aborts and surges.
-
+"""A switch between two colors in the simulator, among ticks, alarms, retunes, time-outs and aborts.
 
 Whatever happens meanwhile: no message is lost, killed or repeated, the idle color is sized by a switch alone,
 the active one is not lowered while both are held, and in the end all that was held is as it was.
@@ -8,13 +7,23 @@ the active one is not lowered while both are held, and in the end all that was h
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sluice.core.model import Color
-from sluice_sim.policies.switching import Switches
+from sluice.core.switch_record import Step
 from sluice_sim.simulator.context import ScalingContext
-from tests.sim.policies.switches import HOLDS, MINUTE_S, WORKLOADS, Played, at, load_of, play
+from sluice_sim.simulator.fleet import ScaleIn
+from sluice_sim.switching import Switches
+from tests.sim.policies.switches import (
+    HOLDS,
+    MINUTE_S,
+    WORKLOADS,
+    assert_all_is_put_back,
+    assert_nothing_was_lost_or_repeated,
+    assert_only_a_switch_sizes_the_idle_color,
+    at,
+    load_of,
+    play,
+)
 
 STEADY = [minute * MINUTE_S + second for minute in range(2, 100) for second in (1, 21, 41)]
 """Three messages a minute."""
@@ -31,6 +40,25 @@ def test_a_switch_under_load_ends_well(kind: str, policy: str) -> None:
     assert played.run.sizes[Color.BLUE][-1].running == 0
     for holds in HOLDS:
         holds(played)
+
+
+def test_a_group_whose_lifecycle_hook_drains_its_instances_is_switched_without_protection() -> None:
+    played = play("group", "sluice", load_of(STEADY, 60.0), 60 * MINUTE_S, scale_in=ScaleIn.DRAIN)
+    [switch] = played.run.switches
+    assert (switch.status, played.active) == ("SUCCEEDED", Color.GREEN)
+    assert any("does not show" in step.detail for step in switch.steps if step.step is Step.READY)
+    assert_nothing_was_lost_or_repeated(played)
+    assert_only_a_switch_sizes_the_idle_color(played)
+    assert_all_is_put_back(played)
+
+
+@pytest.mark.parametrize(("kind", "scale_in"), [("service", ScaleIn.DRAIN), ("group", ScaleIn.KILL)])
+def test_a_fleet_that_shows_no_work_is_not_switched_under_load(kind: str, scale_in: ScaleIn) -> None:
+    played = play(kind, "sluice", load_of(STEADY, 60.0), 60 * MINUTE_S + 30, scale_in=scale_in)
+    [switch] = played.run.switches
+    assert (switch.status, switch.to, played.active) == ("FAILED", None, Color.BLUE)
+    assert "protection from scale-in" in switch.cause
+    assert_all_is_put_back(played)
 
 
 def test_a_color_that_does_not_start_in_time_is_undone() -> None:
@@ -74,53 +102,5 @@ def test_a_second_switch_meanwhile_is_refused_and_a_later_one_goes_back() -> Non
     assert [one.status for one in played.run.switches] == ["SUCCEEDED", "FAILED", "SUCCEEDED"]
     assert played.run.switches[1].to is None
     assert played.active is Color.BLUE
-    for holds in HOLDS:
-        holds(played)
-
-
-BURSTS = st.lists(
-    st.tuples(st.integers(1, 110), st.integers(1, 30), st.integers(0, 50)), min_size=1, max_size=8
-)
-"""(minute, messages, second) of each."""
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    kind=st.sampled_from(list(WORKLOADS)),
-    policy=st.sampled_from(["sluice", "deadline"]),
-    bursts=BURSTS,
-    service_s=st.sampled_from([5.0, 40.0, 170.0, 1000.0]),
-    boot_s=st.sampled_from([20.0, 65.0, 2000.0]),
-    minimum=st.integers(0, 2),
-    switch_minutes=st.lists(st.integers(5, 110), min_size=1, max_size=3, unique=True).map(sorted),
-    second=st.floats(0, 59.9),
-    aborts_s=st.lists(st.integers(0, 900), max_size=2),
-    groups=st.integers(1, 12),
-    seed=st.integers(0, 100),
-)
-def test_whatever_happens_meanwhile(
-    kind, policy, bursts, service_s, boot_s, minimum, switch_minutes, second, aborts_s, groups, seed
-):
-    arrivals_s = [
-        minute * MINUTE_S + at_s + 0.01 * place for minute, count, at_s in bursts for place in range(count)
-    ]
-
-    def then(context: ScalingContext, switches: Switches) -> None:
-        for minute in switch_minutes[1:]:
-            at(context, minute * MINUTE_S + second, switches.begin)
-        for after_s in aborts_s:
-            begins_s = switch_minutes[0] * MINUTE_S + second
-            at(context, begins_s + after_s, lambda: switches.abort(switches.executions[-1]))
-
-    played: Played = play(
-        kind,
-        policy,
-        load_of(arrivals_s, service_s, groups=groups if kind == "fifo" else None),
-        switch_minutes[0] * MINUTE_S + second,
-        boot_s=boot_s,
-        seed=seed,
-        minimum=minimum,
-        then=then,
-    )
     for holds in HOLDS:
         holds(played)

@@ -50,6 +50,16 @@ def test_a_fleet_that_is_told_to_stop_finishes_and_takes_nothing_more() -> None:
     assert first.queue.processed == 3
 
 
+def test_an_instance_that_finishes_what_it_has_is_ending_until_it_is_gone() -> None:
+    first, _ = two([1.0], 10)
+    first.set_desired(2)
+    at(first, 5)
+    first.set_desired(0)
+    assert (first.size().running, first.size().ending) == (0, 1)
+    at(first, 12)
+    assert (first.size().ending, first.queue.processed) == (0, 1)
+
+
 def test_the_workers_stop_within_their_interval_each_at_its_own_moment() -> None:
     arrivals = [0.5 * place for place in range(200)]
     first, _ = two(arrivals, 1, maximum=5)
@@ -93,7 +103,7 @@ COMMANDS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     gaps=st.lists(st.floats(0, 20), min_size=1, max_size=60),
     service_s=st.sampled_from([1.0, 7.0, 60.0]),

@@ -26,7 +26,7 @@ from tests.support.builders import alarm, backlog, deadline
 from tests.support.fakes import FakeAccount
 from tests.support.switching import ALICE, OTHER_RUN, RUN, Aborted, Switched, pair
 
-RAISES, LOWERS = {Step.RAISE}, {Step.RETIRE, Step.FINISH, Step.ROLL_BACK, Step.RESTORE}
+RAISES, LOWERS = {Step.RAISE, Step.READY}, {Step.RETIRE, Step.FINISH, Step.ROLL_BACK, Step.RESTORE}
 SIZED_BY_A_SWITCH = RAISES | LOWERS
 
 
@@ -187,17 +187,21 @@ def undo(switched):
 THE_SWITCH = [NEXT_STEP] * 20
 QUIET = [*[NEXT_STEP] * 3, ("the queue empties", 0), ("shutdown", 0), *[NEXT_STEP] * 17]
 WHAT_SHOWS = {
-    "nothing is frozen": ((sluice.usecases.switch, "held", lambda now, *_: now), QUIET),
-    "what was held stays held": ((sluice.usecases.switch, "thawed", lambda _, __, now: now), THE_SWITCH),
-    "the new color is not raised": ((sluice.usecases.switch, "needed", lambda *_: 0), THE_SWITCH),
+    "nothing is frozen": ({"held": lambda now, *_: now}, QUIET),
+    "what was held stays held": ({"thawed": lambda _, __, now: now}, THE_SWITCH),
+    "the new color is not raised": (
+        {"needed": lambda *_: 0, "_raised_with_the_old": lambda *given: given[-1]},
+        THE_SWITCH,
+    ),
 }
 
 
 @pytest.mark.parametrize("mutation", WHAT_SHOWS)
 @pytest.mark.parametrize("kind", ["asg", "ecs"])
 def test_a_broken_step_is_detected(kind, mutation, monkeypatch):
-    (module, name, broken), actions = WHAT_SHOWS[mutation]
+    broken, actions = WHAT_SHOWS[mutation]
     interleave(kind, {}, 4, 20, actions, None)
-    monkeypatch.setattr(module, name, broken)
+    for name, defect in broken.items():
+        monkeypatch.setattr(sluice.usecases.switch, name, defect)
     with pytest.raises(AssertionError):
         interleave(kind, {}, 4, 20, actions, None)

@@ -100,11 +100,11 @@ class Switches:
             played.restored_s = self._context.queue.now_s
             return
         played.ended_s, played.status = self._context.queue.now_s, execution.status
-        failures = [one.detail for one in played.steps if one.outcome not in set(Next)]
-        played.cause = failures[-1] if failures else execution.cause or ""
         if execution.status == SUCCEEDED:
             played.restored_s = played.ended_s
             return
+        failures = [one.detail for one in played.steps if one.outcome not in set(Next)]
+        played.cause = failures[-1] if failures else execution.cause or ""
         name = f"restore-{len(self._restores) + 1}"
         self._restores.add(f"{MACHINE.replace(':stateMachine:', ':execution:')}:{name}")
         self._start(name, {"detail": {"executionArn": execution.arn, "input": execution.text}}, played)
