@@ -128,7 +128,7 @@ def find(account: Account, name: str, remaining_s: RemainingS, on_step: OnStep =
             f"`sluice explain {workload.name}` shows the last one"
         )
     own = Found(workload=workload.name, to=stored.to, execution=stored.execution)
-    if executions.describe(states, stored.execution).runs:
+    if executions.runs(states, stored.execution):
         return own
     restoring = _restoring(account, stored)
     if restoring is None:
@@ -148,7 +148,7 @@ def abort(account: Account, name: str, remaining_s: RemainingS, on_step: OnStep 
     states, stored = account.clients("stepfunctions"), _stored(account, workload.name, remaining_s)
     by = _caller(account)
     on_step("stopping the switch")
-    if stored is not None and not executions.describe(states, stored.execution).runs:
+    if stored is not None and not executions.runs(states, stored.execution):
         if undoing := _restoring(account, stored):
             return Found(workload=workload.name, to=stored.to, execution=undoing)
         return _restore(account, workload.name, stored, by)

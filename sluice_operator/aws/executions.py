@@ -8,6 +8,7 @@ from typing import Any
 
 from sluice.aws.errors import aws_errors
 from sluice.aws.responses import field, list_field
+from sluice.errors import ConfigError
 from sluice_operator.core.switching import Execution, Happened, Kind
 
 ENTERED, EXITED = "StateEntered", "StateExited"
@@ -19,6 +20,8 @@ FAILED = {
 }
 """Type of an event of a task that failed -> the key of its details."""
 EVENTS_PER_CALL = 200
+GONE = "ExecutionDoesNotExist"
+"""AWS keeps an execution for 90 days after its end, and no longer than its state machine."""
 
 
 def start(client: Any, machine_arn: str, name: str, asked: Mapping[str, object]) -> str:
@@ -61,6 +64,16 @@ def describe(client: Any, execution_arn: str) -> Execution:
             error=told.get("error"),
             cause=told.get("cause"),
         )
+
+
+def runs(client: Any, execution_arn: str) -> bool:
+    """Whether the execution has not ended; one that AWS knows no more has."""
+    try:
+        return describe(client, execution_arn).runs
+    except ConfigError as failure:
+        if GONE in str(failure):
+            return False
+        raise
 
 
 def history(client: Any, execution_arn: str, after: int) -> list[Happened]:

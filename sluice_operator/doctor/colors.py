@@ -57,7 +57,7 @@ def read_colors(
 
 def _runs(account: Account, switch: Switch) -> bool | Unknown:
     try:
-        return executions.describe(account.clients("stepfunctions"), switch.execution).runs
+        return executions.runs(account.clients("stepfunctions"), switch.execution)
     except SluiceError as failure:
         return Unknown(reason=str(failure))
 

@@ -6,9 +6,10 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from botocore.exceptions import ClientError
 
 from sluice.errors import SluiceError
-from sluice_operator.aws.executions import failure_text, history
+from sluice_operator.aws.executions import failure_text, history, runs
 from sluice_operator.core.switching import Kind
 
 AT = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
@@ -75,3 +76,20 @@ def test_a_failure_is_told_in_the_functions_own_words():
 def test_an_answer_that_lacks_something_is_an_error_of_ours():
     with pytest.raises(SluiceError):
         history(Client([{"id": 1}]), "arn", 0)
+
+
+def refusing(code):
+    class Refusing:
+        def describe_execution(self, **_):
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeExecution")
+
+    return Refusing()
+
+
+def test_an_execution_that_aws_knows_no_more_has_ended_and_any_other_failure_tells_nothing():
+    """Its state machine was deleted, or it ended 90 days ago; the record of the switch may still be there."""
+    assert not runs(refusing("ExecutionDoesNotExist"), "arn:one")
+    with pytest.raises(SluiceError):
+        runs(refusing("AccessDeniedException"), "arn:one")
+    with pytest.raises(SluiceError):
+        runs(refusing("ThrottlingException"), "arn:one")
