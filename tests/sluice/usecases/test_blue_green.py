@@ -125,6 +125,16 @@ class TestScaling:
         shutdown(workload, [minutes_ago(1)], account.ports, Trigger.ALARM, account.report, plenty)
         assert account.resizes() == [(workload.fleet, 0)]
 
+    def test_nothing_lowers_the_active_color_while_the_idle_one_drains(self, account, pair):
+        workload = pair(desired=2, idle=3)
+        account.publish_idle_minutes(workload)
+        account.registry.draining["transcription"] = workload.idle.color
+        workload = replace(workload, draining=workload.idle.color)
+        shutdown(workload, [minutes_ago(1)], account.ports, Trigger.ALARM, account.report, plenty)
+        assert account.resizes() == []
+        held = account.report.decisions[-1][0]
+        assert (held.reason, f"{workload.idle.color} drains" in held.detail) == (Reason.HELD, True)
+
     def test_a_message_that_the_idle_color_holds_in_flight_prevents_the_shutdown(self, account, pair):
         workload = pair(desired=2, idle=1, in_flight=1)
         account.publish_idle_minutes(workload)

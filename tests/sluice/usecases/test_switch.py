@@ -216,7 +216,7 @@ class TestARefusal:
             ),
             (
                 lambda s: s.works(s.blue, 0),
-                ConfigError,
+                TransientError,
                 r"3 messages are in flight, .* protect their instances, .* give the group a lifecycle hook",
             ),
             (
@@ -556,7 +556,8 @@ class TestWorkersThatShowNothing:
     def test_of_a_service_are_refused_as_nothing_lets_a_task_finish(self, account):
         switched = pair(account, "ecs")
         switched.works(switched.blue, 0)
-        with pytest.raises(ConfigError, match=r"protect their instances, as sluice_worker does; if they do"):
+        refused = r"protect their instances, as sluice_worker does; if they do, try again"
+        with pytest.raises(TransientError, match=refused):
             switched.step("begin")
 
     def test_the_new_color_has_to_run_for_a_minute_and_the_decision_says_what_is_not_known(self, unseen):

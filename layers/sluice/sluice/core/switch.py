@@ -217,7 +217,8 @@ def _why_unproven(
         f"{in_flight}, so nothing would show when its work is done: let its workers protect their instances, "
         f"as sluice_worker does{hook}; if they do, try again"
     )
-    return Refusal(reason=Reason.UNKNOWN_READING, why=why)
+    # It passes: a worker protects its instance within seconds of a receive.
+    return Refusal(reason=Reason.UNKNOWN_READING, why=why, passes=True)
 
 
 def _why_not_used(workload: Workload, of: ColoredFleet, capacity: Capacity) -> Refusal | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sluice.core.minutes import minutes_since_epoch
-from sluice.core.model import Observation, Unknown, Workload
+from sluice.core.model import Backlog, Capacity, Fleet, Observation, Unknown, Workload
 from sluice.core.rotation import rotated
 from sluice.core.schedules import InForce, in_force_on
 from sluice.ports import Counter, Ports, Registered, RemainingS, Report, first_half
@@ -34,14 +35,25 @@ def observe(ports: Ports, workloads: Collection[Workload], remaining_s: Remainin
     backlogs = ports.queues.read(queue_urls, first_half(remaining_s))
     capacities = ports.fleets.read(fleets, remaining_s)
     return {
-        workload.name: Observation(
-            backlog=backlogs[workload.queue_url],
-            capacity=capacities[workload.fleet],
-            idle=None if workload.idle is None else capacities[workload.idle.fleet],
-            idle_drains=workload.idle is not None and workload.draining is workload.idle.color,
-        )
+        workload.name: _observation(workload, backlogs[workload.queue_url], capacities)
         for workload in workloads
     }
+
+
+def _observation(
+    workload: Workload, backlog: Backlog | Unknown, capacities: Mapping[Fleet, Capacity | Unknown]
+) -> Observation:
+    capacity = capacities[workload.fleet]
+    if workload.idle is None:
+        return Observation(backlog=backlog, capacity=capacity)
+    drains = workload.draining is workload.idle.color
+    if drains and isinstance(capacity, Capacity):
+        # Its share of the backlog still falls, as the other color finishes what it has.
+        blocks = (*capacity.scale_in_blocked_by, f"{workload.idle.color} drains")
+        capacity = replace(capacity, scale_in_blocked_by=blocks)
+    return Observation(
+        backlog=backlog, capacity=capacity, idle=capacities[workload.idle.fleet], idle_drains=drains
+    )
 
 
 def schedule_in_force(workload: Workload, observation: Observation, now: datetime) -> InForce | None:
