@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 from sluice.aws.cloudwatch import CloudWatchMetrics
-from sluice.core.model import Metric
+from sluice.core.model import Workload
 from sluice_cli.gap_sentences import gap_sentences
 from sluice_cli.outputs import require_writable_file
 from sluice_cli.usage_errors import (
@@ -97,14 +97,14 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
         for sentence in gap_sentences(came):
             click.echo(sentence, err=True)
         if durations_out is not None:
-            rows = _durations(metrics, described.duration_metric, since, until)
+            rows = _durations(metrics, described, since, until)
             text = "\n".join([f"{COLUMN},{WEIGHT_COLUMN}", *rows]) + "\n"
             _write(durations_out, lambda: durations_out.write_text(text, encoding="utf-8"))
             click.echo(f"{durations_out}: {len(rows):,} durations")
 
 
-def _durations(metrics: CloudWatchMetrics, metric: Metric, since: datetime, until: datetime) -> list[str]:
-    times = read_processing_times(metrics, metric, since, until)
+def _durations(metrics: CloudWatchMetrics, workload: Workload, since: datetime, until: datetime) -> list[str]:
+    times, metric = read_processing_times(metrics, workload, since, until), workload.duration_metric
     if not times:
         raise UsageError(
             f"CloudWatch has no {metric.name} with {dict(metric.dimensions)} in {metric.namespace}: "

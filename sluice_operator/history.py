@@ -6,10 +6,10 @@ CloudWatch keeps one-minute values for 15 days, five-minute values for 63 and ho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from sluice.core.model import AutoScalingGroup, Metric, Unknown, Workload
+from sluice.core.model import AutoScalingGroup, Fleet, Metric, Unknown, Workload
 from sluice.errors import ConfigError, TransientError
 from sluice.ports import Metrics, Series, SeriesQuery
 from sluice.usecases.learn import SAMPLES, in_time
@@ -75,56 +75,53 @@ def read_series(
 
 
 def read_processing_times(
-    metrics: Metrics, metric: Metric, since: datetime, until: datetime
+    metrics: Metrics, workload: Workload, since: datetime, until: datetime
 ) -> list[ProcessingTime]:
-    """The workers' processing times, hour by hour; none if they publish none."""
+    """The workers' processing times, hour by hour, one color after the other; none if they publish none."""
     since = start_of_period(since, HOUR_S)
     until = start_of_period(until, HOUR_S) + timedelta(hours=1)
-    wanted = {statistic: (metric, statistic) for statistic in ("SampleCount", "Average", *PERCENTILES)}
-    return processing_times(read_series(metrics, wanted, HOUR_S, since, until))
+    found: list[ProcessingTime] = []
+    for metric in _distinct([each.duration_metric for each in _by_color(workload)]):
+        wanted = {statistic: (metric, statistic) for statistic in ("SampleCount", "Average", *PERCENTILES)}
+        found += processing_times(read_series(metrics, wanted, HOUR_S, since, until))
+    return found
 
 
 def read_arrivals(
     metrics: Metrics, workload: Workload, period_s: int, since: datetime, until: datetime
 ) -> Arrivals | None:
     """The messages sent, in periods of 60, 300 or 3600 s; None if CloudWatch has no value."""
-    wanted = {
-        "sent": (workload.queue_metric(SENT), "Sum"),
-        "visible": (workload.queue_metric(VISIBLE), "Maximum"),
-        "processed": (workload.duration_metric, SAMPLES),
-    }
+    wanted = _of_queue(workload)
     found = read_series(metrics, wanted, period_s, since, until)
-    active = [found["visible"], found["processed"]]
+    active = [series for name, series in found.items() if name != "sent"]
     return arrivals(found["sent"], active, since, until, timedelta(seconds=period_s))
 
 
 def read_history(metrics: Metrics, workload: Workload, since: datetime, until: datetime) -> QueueHistory:
     """One-minute history of the workload; ConfigError says which metric is missing, and what publishes it."""
-    duration, running = workload.duration_metric, workload.fleet.running_metric
-    period = timedelta(seconds=MINUTE_S)
-    found = read_series(
-        metrics,
-        {
-            "sent": (workload.queue_metric(SENT), "Sum"),
-            "visible": (workload.queue_metric(VISIBLE), "Maximum"),
-            "processed": (duration, SAMPLES),
-            "desired": (_desired_metric(workload), "Average"),
-            "running": (running, "Average"),
-        },
-        MINUTE_S,
-        since,
-        until,
-    )
-    came = arrivals(found["sent"], [found["visible"], found["processed"]], since, until, period)
+    duration, period = workload.duration_metric, timedelta(seconds=MINUTE_S)
+    of_queue = _of_queue(workload)
+    sizes = {
+        f"{name} {fleet}": (metric, "Average")
+        for fleet in workload.fleets
+        for name, metric in (("desired", _desired_metric(fleet)), ("running", fleet.running_metric))
+    }
+    found = read_series(metrics, of_queue | sizes, MINUTE_S, since, until)
+    active = [found[name] for name in of_queue if name != "sent"]
+    came = arrivals(found["sent"], active, since, until, period)
     if came is None or not any(came.counts):
         raise ConfigError(
             f"CloudWatch has no message sent to queue {workload.queue_name} from {since:%Y-%m-%d %H:%M} to "
             f"{until:%Y-%m-%d %H:%M} UTC: check the queue's name, the region and the account of your "
             "credentials"
         )
-    within = {
-        name: {at: value for at, value in found[name].items() if came.start <= at < came.end}
+    summed = {
+        name: _summed([found[f"{name} {fleet}"] for fleet in workload.fleets])
         for name in ("desired", "running")
+    }
+    within = {
+        name: {at: value for at, value in series.items() if came.start <= at < came.end}
+        for name, series in summed.items()
     }
     for name, series in within.items():
         if not series:
@@ -137,7 +134,7 @@ def read_history(metrics: Metrics, workload: Workload, since: datetime, until: d
                 f"CloudWatch has no {name} instances of {workload.fleet} in this time, so what happened is "
                 f"unknown: {published}, and come back in two days"
             )
-    times = read_processing_times(metrics, duration, came.start, came.end)
+    times = read_processing_times(metrics, workload, came.start, came.end)
     if not times:
         raise ConfigError(
             f"CloudWatch has no {duration.name} with {dict(duration.dimensions)} in {duration.namespace}, so "
@@ -162,9 +159,12 @@ def read_share_in_time(
     first = start_of_period(since, HOUR_S) + timedelta(hours=since != start_of_period(since, HOUR_S))
     last = start_of_period(until, HOUR_S)
     metric = workload.wait_metric
-    wanted = {"percent": (metric, in_time(promise_s)), "messages": (metric, SAMPLES)}
-    found = read_series(metrics, wanted, HOUR_S, first, last)
-    share = share_in_time(found["percent"], found["messages"])
+    published = []
+    for each in _distinct([of.wait_metric for of in _by_color(workload)]):
+        wanted = {"percent": (each, in_time(promise_s)), "messages": (each, SAMPLES)}
+        found = read_series(metrics, wanted, HOUR_S, first, last)
+        published.append((found["percent"], found["messages"]))
+    share = share_in_time(*published)
     if share is None:
         raise ConfigError(
             f"CloudWatch has no {metric.name} with {dict(metric.dimensions)} in {metric.namespace}, so the "
@@ -174,7 +174,35 @@ def read_share_in_time(
     return share
 
 
-def _desired_metric(workload: Workload) -> Metric:
-    running = workload.fleet.running_metric
-    name = "GroupDesiredCapacity" if isinstance(workload.fleet, AutoScalingGroup) else "DesiredTaskCount"
-    return Metric(namespace=running.namespace, name=name, dimensions=running.dimensions)
+def _by_color(workload: Workload) -> list[Workload]:
+    """The workload with each of its fleets as the active one: what one has published, the other has not."""
+    if workload.idle is None:
+        return [workload]
+    return [workload, workload.with_active(workload.idle.color)]
+
+
+def _distinct(metrics: Sequence[Metric]) -> list[Metric]:
+    """Two colors may publish one metric, if their document names its dimensions."""
+    return [metric for number, metric in enumerate(metrics) if metric not in metrics[:number]]
+
+
+def _of_queue(workload: Workload) -> dict[str, tuple[Metric, str]]:
+    """What says how many messages came, as `sent`, and whether any were there."""
+    durations = _distinct([each.duration_metric for each in _by_color(workload)])
+    return {
+        "sent": (workload.queue_metric(SENT), "Sum"),
+        "visible": (workload.queue_metric(VISIBLE), "Maximum"),
+        **{f"processed {number}": (metric, SAMPLES) for number, metric in enumerate(durations)},
+    }
+
+
+def _summed(series: Sequence[Series]) -> dict[datetime, float]:
+    """Minute by minute, of those that have a value: a color that is new has no past."""
+    return {
+        at: sum(each[at] for each in series if at in each) for at in sorted(set[datetime]().union(*series))
+    }
+
+
+def _desired_metric(fleet: Fleet) -> Metric:
+    name = "GroupDesiredCapacity" if isinstance(fleet, AutoScalingGroup) else "DesiredTaskCount"
+    return replace(fleet.running_metric, name=name)

@@ -58,6 +58,10 @@ PAGE = (ROOT / "docs/costs.md").read_text(encoding="utf-8")
 SCALE = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
 FLEETS = ("asg", "ecs")
 BUILD = {"asg": asg, "ecs": ecs}
+GREEN = {
+    "asg": {"GreenAutoScalingGroupName": "transcription-green"},
+    "ecs": {"GreenServiceName": "queue-proc-green"},
+}
 TRACKING_ALARMS = 2
 """AlarmHigh and AlarmLow, of each target-tracking policy."""
 ALARM_QUOTA = 5000
@@ -96,6 +100,11 @@ def alarms(stack: ResolvedStack) -> dict[str, Mapping[str, Any]]:
         for name, resource in stack.resources.items()
         if resource.type == "AWS::CloudWatch::Alarm"
     }
+
+
+def month_of_alarms(fleet: str, **parameters: str) -> float:
+    found = alarms(stacks.workload(fleet, **parameters))
+    return sum(prices.month_of_alarm(alarm) for alarm in found.values())
 
 
 def counting_arrivals(fleet: str, *, processing_s: float | None = 60) -> Workload:
@@ -290,6 +299,17 @@ def test_what_a_workload_costs_in_addition() -> None:
             *[dollars(read_cost(1, PUBLISHED_MINUTES.refresh_interval // MINUTE))] * 2,
         ),
         ("GetQueueAttributes every minute", reads, reads),
+        (
+            "Blue/green: the second policy's two alarms, and other alarms of both colors",
+            *(
+                dollars(tracking(fleet) + month_of_alarms(fleet, **GREEN[fleet]) - month_of_alarms(fleet))
+                for fleet in FLEETS
+            ),
+        ),
+        (
+            "Its BacklogPerInstance, in the month of a switch: that of the other color too, at most",
+            *[dollars(prices.CUSTOM_METRIC)] * 2,
+        ),
     ]
     assert_table("In addition, per workload", expected)
 

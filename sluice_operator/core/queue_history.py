@@ -132,11 +132,19 @@ def _processing_times(found: Mapping[str, Values]) -> Iterator[ProcessingTime]:
                 yield ProcessingTime(seconds=seconds, messages=samples / len(parts))
 
 
-def share_in_time(percent: Values, messages: Values) -> float | None:
-    """The share of all messages that started in time, from each hour's percentage; None without messages."""
-    hours = [at for at, count in messages.items() if count > 0 and at in percent]
-    total = sum(messages[at] for at in hours)
-    return sum(percent[at] / 100 * messages[at] for at in hours) / total if total else None
+def share_in_time(*published: tuple[Values, Values]) -> float | None:
+    """The share of all messages that started in time; None without messages.
+
+    Each of `published` has, hour by hour, the percentage in time and the number of messages.
+    """
+    hours = [
+        (percent[at], count)
+        for percent, messages in published
+        for at, count in messages.items()
+        if count > 0 and at in percent
+    ]
+    total = sum(count for _, count in hours)
+    return sum(percent / 100 * count for percent, count in hours) / total if total else None
 
 
 def mean_boot_s(desired: Values, running: Values, period: timedelta) -> float | None:

@@ -29,7 +29,7 @@ from sluice_operator.core.account_usage import (
     WorkloadUsage,
     fleet_hours,
 )
-from sluice_operator.core.hardware import Hardware
+from sluice_operator.core.hardware import Ec2Instances, Hardware, Unpriced
 from sluice_operator.cost.reads import (
     HOURS_WITH_VALUES,
     AllSeries,
@@ -87,7 +87,6 @@ def begin(
     clients, namespace = reads.account.clients, reads.account.ports.namespace
     one = workloads[0] if len(workloads) == 1 else None
     prefix = f"{PREFIX}{one.name}-" if one else PREFIX
-    tracking = f"{TRACKING_PREFIX}{_tracked(one.fleet)}-" if one else TRACKING_PREFIX
 
     def read_stacks() -> Mapping[str, Stack | None]:
         client = clients("cloudformation")
@@ -97,7 +96,7 @@ def begin(
     namespaces = {namespace, *(workload.duration_metric.namespace for workload in workloads)}
     stacks = reads.begin("DescribeStacks", read_stacks)
     alarms = reads.begin("DescribeAlarms", lambda: aws.alarms(cloudwatch, prefix))
-    policies = reads.begin("DescribeAlarms", lambda: aws.alarms(cloudwatch, tracking))
+    policies = reads.begin("DescribeAlarms", lambda: tracking_alarms(cloudwatch, one.fleets if one else None))
     dashboards = reads.begin("ListDashboards", lambda: aws.dashboards(cloudwatch, prefix))
     metrics = {
         each: reads.begin("ListMetrics", lambda each=each: aws.metrics(cloudwatch, each))  # type: ignore[misc]
@@ -112,10 +111,20 @@ def begin(
         hardware=read_hardware(
             clients,
             reads.pool,
-            {workload.fleet for workload in workloads} if with_hardware else (),
+            {fleet for workload in workloads for fleet in workload.fleets} if with_hardware else (),
             reads.remaining_s,
         ),
     )
+
+
+def tracking_alarms(cloudwatch: Any, fleets: Collection[Fleet] | None) -> list[Mapping[str, Any]]:
+    """The alarms of AWS for the target-tracking policies of these fleets; None for those of every fleet."""
+    prefixes = (
+        [TRACKING_PREFIX] if fleets is None else [f"{TRACKING_PREFIX}{_tracked(fleet)}-" for fleet in fleets]
+    )
+    # The name of one fleet may begin with that of the other.
+    found = {alarm["AlarmName"]: alarm for prefix in prefixes for alarm in aws.alarms(cloudwatch, prefix)}
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,24 +150,23 @@ def attributed(
     result = []
     for workload in workloads:
         own = by_name if isinstance(by_name, Unknown) else by_name.get(workload.name, [])
-        tracking: Sequence[Mapping[str, Any]] | Unknown = []
-        if workload.policy_arn is not None:
-            tracking = by_policy if isinstance(by_policy, Unknown) else _tracking(workload, by_policy)
+        tracking = by_policy if isinstance(by_policy, Unknown) else _tracking(workload, by_policy)
         alarms: Sequence[Mapping[str, Any]] | Unknown
         if isinstance(own, Unknown):
             alarms = own
         elif isinstance(tracking, Unknown):
-            alarms = tracking
+            alarms = tracking if any(of.policy_arn for of in _by_color(workload)) else own
         else:
             alarms = [*own, *tracking]
-        expected = [published_metric(reads.account.ports, workload, name) for name in PUBLISHED]
-        duration = workload.duration_metric
+        colors = _by_color(workload)
+        expected = [published_metric(reads.account.ports, of, name) for of in colors for name in PUBLISHED]
+        durations = [of.duration_metric for of in colors]
         result.append(
             Attributed(
                 workload=workload,
                 alarms=alarms,
                 published=_published(workload, expected, by_dimensions[expected[0].namespace]),
-                workers=_workers(duration, expected, by_dimensions[duration.namespace]),
+                workers=_workers(durations, expected, by_dimensions[durations[0].namespace]),
             )
         )
     return result
@@ -169,9 +177,9 @@ def queries(found: Sequence[Attributed]) -> dict[str, SeriesQuery]:
     wanted: dict[str, SeriesQuery] = {}
     for each in found:
         wanted |= metric_queries(each.published) | metric_queries(each.workers)
-        for metric in _sizes(each.workload.fleet):
+        for metric in (size for fleet in each.workload.fleets for size in _sizes(fleet)):
             for statistic in ("Average", HOURS_WITH_VALUES):
-                wanted[f"{each.workload.name} {metric.name} {statistic}"] = of_metric(metric, statistic)
+                wanted[_size_key(metric, statistic)] = of_metric(metric, statistic)
     return wanted
 
 
@@ -215,7 +223,7 @@ def costs(
                     fleet=fleet,
                 ),
                 fleet=fleet,
-                hardware=readings.hardware.get(workload.fleet, Unknown(reason="it was not read")),
+                hardware=_hardware(readings, workload),
                 notes=tuple(notes),
             )
         )
@@ -276,10 +284,17 @@ def _tracking(
     workload: Workload, by_policy: Mapping[str, list[Mapping[str, Any]]]
 ) -> Sequence[Mapping[str, Any]] | Unknown:
     """AWS makes a policy's alarms while it is put: to find none is no proof that none are billed."""
-    return by_policy.get(str(workload.policy_arn)) or Unknown(
-        reason=f"no alarm {TRACKING_PREFIX}{_tracked(workload.fleet)}-... starts the policy "
-        f"{workload.policy_arn}, for which AWS makes one or two; `sluice doctor` says whether it exists"
-    )
+    found: list[Mapping[str, Any]] = []
+    for of in _by_color(workload):
+        if of.policy_arn is None:
+            continue
+        if of.policy_arn not in by_policy:
+            return Unknown(
+                reason=f"no alarm {TRACKING_PREFIX}{_tracked(of.fleet)}-... starts the policy "
+                f"{of.policy_arn}, for which AWS makes one or two; `sluice doctor` says whether it exists"
+            )
+        found += by_policy[of.policy_arn]
+    return found
 
 
 def _by_dimension(metrics: Sequence[Metric]) -> Mapping[tuple[str, str], list[Metric]]:
@@ -299,7 +314,7 @@ def _published(
     """What the control plane publishes for it, which it does every minute."""
     if isinstance(listed, Unknown):
         return listed
-    found = [metric for metric in _with(expected[0], listed) if metric in expected]
+    found = [metric for like in expected for metric in _with(like, listed) if metric == like]
     if not found:
         return Unknown(
             reason=f"CloudWatch lists no {BACKLOG_PER_INSTANCE} of {workload.fleet} in "
@@ -309,12 +324,17 @@ def _published(
 
 
 def _workers(
-    duration: Metric, published: Sequence[Metric], listed: Mapping[tuple[str, str], list[Metric]] | Unknown
+    durations: Sequence[Metric],
+    published: Sequence[Metric],
+    listed: Mapping[tuple[str, str], list[Metric]] | Unknown,
 ) -> Sequence[Metric] | Unknown:
     """What has the dimensions of MsgProcessingDuration, and perhaps more."""
     if isinstance(listed, Unknown):
         return listed
-    return [metric for metric in _with(duration, listed) if metric not in published]
+    found: list[Metric] = []
+    for duration in durations:
+        found += [each for each in _with(duration, listed) if each not in published and each not in found]
+    return found
 
 
 def _with(like: Metric, listed: Mapping[tuple[str, str], list[Metric]]) -> list[Metric]:
@@ -344,13 +364,51 @@ def _sizes(fleet: Fleet) -> list[Metric]:
     return [running]
 
 
+def _size_key(metric: Metric, statistic: str) -> str:
+    return f"{metric} {statistic}"
+
+
+def _by_color(workload: Workload) -> list[Workload]:
+    """The workload with each of its fleets as the active one: both are billed, whichever was active when."""
+    if workload.idle is None:
+        return [workload]
+    return [workload, workload.with_active(workload.idle.color)]
+
+
+def _hardware(readings: WorkloadReadings, workload: Workload) -> Hardware | Unknown:
+    """What the instances of its fleets are; without one price if those of two colors are not alike."""
+    found = [readings.hardware.get(fleet, Unknown(reason="it was not read")) for fleet in workload.fleets]
+    groups = [each for each in found if isinstance(each, Ec2Instances)]
+    if len(groups) == len(found):
+        return Ec2Instances(types=[kind for each in groups for kind in each.types])
+    if unread := [each for each in found if isinstance(each, Unknown)]:
+        return unread[0]
+    if all(each == found[0] for each in found):
+        return found[0]
+    return Unpriced(reason=f"its colors have different instances ({', '.join(map(str, found))})")
+
+
 def _fleet(workload: Workload, series: AllSeries, window: Window) -> FleetHours | Unknown:
+    """Of all its fleets together; hours of which the size of one is not known are missing."""
+    found: list[FleetHours] = []
+    for fleet in workload.fleets:
+        hours = _hours(fleet, series, window)
+        if isinstance(hours, Unknown):
+            return hours
+        found.append(hours)
+    return FleetHours(
+        instance_hours=sum(each.instance_hours for each in found),
+        known_h=min(each.known_h for each in found),
+        window_h=window.hours,
+    )
+
+
+def _hours(fleet: Fleet, series: AllSeries, window: Window) -> FleetHours | Unknown:
     """By the metric with the most known hours, the first of equals."""
     found: list[FleetHours] = []
-    for metric in _sizes(workload.fleet):
+    for metric in _sizes(fleet):
         sizes, samples = (
-            series[f"{workload.name} {metric.name} {statistic}"]
-            for statistic in ("Average", HOURS_WITH_VALUES)
+            series[_size_key(metric, statistic)] for statistic in ("Average", HOURS_WITH_VALUES)
         )
         if isinstance(sizes, Unknown):
             return sizes
@@ -362,9 +420,7 @@ def _fleet(workload: Workload, series: AllSeries, window: Window) -> FleetHours 
         return best
     way_out = (
         "turn the group's metrics on"
-        if isinstance(workload.fleet, AutoScalingGroup)
+        if isinstance(fleet, AutoScalingGroup)
         else "turn Container Insights on for the cluster"
     )
-    return Unknown(
-        reason=f"CloudWatch has no {workload.fleet.running_metric.name} of {workload.fleet}: {way_out}"
-    )
+    return Unknown(reason=f"CloudWatch has no {fleet.running_metric.name} of {fleet}: {way_out}")

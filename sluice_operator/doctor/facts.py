@@ -65,8 +65,10 @@ def read_facts(
     pool = ThreadPoolExecutor(READERS)
     try:
         queues = _queues(clients, pool, {workload.queue_url for workload in workloads}, remaining_s)
-        settings = read_fleets(clients, pool, fleets, remaining_s)
-        roles = read_worker_roles(clients, pool, settings, remaining_s)
+        both = {fleet for workload in workloads for fleet in workload.fleets}
+        settings = read_fleets(clients, pool, both, remaining_s)
+        active = {fleet: settings[fleet] for fleet in fleets}
+        roles = read_worker_roles(clients, pool, active, remaining_s)
         permissions = _permissions(clients("iam"), pool, workloads, roles, queues, remaining_s)
         refreshes = read_refreshes(clients, pool, groups, remaining_s)
         policies = read_policies(clients, pool, fleets, remaining_s)
@@ -91,6 +93,7 @@ def read_facts(
             pause=held if isinstance(held := holds[workload.name], Unknown) else held.pause,
             **queues[workload.queue_url],
             fleet=settings[fleet],
+            idle_fleet=settings[workload.idle.fleet] if workload.idle is not None else None,
             worker_role=roles[fleet],
             worker_permissions=permissions[workload.name],
             capacity=capacities[fleet],

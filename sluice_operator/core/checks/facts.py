@@ -236,4 +236,6 @@ class Facts:
     """The color whose workers receive no more."""
     idle_capacity: Capacity | Unknown | None = None
     """Of the color that is not active; None for a single fleet."""
+    idle_fleet: FleetSettings | Unknown | None = None
+    """The settings of that color; None if it does not exist, or for a single fleet."""
     registry_prefix: str = ""

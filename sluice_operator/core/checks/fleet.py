@@ -13,10 +13,14 @@ from sluice.core.holds import both_bounds
 from sluice.core.launch_failures import decide_no_capacity
 from sluice.core.model import (
     AutoScalingGroup,
+    Color,
     EcsService,
+    Fleet,
     Mode,
     Observation,
     Trigger,
+    Unknown,
+    Workload,
 )
 from sluice.core.pause import ALARM_NOTIFICATION, IN_SUSPENDED, OUT_SUSPENDED
 from sluice_operator.core.checks.facts import Facts, FleetSettings
@@ -46,34 +50,59 @@ def described(facts: Facts) -> FleetSettings:
     return fleet
 
 
+def _settings(facts: Facts) -> list[tuple[Fleet, FleetSettings | Unknown | None]]:
+    """Each fleet with its settings, the active one first."""
+    idle = facts.workload.idle
+    active: list[tuple[Fleet, FleetSettings | Unknown | None]] = [(facts.workload.fleet, facts.fleet)]
+    return active if idle is None else [*active, (idle.fleet, facts.idle_fleet)]
+
+
 @judges(Check.FLEET_EXISTS)
 def exists(check: Check, facts: Facts) -> Finding:
-    """AWS knows the group, or an active service of the name."""
-    fleet = facts.workload.fleet
-    if known(facts.fleet) is not None:
-        return passed(check, f"{fleet} exists")
-    names = "AutoScalingGroupName" if isinstance(fleet, AutoScalingGroup) else "ClusterName and ServiceName"
-    return failed(
-        check,
-        f"{fleet} does not exist in this account and region",
-        f"create it, or correct {names} of the workload's stack",
-    )
+    """AWS knows the group, or an active service of the name; of two colors both."""
+    for fleet, found in _settings(facts):
+        if known(found) is None:
+            return failed(
+                check,
+                f"{fleet} does not exist in this account and region",
+                f"create it, or correct {_parameters(facts.workload, fleet)} of the workload's stack",
+            )
+    fleets = " and ".join(str(fleet) for fleet in facts.workload.fleets)
+    return passed(check, f"{fleets} exist{'s' if facts.workload.idle is None else ''}")
+
+
+def _parameters(workload: Workload, fleet: Fleet) -> str:
+    """The parameters of the workload's stack that name this fleet."""
+    is_green = workload.color is (Color.GREEN if fleet == workload.fleet else Color.BLUE)
+    if isinstance(fleet, AutoScalingGroup):
+        return "GreenAutoScalingGroupName" if is_green else "AutoScalingGroupName"
+    return f"ClusterName and {'Green' if is_green else ''}ServiceName"
 
 
 @judges(Check.FLEET_TAGGED)
 def tagged(check: Check, facts: Facts) -> Finding:
-    """The fleet carries the tag that admits the functions."""
-    (key, value), fleet, found = MANAGED, facts.workload.fleet, described(facts)
-    if found.tags.get(key) == value:
-        return passed(check, f"{fleet} has the tag {key} = {value}")
+    """The fleet carries the tag that admits the functions; of two colors both."""
+    (key, value), read = MANAGED, _settings(facts)
+    described(facts)
+    for fleet, of in read:
+        found = known(of)
+        if found is None or found.tags.get(key) == value:
+            continue
+        return failed(
+            check,
+            f"{fleet} lacks the tag {key} = {value}, and without it the functions may not resize it",
+            _tag_command(fleet, found),
+        )
+    fleets = " and ".join(str(fleet) for fleet, _ in read)
+    return passed(check, f"{fleets} {'has' if len(read) == 1 else 'have'} the tag {key} = {value}")
+
+
+def _tag_command(fleet: Fleet, found: FleetSettings) -> str:
+    key, value = MANAGED
     if isinstance(fleet, AutoScalingGroup):
         tag = f"ResourceId={fleet.name},ResourceType=auto-scaling-group,Key={key},Value={value}"
-        fix = f"aws autoscaling create-or-update-tags --tags {quote(tag + ',PropagateAtLaunch=false')}"
-    else:
-        fix = f"aws ecs tag-resource --resource-arn {found.arn} --tags key={key},value={value}"
-    return failed(
-        check, f"{fleet} lacks the tag {key} = {value}, and without it the functions may not resize it", fix
-    )
+        return f"aws autoscaling create-or-update-tags --tags {quote(tag + ',PropagateAtLaunch=false')}"
+    return f"aws ecs tag-resource --resource-arn {found.arn} --tags key={key},value={value}"
 
 
 @judges(Check.FLEET_METRICS)
@@ -125,7 +154,8 @@ def bounds(check: Check, facts: Facts) -> Finding:
     overlap = effective_bounds(workload, capacity)[0] is not None
     if overlap and workload.schedules and workload.mode is Mode.ACTIVE:
         return passed(check, f"its schedules set the fleet's own bounds: {both}")
-    if isinstance(workload.fleet, AutoScalingGroup):
+    if isinstance(workload.fleet, AutoScalingGroup) or workload.idle is not None:
+        # Of two services the stack knows the bounds of before the first switch alone.
         fix = set_bounds_command(workload.fleet, workload.bounds)
     else:
         fix = "update the workload's stack, which registers MinCapacity and MaxCapacity with the service"

@@ -96,9 +96,9 @@ def test_processing_times_come_in_twentieths_of_each_hours_messages() -> None:
 
 def test_the_share_in_time_weighs_each_hour_by_its_messages() -> None:
     percent = {START: 100.0, minute(60): 50.0, minute(120): 0.0}
-    assert share_in_time(percent, {START: 30.0, minute(60): 10.0, minute(120): 0.0}) == pytest.approx(0.875)
-    assert share_in_time(percent, {minute(180): 5.0}) is None
-    assert share_in_time({}, {}) is None
+    assert share_in_time((percent, {START: 30.0, minute(60): 10.0, minute(120): 0.0})) == pytest.approx(0.875)
+    assert share_in_time((percent, {minute(180): 5.0})) is None
+    assert share_in_time(({}, {})) is None
 
 
 def test_a_boot_lasts_as_long_as_desired_instances_do_not_run() -> None:
