@@ -70,7 +70,7 @@ def simulated() -> Subject:
 
     def fill(url: str, counts: Backlog) -> None:
         arrivals = [0.0] * (counts.visible + counts.in_flight) + [650.0] * counts.delayed
-        run.fleet = simulated_fleet(arrivals, 9999, delay_s=600)
+        run.fleets = {run.deployed.workload.fleet: simulated_fleet(arrivals, 9999, delay_s=600)}
         run.fleet.set_desired(counts.in_flight)
         at(run.fleet, 700)
 

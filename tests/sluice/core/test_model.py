@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
-from sluice.core.model import AutoScalingGroup, EcsService, Fleet
-from tests.support.builders import backlog, deadline_workload, workload
+from sluice.core.model import AutoScalingGroup, Color, EcsService, Fleet
+from tests.support.builders import backlog, blue_green, deadline_workload, workload
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,10 @@ def test_a_workload_without_a_processing_time_plans_with_none() -> None:
     assert deadline_workload().planned_processing_s == 1
     with pytest.raises(ValueError, match="workload transcription gives no processing time"):
         _ = workload().planned_processing_s
+
+
+def test_another_active_color_leaves_a_duration_metric_that_names_no_fleet_as_it_is() -> None:
+    served = blue_green(active=Color.GREEN)
+    shared = replace(served.duration_metric, dimensions={"Queue": "transcription"})
+    other = replace(served, duration_metric=shared).with_active(Color.BLUE)
+    assert (other.color, other.duration_metric) == (Color.BLUE, shared)
