@@ -57,7 +57,7 @@ def receives(workload: str, color: str) -> bool:
 
 def active(workload: str) -> str:
     """The color that is scaled; blue for a workload with a single fleet."""
-    return _told(workload, "active-color") or "blue"
+    return _told(workload, "active-color") or _told(workload, "first-color") or "blue"
 
 
 def _told(workload: str, parameter: str) -> str | None:

@@ -108,7 +108,9 @@ def allows_exactly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractCon
                 uses.extend(Use(role="the policy", request=each) for each in asked(call))
                 if model.name == "GetParametersByPath":
                     colors = {
-                        "Names": [f"{params['Path']}/any/{which}-color" for which in ("active", "draining")]
+                        "Names": [
+                            f"{params['Path']}/any/{which}-color" for which in ("active", "first", "draining")
+                        ]
                     }
                     call = Call(signing_name="ssm", operation="GetParameters", parameters=colors)
                     uses.extend(Use(role="the policy", request=each) for each in _asked(call))

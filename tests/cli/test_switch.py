@@ -102,8 +102,11 @@ def opened():
 
 
 def parameter(kind):
-    path = f"/sluice/workloads/{PAIR}/{kind}-color"
-    return boto3.client("ssm").get_parameter(Name=path)["Parameter"]["Value"]
+    paths = [f"/sluice/workloads/{PAIR}/{name}-color" for name in (kind, "first")]
+    found = {
+        one["Name"]: one["Value"] for one in boto3.client("ssm").get_parameters(Names=paths)["Parameters"]
+    }
+    return found.get(paths[0], found[paths[1]])
 
 
 def other():

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import time_machine
 
+from sluice.aws.colors import SsmColors
 from sluice.aws.registry import SsmRegistry
 from sluice.core.model import AutoScalingGroup, Color, Mode
 from sluice.errors import ConfigError
@@ -208,6 +209,21 @@ class TestBlueGreen:
             subject.port.one("transcription", plenty)
         subject.paint("transcription", "blue")
         assert names(subject) == {"queue-proc", "transcription"}
+
+    def test_the_first_color_counts_until_a_switch_has_made_one_and_never_afterwards(self) -> None:
+        with account.account(), account.threads() as pool:
+            ssm = account.client("ssm")
+            account.register(blue_green_document())
+            registry = SsmRegistry(lambda: ssm, pool, account.PREFIX)
+            paint(ssm, "transcription", "first-color", "blue")
+            assert registry.one("transcription", plenty).color is Color.BLUE
+            SsmColors(lambda: ssm, account.PREFIX).set_active("transcription", Color.GREEN)
+            # What CloudFormation does when a tag of the stack changes.
+            paint(ssm, "transcription", "first-color", "blue")
+            assert registry.one("transcription", plenty).color is Color.GREEN
+            paint(ssm, "transcription", "active-color", "purple")
+            with pytest.raises(ConfigError, match="active color"):
+                registry.one("transcription", plenty)
 
     def test_another_workload_may_not_claim_the_idle_color(self, subject: Subject) -> None:
         subject.register(document("other", fleet={"type": "asg", "name": "transcription-green"}))

@@ -174,7 +174,7 @@ def colors(request: pytest.FixtureRequest) -> Iterator[Colored]:
     with account.account(), account.threads() as pool:
         ssm, prefix = account.client("ssm"), account.PREFIX
         account.register(colored_document())
-        for name, value in (("active-color", "blue"), ("draining-color", "none")):
+        for name, value in (("first-color", "blue"), ("draining-color", "none")):
             ssm.put_parameter(Name=f"{prefix}/transcription/{name}", Value=value, Type="String")
         registry_of_aws = SsmRegistry(lambda: ssm, pool, prefix)
         yield Colored(
@@ -201,16 +201,24 @@ def test_the_workers_read_which_color_receives_no_more(colors: Colored) -> None:
         assert colors.draining() == (color or "none")
 
 
-def test_a_value_that_is_there_already_makes_no_new_version_and_a_missing_parameter_is_not_made() -> None:
+def test_a_value_that_is_there_already_makes_no_new_version() -> None:
     with account.account():
         ssm = account.client("ssm")
-        path = f"{account.PREFIX}/transcription/draining-color"
-        ssm.put_parameter(Name=path, Value="none", Type="String")
+        path = f"{account.PREFIX}/transcription"
+        ssm.put_parameter(Name=f"{path}/draining-color", Value="none", Type="String")
         port = SsmColors(lambda: ssm, account.PREFIX)
-        port.set_draining("transcription", None)
-        assert ssm.get_parameter(Name=path)["Parameter"]["Version"] == 1
-        with pytest.raises(ConfigError, match="active-color"):
+        for _ in range(2):
+            port.set_draining("transcription", None)
             port.set_active("transcription", Color.GREEN)
+        for name in ("draining-color", "active-color"):
+            assert ssm.get_parameter(Name=f"{path}/{name}")["Parameter"]["Version"] == 1
+
+
+def test_a_draining_color_that_the_stack_has_not_made_is_not_made_either() -> None:
+    with account.account():
+        port = SsmColors(lambda: account.client("ssm"), account.PREFIX)
+        with pytest.raises(ConfigError, match="draining-color"):
+            port.set_draining("transcription", Color.BLUE)
 
 
 # ---- who works -------------------------------------------------------------------------------------------

@@ -98,6 +98,8 @@ def deployed_pairs(deployment: Deployment, folder: Path) -> Iterator[None]:
     yield
     for pair in PAIRS:
         deployment.delete(f"sluice-{pair.workload}")
+        # Made by the first switch, and not the stack's.
+        aws("ssm", "DeleteParameters", Names=[f"{REGISTRY}/{pair.workload}/active-color"])
         for fleet in pair.fleets if pair.kind == "ecs" else ():
             # The stack leaves the targets, which others may use.
             aws("application-autoscaling", "DeregisterScalableTarget", **_target(fleet))
@@ -153,6 +155,7 @@ class ColoredAccount:
                 "PutParameter",
                 Name=f"{REGISTRY}/{self.pair.workload}/{name}",
                 Value=value,
+                Type="String",
                 Overwrite=True,
             )
         for color in COLORS:

@@ -174,7 +174,7 @@ def test_both_fleets_are_in_the_document_with_a_policy_each_and_blue_is_active(
         )
         for each in found["ScalingPolicies"]
     }
-    assert colors.parameter("active-color") == "blue"
+    assert colors.parameter("first-color") == "blue"
 
 
 @BY_KIND

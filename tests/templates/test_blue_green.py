@@ -92,13 +92,13 @@ def test_the_deadline_engine_scales_the_pair_without_any_policy_of_aws(fleet):
 @pytest.mark.parametrize("fleet", FLEETS)
 def test_a_workload_of_one_fleet_has_nothing_of_a_second_one(fleet):
     stack = workload(fleet)
-    assert not {"ActiveColor", "DrainingColor", "GreenEcsScalableTarget", *POLICIES[fleet][1:]} & set(
+    assert not {"FirstColor", "DrainingColor", "GreenEcsScalableTarget", *POLICIES[fleet][1:]} & set(
         stack.resources
     )
     assert "blue_green" not in stack.resources["Registration"].properties["Value"]
 
 
-@pytest.mark.parametrize("name", ["ActiveColor", "DrainingColor"])
+@pytest.mark.parametrize("name", ["FirstColor", "DrainingColor"])
 def test_no_parameter_but_the_names_changes_a_color_so_no_stack_update_puts_it_back(name):
     """CloudFormation writes the template's value again once any property of the resource changes."""
     body = json.dumps(template(WORKLOAD_TEMPLATE)["Resources"][name], default=str)

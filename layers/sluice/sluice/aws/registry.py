@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CACHE_S = 300
 ACTIVE, DRAINING = "active-color", "draining-color"
+FIRST = "first-color"
+"""The active color before the first switch, from the stack, whose updates may put its value back."""
 """The parameters of a blue/green workload, below its document."""
 
 
@@ -142,7 +144,9 @@ class SsmRegistry:
         def by_path() -> dict[str, Any]:
             with _ssm_errors(f"GetParameters of the colors of {len(names)} workloads"):
                 paths: dict[str, dict[str, Any]] = {
-                    f"{self._prefix}/{name}/{color}": {} for name in names for color in (ACTIVE, DRAINING)
+                    f"{self._prefix}/{name}/{color}": {}
+                    for name in names
+                    for color in (ACTIVE, FIRST, DRAINING)
                 }
                 return parameters.get_parameters_by_name(paths, max_age=0, raise_on_error=False)
 
@@ -152,7 +156,7 @@ class SsmRegistry:
             return dict.fromkeys(names, failure)
         return {
             name: _colors_of(
-                name, *(found.get(f"{self._prefix}/{name}/{color}") for color in (ACTIVE, DRAINING))
+                name, *(found.get(f"{self._prefix}/{name}/{color}") for color in (ACTIVE, FIRST, DRAINING))
             )
             for name in names
         }
@@ -204,8 +208,11 @@ def _ssm_errors(what: str) -> Iterator[None]:
             raise hidden.__context__ or hidden from hidden
 
 
-def _colors_of(name: str, active: str | None, draining: str | None) -> _Colors | SluiceError:
-    """The colors that the two parameters name; an error if the active one is missing or invalid."""
+def _colors_of(
+    name: str, switched: str | None, first: str | None, draining: str | None
+) -> _Colors | SluiceError:
+    """The colors that the parameters name; an error if the active one is missing or invalid."""
+    active = first if switched is None else switched
     if active is None:
         return ConfigError(
             f"workload {name} has no SSM parameter with its active color, so it is held: update its stack"
