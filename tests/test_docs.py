@@ -18,12 +18,14 @@ from tests.support.builders import (
     capacity,
     ecs_workload,
 )
+from tests.templates import stacks
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 WORKLOAD = (ROOT / "docs/workload.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 
+IN_WORDS = {8: "eight", 9: "nine", 10: "ten", 17: "seventeen", 18: "eighteen", 19: "nineteen"}
 GENERATED = (".aws-sam", ".venv")
 FILE = re.compile(r"^[\w.-]+(/[\w.-]+)*\.(py|yaml|toml|json|md|svg|txt)$")
 
@@ -173,3 +175,15 @@ def test_the_index_lists_every_decision_under_its_own_title() -> None:
     for page in pages:
         number, _, title = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").partition(" ")
         assert f"| [{number}]({page.name}) | {title} |" in index
+
+
+def test_the_control_planes_functions_and_alarms_are_counted_where_it_is_described() -> None:
+    """Those that the default parameters deploy."""
+    resources = stacks.plane().resources.values()
+    functions = sum(one.type == "AWS::Lambda::Function" for one in resources)
+    alarms = sum(one.type == "AWS::CloudWatch::Alarm" for one in resources)
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    changes = " ".join((ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split())
+    assert f"{IN_WORDS[functions]} Lambda functions" in readme
+    assert f"{IN_WORDS[functions]} functions" in changes
+    assert f"{IN_WORDS[alarms]} alarms of its own" in changes
