@@ -208,7 +208,7 @@ def busy_by_color(ports: Ports, workload: Workload, remaining_s: RemainingS) -> 
     assert ports.occupancy is not None
     assert workload.idle is not None
     assert workload.color is not None
-    busy = ports.occupancy.busy(workload.fleets, remaining_s)
+    busy = ports.occupancy.busy(workload.fleets, first_half(remaining_s))
     return {workload.color: busy[workload.fleet], workload.idle.color: busy[workload.idle.fleet]}
 
 
