@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.wait.wait_function.wait_function import WaitFunction
 
-from sluice.core.model import Color
+from sluice.core.model import Bounds, Color
 from sluice.core.switch_record import Step
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.events import parse_switch
@@ -175,11 +175,19 @@ def test_the_active_color_ends_at_once() -> None:
 
 def test_a_refusal_is_the_cause_of_the_failure() -> None:
     play = machine()
-    play.switched.works(play.switched.blue, 0)
+    capacities, green = play.switched.account.fleets.capacities, play.switched.green
+    capacities[green] = replace(capacities[green], bounds=Bounds(min=0, max=3))
     found = play.run()
     assert (found["status"], found["error"]) == ("FAILED", "ConfigError")
-    assert "protect their instances" in json.loads(found["cause"])["errorMessage"]
+    assert "raise the maximum of" in json.loads(found["cause"])["errorMessage"]
     assert play.asked == ["begin", "roll_back"]
+
+
+def test_a_switch_begins_once_the_workers_have_protected_their_instances() -> None:
+    play = machine()
+    play.switched.works(play.switched.blue, 0)
+    assert play.run()["status"] == "SUCCEEDED"
+    assert play.asked[:3] == ["begin", "begin", "freeze"]
 
 
 def test_green_that_does_not_come_up_is_undone() -> None:
