@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,7 @@ from tests.test_costs import (
     worker_metrics,
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 PRICES = shipped()
 SIZES = (1, 10, 1000)
 END = datetime(2026, 1, 31, tzinfo=UTC)
@@ -159,3 +162,13 @@ def test_an_alarm_more_in_the_template_raises_the_bill() -> None:
     more = replace(used, alarms=[*used.alarms, {"Period": 60}])  # type: ignore[misc]
     difference = together(workload_bill(more, PRICES)).usd - together(workload_bill(used, PRICES)).usd
     assert difference == pytest.approx(0.10)
+
+
+@pytest.mark.parametrize(
+    "page", ["docs/decisions/0040-one-control-plane-per-account-and-region.md", "docs/ways-in.md"]
+)
+def test_what_a_further_control_plane_costs_is_what_its_own_items_add_up_to(page: str) -> None:
+    plane = math.fsum(cost for item, cost in bills()[1].items() if item.startswith("Control plane: "))
+    stated = re.search(r"\$(\d+\.\d\d) a\s+month", (ROOT / page).read_text(encoding="utf-8"))
+    assert stated is not None
+    assert stated[1] == f"{plane:.2f}"
