@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -165,10 +164,17 @@ def test_an_alarm_more_in_the_template_raises_the_bill() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/decisions/0040-one-control-plane-per-account-and-region.md", "docs/ways-in.md"]
+    ("page", "amounts"),
+    [
+        ("README.md", ["a workload", "the control plane"]),
+        ("docs/decisions/0040-one-control-plane-per-account-and-region.md", ["the control plane"]),
+        ("docs/ways-in.md", ["the control plane"]),
+    ],
 )
-def test_what_a_further_control_plane_costs_is_what_its_own_items_add_up_to(page: str) -> None:
-    plane = math.fsum(cost for item, cost in bills()[1].items() if item.startswith("Control plane: "))
-    stated = re.search(r"\$(\d+\.\d\d) a\s+month", (ROOT / page).read_text(encoding="utf-8"))
-    assert stated is not None
-    assert stated[1] == f"{plane:.2f}"
+def test_a_page_states_what_the_items_of_one_workload_add_up_to(page: str, amounts: list[str]) -> None:
+    costs = dict.fromkeys(("a workload", "the control plane"), 0.0)
+    for item, cost in bills()[1].items():
+        costs["the control plane" if item.startswith("Control plane: ") else "a workload"] += cost
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    for amount_of in amounts:
+        assert f"${costs[amount_of]:.2f}" in text, f"{amount_of} costs ${costs[amount_of]:.2f}"
