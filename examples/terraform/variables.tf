@@ -1,0 +1,36 @@
+# How the stack is deployed. What the workload is made from is in workload.tf.
+
+variable "template_bucket" {
+  description = "Bucket of this account to which the template is uploaded; it is too long to be sent to CloudFormation itself."
+  type        = string
+}
+
+variable "template_kms_key_arn" {
+  description = "Key that encrypts the uploaded template; whoever runs Terraform needs kms:GenerateDataKey and kms:Decrypt. Default: S3's own key."
+  type        = string
+  default     = null
+}
+
+variable "template_file" {
+  description = "Another workload.yaml than that of this module's repository."
+  type        = string
+  default     = null
+}
+
+variable "stack_name" {
+  description = "Name of the stack. Default: sluice-<name>."
+  type        = string
+  default     = null
+}
+
+variable "iam_role_arn" {
+  description = "Role with which CloudFormation makes the resources. Default: the permissions of whoever runs Terraform."
+  type        = string
+  default     = null
+}
+
+variable "tags" {
+  description = "Tags of the stack, which CloudFormation puts on its resources."
+  type        = map(string)
+  default     = {}
+}
