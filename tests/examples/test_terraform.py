@@ -1,0 +1,342 @@
+"""examples/terraform: evaluated, its stack has the resources of workload.yaml, property by property.
+
+tfparse evaluates the module without a provider. `make examples` gives the same values to Terraform itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from tfparse import load_from_path
+
+from sluice_sim.template import load
+from sluice_sim.template.parameters import effective
+from sluice_sim.template.rules import broken
+from tests.examples.infrastructure import (
+    INPUTS,
+    PARAMETERS,
+    SET_NAMES,
+    arguments,
+    decimal_text,
+    differences,
+    expected,
+    generator,
+    parameter_set,
+    stack_of,
+)
+from tests.templates.longest import longest
+from tests.templates.stacks import ROOT, WORKLOAD_TEMPLATE, WORKLOADS, template, workload_environments
+
+MODULE = ROOT / "examples/terraform"
+INPUT = {each.name: each for each in INPUTS}
+BUCKET = "templates-123456789012"
+DOMAIN = "${data.aws_s3_bucket.templates.bucket_regional_domain_name}"
+"""What tfparse knows of a bucket that only AWS can look up."""
+MOST_MODULES = 32
+"""As many as tfparse evaluates in one root module."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the module makes from one set of arguments."""
+
+    stack: Mapping[str, Any]
+    uploaded: Mapping[str, Any]
+    root: Path
+    valid: Mapping[str, bool]
+    """Variable -> whether its validation passes."""
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        return self.stack["parameters"]
+
+    @property
+    def template(self) -> Path:
+        """The file that CloudFormation reads at the stack's URL."""
+        assert self.stack["template_url"] == f"https://{DOMAIN}/${{aws_s3_object.template.key}}"
+        return self.root / self.uploaded["source"]
+
+    @property
+    def precondition(self) -> Mapping[str, Any]:
+        return self.stack["lifecycle"]["precondition"]
+
+
+def planned(folder: Path, modules: Mapping[str, Mapping[str, Any]]) -> list[Plan]:
+    """Evaluates root modules that use the module once for each set of arguments."""
+    module = folder / "sluice/examples/terraform"
+    shutil.copytree(MODULE, module, ignore=shutil.ignore_patterns("example", ".terraform*"))
+    shutil.copy(ROOT / WORKLOAD_TEMPLATE, folder / "sluice")
+    found = []
+    for first in range(0, len(modules), MOST_MODULES):
+        names = [*modules][first : first + MOST_MODULES]
+        root = folder / f"root_{first}"
+        root.mkdir()
+        (root / "main.tf").write_text(
+            "\n".join(_used(each, modules[each]) for each in names), encoding="utf-8"
+        )
+        found += evaluated(root, names)
+    return found
+
+
+def _used(name: str, given: Mapping[str, Any]) -> str:
+    lines = [f"  {variable} = {_written(value)}" for variable, value in given.items()]
+    head = [f'module "{name}" {{', '  source = "../sluice/examples/terraform"']
+    return "\n".join([*head, f'  template_bucket = "{BUCKET}"', *lines, "}"])
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
+    return decimal_text(value) if isinstance(value, Decimal) else generator.quoted(str(value))
+
+
+def evaluated(root: Path, modules: list[str]) -> list[Plan]:
+    """The plans of a root module's modules."""
+    loaded = load_from_path(str(root), stop_on_hcl_error=True)
+
+    def of(kind: str, name: str) -> Iterator[dict[str, Any]]:
+        return (each for each in loaded[kind] if each["__tfmeta"]["path"].startswith(f"module.{name}."))
+
+    return [
+        Plan(
+            stack=next(of("aws_cloudformation_stack", name)),
+            uploaded=next(of("aws_s3_object", name)),
+            root=root,
+            valid={
+                each["__tfmeta"]["label"]: each["validation"]["condition"]
+                for each in of("variable", name)
+                if "validation" in each
+            },
+        )
+        for name in modules
+    ]
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Plan]:
+    """The plan of each parameter set."""
+    given = {f"set_{number}": arguments(parameter_set(name)) for number, name in enumerate(SET_NAMES)}
+    return dict(zip(SET_NAMES, planned(tmp_path_factory.mktemp("sets"), given), strict=True))
+
+
+# ---- one template, one stack -------------------------------------------------------------------------------
+
+
+def test_the_committed_files_are_what_make_infrastructure_writes() -> None:
+    for path, text in generator.files().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path}: run make infrastructure"
+
+
+def test_the_sets_give_every_parameter_two_values() -> None:
+    every = [parameter_set(name) for name in SET_NAMES]
+    seen = {
+        name: {values.get(name, declared.get("Default")) for values in every}
+        for name, declared in PARAMETERS.items()
+    }
+    assert {name: values for name, values in seen.items() if len(values) < 2} == {}
+
+
+@pytest.mark.parametrize("name", SET_NAMES)
+def test_the_stack_has_the_resources_of_workload_yaml(name: str, plans: dict[str, Plan]) -> None:
+    plan = plans[name]
+    assert differences(stack_of(load(plan.template), plan.parameters), expected(parameter_set(name))) == {}
+
+
+def test_every_set_passes_the_validations_and_the_rules(plans: dict[str, Plan]) -> None:
+    for name, plan in plans.items():
+        assert {variable for variable, valid in plan.valid.items() if valid is not True} == set(), name
+        assert plan.precondition["condition"] is True, name
+
+
+def test_what_is_not_given_is_left_to_the_template(tmp_path: Path) -> None:
+    given = {"name": "transcription", "queue_name": "transcription", "max_capacity": Decimal(5)}
+    [plan] = planned(tmp_path, {"least": given})
+    assert plan.parameters == {"Name": "transcription", "QueueName": "transcription", "MaxCapacity": "5"}
+
+
+@pytest.mark.parametrize(
+    ("module", "environment"), [("transcription",) * 2, ("report_export", "report-export")]
+)
+def test_the_example_deploys_what_samconfig_deploys(module: str, environment: str) -> None:
+    [plan] = evaluated(MODULE / "example", [module])
+    deployed = stack_of(load(plan.template.resolve()), plan.parameters)
+    assert differences(deployed, expected(workload_environments()[environment])) == {}
+
+
+def test_each_output_of_the_stack_is_one_of_the_module() -> None:
+    outputs = {each["__tfmeta"]["label"] for each in load_from_path(str(MODULE))["output"]}
+    wanted = {generator.snake_case(name) for name in template(WORKLOAD_TEMPLATE)["Outputs"]}
+    assert outputs == wanted | {"stack_id"}
+
+
+def test_another_template_has_another_url_so_that_the_stack_is_updated(plans: dict[str, Plan]) -> None:
+    digest = hashlib.sha256((ROOT / WORKLOAD_TEMPLATE).read_bytes()).hexdigest()
+    plan = plans["transcription"]
+    assert plan.uploaded["key"] == f"sluice/sluice-transcription/{digest}.yaml"
+    assert plan.uploaded["lifecycle"]["create_before_destroy"] is True
+    assert plan.uploaded["bucket"] == BUCKET
+
+
+def test_the_template_is_uploaded_encrypted_and_to_nobody_else(plans: dict[str, Plan]) -> None:
+    for plan in plans.values():
+        assert plan.uploaded["server_side_encryption"] == "AES256"
+        assert "acl" not in plan.uploaded
+
+
+def test_a_key_of_the_users_own_encrypts_the_template(tmp_path: Path) -> None:
+    key = "arn:aws:kms:eu-west-1:123456789012:key/1"
+    given = arguments(parameter_set("transcription")) | {"template_kms_key_arn": key}
+    [plan] = planned(tmp_path, {"own_key": given})
+    assert (plan.uploaded["server_side_encryption"], plan.uploaded["kms_key_id"]) == ("aws:kms", key)
+
+
+# ---- what a plan refuses -----------------------------------------------------------------------------------
+
+TEXTS = (
+    "",
+    " ",
+    "x",
+    "X",
+    "0",
+    "-1",
+    "a.b",
+    "a:b",
+    'a"b',
+    "a\\b",
+    "a\n",
+    "ä",
+    "true",
+    "None",
+    "ecs",
+    "x" * 300,
+)
+NUMBERS = (
+    *("-1", "0", "0.0000001", "0.05", "0.5", "0.999999", "1", "1.5", "2", "3", "3.1", "5", "7", "10", "50"),
+    *("59", "60", "99.99", "99.999", "100", "120", "121", "1440", "1441", "9999", "10000", "99999"),
+    *("1209600", "1209601", "10000000", "1000000000"),
+)
+
+
+def candidates(name: str) -> list[str]:
+    """Values of a variable that its template's constraint allows, and others."""
+    each = INPUT[name]
+    if each.kind == "number":
+        return list(NUMBERS)
+    good = each.choices or [
+        longest(each.declared["AllowedPattern"], Random(seed).choice) for seed in range(3)
+    ]
+    return [*good, *(text + "!" for text in good), *TEXTS]
+
+
+CONSTRAINED = [each.name for each in INPUTS if each.kind != "bool"]
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bool]]:
+    """Variable -> candidate -> whether its validation passes; each plan tries one candidate of each."""
+    tried = {name: candidates(name) for name in CONSTRAINED}
+    rounds = [
+        {
+            name: [text] if INPUT[name].is_list else Decimal(text) if INPUT[name].kind == "number" else text
+            for name, texts in tried.items()
+            for text in texts[number : number + 1]
+        }
+        for number in range(max(map(len, tried.values())))
+    ]
+    needed = {"name": "x", "queue_name": "x", "max_capacity": Decimal(1)}
+    given = {f"round_{number}": needed | each for number, each in enumerate(rounds)}
+    found = planned(tmp_path_factory.mktemp("candidates"), given)
+    return {
+        name: {text: found[number].valid[name] for number, text in enumerate(texts)}
+        for name, texts in tried.items()
+    }
+
+
+@pytest.mark.parametrize("name", CONSTRAINED)
+def test_a_variable_takes_what_its_parameter_takes(name: str, verdicts: dict[str, dict[str, bool]]) -> None:
+    each = INPUT[name]
+    declared = {"P": {key: value for key, value in each.declared.items() if key != "Default"}}
+
+    def is_allowed(text: str) -> bool:
+        _, problems = effective(declared, {"P": text})
+        return not problems and not (text == "" and each.choices)
+
+    assert verdicts[name] == {text: is_allowed(text) for text in candidates(name)}
+    assert set(verdicts[name].values()) == {True, False}
+
+
+def test_a_sixth_schedule_is_refused(tmp_path: Path) -> None:
+    line = "office-hours,MON-FRI,8:00,Europe/Berlin,3,20"
+    given = arguments(parameter_set("transcription"))
+    five, six = planned(tmp_path, {f"of_{count}": given | {"schedules": [line] * count} for count in (5, 6)})
+    assert (five.valid["schedules"], six.valid["schedules"]) == (True, False)
+
+
+CHANGES = {
+    "AutoScalingGroupName": ("", ".", "..."),
+    "ClusterName": ("",),
+    "ServiceName": ("",),
+    "Mode": ("observe", "paused"),
+    "MetricSource": ("native",),
+    "TrackedMetric": ("effective",),
+    "ProcessingSeconds": ("60",),
+    "Scaling": ("deadline",),
+    "SurgeOnCriticalAlarms": ("true",),
+    "DepthAlarms": ("true",),
+    "CreateScalableTarget": ("true", "not-yet", "false"),
+    **{f"Schedule{number}": (f"s{number},SUN-SAT,8:0{number},UTC,1,2",) for number in range(1, 6)},
+    "GuardDeadLettersPerMinute": ("3",),
+    "DeadLetterQueueName": ("dead",),
+    "GreenAutoScalingGroupName": ("green", "transcription"),
+    "GreenServiceName": ("green", "queue-proc"),
+    "Fallback": ("true",),
+    "AtMaximumAlarm": ("true",),
+    "MissingInstancesAlarm": ("true",),
+    "Dashboard": ("true",),
+    "DurationNamespace": (".", "..."),
+}
+"""Values of the parameters that rules refuse in some combination."""
+
+
+def combinations() -> list[dict[str, str]]:
+    """Each change of a workload of each kind alone, and each pair of changes."""
+    changes = [{name: value} for name, values in CHANGES.items() for value in values]
+    pairs = [one | other for one in changes for other in changes if one.keys() != other.keys()]
+    return [workload | each for workload in WORKLOADS.values() for each in [{}, *changes, *pairs]]
+
+
+def refused_by_rules(values: Mapping[str, str]) -> list[str]:
+    """The sentences of the template's rules, in Terraform's names."""
+    in_force, _ = effective(PARAMETERS, values)
+    return [
+        generator.in_snake_case(problem.split(": ", 1)[1], INPUTS)
+        for problem in broken(template(WORKLOAD_TEMPLATE)["Rules"], in_force)
+    ]
+
+
+def test_a_plan_refuses_what_the_rules_refuse_in_the_same_words(tmp_path: Path) -> None:
+    unbroken = {
+        generator.in_snake_case(assertion["AssertDescription"], INPUTS)
+        for rule in template(WORKLOAD_TEMPLATE)["Rules"].values()
+        for assertion in rule["Assertions"]
+    }
+    tried = [({**workload}, []) for workload in WORKLOADS.values()]
+    for values in combinations():
+        if unbroken & {*(refused := refused_by_rules(values))}:
+            unbroken -= {*refused}
+            tried.append((values, refused))
+    assert unbroken == set(), "no combination breaks these"
+    given = {f"set_{number}": arguments(values) for number, (values, _) in enumerate(tried)}
+    for (values, refused), plan in zip(tried, planned(tmp_path, given), strict=True):
+        assert plan.precondition["condition"] is (refused == []), values
+        assert plan.precondition["error_message"].splitlines() == refused, values
