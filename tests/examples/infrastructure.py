@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
+from random import Random
 from types import ModuleType
 from typing import Any
 
@@ -17,8 +18,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from sluice_sim.template import ResolvedStack
+from sluice_sim.template.parameters import effective
+from sluice_sim.template.rules import broken
 from tests.templates import stacks
-from tests.templates.stacks import ROOT, WORKLOAD_TEMPLATE, template, workload_environments
+from tests.templates.longest import longest
+from tests.templates.stacks import ROOT, WORKLOAD_TEMPLATE, WORKLOADS, template, workload_environments
 from tests.templates.test_every_allowed_parameter import parameters as every_deployment
 
 Values = Mapping[str, str]
@@ -40,6 +44,7 @@ def _generator() -> ModuleType:
 generator = _generator()
 PARAMETERS: dict[str, dict[str, Any]] = template(WORKLOAD_TEMPLATE)["Parameters"]
 INPUTS = generator.inputs(PARAMETERS)
+INPUT = {each.name: each for each in INPUTS}
 
 
 SET_NAMES = [
@@ -127,3 +132,91 @@ def _flat(stack: ResolvedStack) -> Iterator[tuple[str, object]]:
         yield logical_id, (resource.type, dict(resource.metadata))
         yield from ((f"{logical_id}.{name}", value) for name, value in resource.properties.items())
     yield from ((f"Outputs.{name}", value) for name, value in stack.outputs.items())
+
+
+# ---- what is refused ---------------------------------------------------------------------------------------
+
+TEXTS = ("", " ", "x", "X", "0", "-1", "a.b", "a:b", 'a"b', "a\\b", "a\n", "ä", "true", "None", "x" * 300)
+NUMBERS = (
+    *("-1", "0", "0.0000001", "0.05", "0.5", "0.999999", "1", "1.5", "2", "3", "3.1", "5", "7", "10", "50"),
+    *("59", "60", "99.99", "99.999", "100", "120", "121", "1440", "1441", "9999", "10000", "99999"),
+    *("1209600", "1209601", "10000000", "1000000000"),
+)
+CONSTRAINED = [each.name for each in INPUTS if each.kind != "bool"]
+
+
+@cache
+def verdicts(name: str) -> dict[str, bool]:
+    """Candidate of an argument -> whether its parameter takes it; the absent argument is the empty choice."""
+    each = INPUT[name]
+    good = each.choices or [
+        longest(each.declared["AllowedPattern"], Random(seed).choice) for seed in range(3)
+    ]
+    texts = NUMBERS if each.kind == "number" else (*good, *(text + "!" for text in good), *TEXTS)
+    declared = {name: each.declared}
+    empty_choice = {""} if each.choices else set()
+    return {text: not effective(declared, {name: text})[1] and text not in empty_choice for text in texts}
+
+
+def rounds() -> list[dict[str, Any]]:
+    """Arguments that try one candidate of each at a time."""
+    needed = {"name": "x", "queue_name": "x", "max_capacity": Decimal(1)}
+    tried = {name: list(verdicts(name)) for name in CONSTRAINED}
+    return [
+        needed
+        | {
+            name: [text] if INPUT[name].is_list else typed(INPUT[name].kind, text)
+            for name, texts in tried.items()
+            for text in texts[number : number + 1]
+        }
+        for number in range(max(map(len, tried.values())))
+    ]
+
+
+CHANGES = {
+    "AutoScalingGroupName": ("", ".", "..."),
+    "ClusterName": ("",),
+    "ServiceName": ("",),
+    "Mode": ("observe", "paused"),
+    "MetricSource": ("native",),
+    "TrackedMetric": ("effective",),
+    "ProcessingSeconds": ("60",),
+    "Scaling": ("deadline",),
+    "SurgeOnCriticalAlarms": ("true",),
+    "DepthAlarms": ("true",),
+    "CreateScalableTarget": ("true", "not-yet", "false"),
+    **{f"Schedule{number}": (f"s{number},SUN-SAT,8:0{number},UTC,1,2",) for number in range(1, 6)},
+    "GuardDeadLettersPerMinute": ("3",),
+    "DeadLetterQueueName": ("dead",),
+    "GreenAutoScalingGroupName": ("green", "transcription"),
+    "GreenServiceName": ("green", "queue-proc"),
+    "Fallback": ("true",),
+    "AtMaximumAlarm": ("true",),
+    "MissingInstancesAlarm": ("true",),
+    "Dashboard": ("true",),
+    "DurationNamespace": (".", "..."),
+}
+"""Values of the parameters that rules refuse in some combination."""
+
+
+@cache
+def refused_sets() -> list[tuple[Values, list[str]]]:
+    """A set for each assertion of the template's rules, with all sentences that it breaks; two break none."""
+    rules = template(WORKLOAD_TEMPLATE)["Rules"]
+    unbroken = {each["AssertDescription"] for rule in rules.values() for each in rule["Assertions"]}
+    found: list[tuple[Values, list[str]]] = [(workload, []) for workload in WORKLOADS.values()]
+    for values in _combinations():
+        in_force, _ = effective(PARAMETERS, values)
+        refused = [problem.split(": ", 1)[1] for problem in broken(rules, in_force)]
+        if unbroken & {*refused}:
+            unbroken -= {*refused}
+            found.append((values, refused))
+    assert unbroken == set(), "no combination of CHANGES breaks these"
+    return found
+
+
+def _combinations() -> Iterator[Values]:
+    """Each change of a workload of each kind alone, and each pair of changes."""
+    changes = [{name: value} for name, values in CHANGES.items() for value in values]
+    pairs = [one | other for one in changes for other in changes if one.keys() != other.keys()]
+    return (workload | each for workload in WORKLOADS.values() for each in [*changes, *pairs])
