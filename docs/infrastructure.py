@@ -1,7 +1,7 @@
 """Writes what a Terraform module and a CDK construct need to know of `workload.yaml`.
 
 Each parameter becomes a variable of `examples/terraform/workload.tf` and an argument of
-`examples/cdk/sluice_cdk/workload_parameters.py`, with the template's own description, constraint and
+`examples/cdk/src/sluice_cdk/workload_parameters.py`, with the template's own description, constraint and
 sentence, so that a new parameter reaches both by one command.
 """
 
@@ -19,7 +19,7 @@ from sluice_sim import template
 
 ROOT = Path(__file__).resolve().parents[1]
 TERRAFORM = "examples/terraform/workload.tf"
-CDK = "examples/cdk/sluice_cdk/workload_parameters.py"
+CDK = "examples/cdk/src/sluice_cdk/workload_parameters.py"
 SWITCH = {"true", "false"}
 DIGITS_ALONE = re.compile(r"[\^$0-9.\\\[\]{}()|?,-]+")
 """A pattern that no letter matches is one of numbers."""

@@ -147,15 +147,15 @@ CONSTRAINED = [each.name for each in INPUTS if each.kind != "bool"]
 
 @cache
 def verdicts(name: str) -> dict[str, bool]:
-    """Candidate of an argument -> whether its parameter takes it; the absent argument is the empty choice."""
+    """Candidate of an argument -> whether its parameter takes it."""
     each = INPUT[name]
     good = each.choices or [
         longest(each.declared["AllowedPattern"], Random(seed).choice) for seed in range(3)
     ]
     texts = NUMBERS if each.kind == "number" else (*good, *(text + "!" for text in good), *TEXTS)
     declared = {name: each.declared}
-    empty_choice = {""} if each.choices else set()
-    return {text: not effective(declared, {name: text})[1] and text not in empty_choice for text in texts}
+    # An argument with choices is left out instead of empty.
+    return {text: not effective(declared, {name: text})[1] for text in texts if text or not each.choices}
 
 
 def rounds() -> list[dict[str, Any]]:

@@ -106,10 +106,7 @@ def test_terraform_reads_the_example_and_asks_for_the_provider_of_aws(tmp_path: 
     example = tmp_path / "terraform/example"
     result = terraform(example, "get", "-no-color")
     assert (result.returncode, result.stderr) == (0, "")
-    assert (
-        terraform(example, "providers").stdout.count("provider[registry.terraform.io/hashicorp/aws] >= 5.0")
-        == 2
-    )
+    assert terraform(example, "providers").stdout.count("/hashicorp/aws] >= 5.0") == 2
 
 
 @pytest.fixture(scope="module")
