@@ -10,8 +10,6 @@ data "aws_s3_bucket" "templates" {
 }
 
 resource "aws_s3_object" "template" {
-  #checkov:skip=CKV_AWS_186:the template holds no secret; template_kms_key_arn names a key of yours
-
   bucket                 = var.template_bucket
   key                    = "sluice/${local.stack_name}/${filesha256(local.template_file)}.yaml"
   source                 = local.template_file
@@ -26,12 +24,16 @@ resource "aws_s3_object" "template" {
 }
 
 resource "aws_cloudformation_stack" "workload" {
+  # checkov:skip=CKV_AWS_124:notification_arns names topics, if there are any
+
   name = local.stack_name
   # The key has the template's hash: a stack is updated only if its URL or a parameter changes.
   template_url = "https://${data.aws_s3_bucket.templates.bucket_regional_domain_name}/${aws_s3_object.template.key}"
   parameters   = local.parameters
-  iam_role_arn = var.iam_role_arn
-  tags         = var.tags
+
+  iam_role_arn      = var.iam_role_arn
+  notification_arns = var.notification_arns
+  tags              = var.tags
 
   lifecycle {
     precondition {

@@ -29,6 +29,12 @@ variable "iam_role_arn" {
   default     = null
 }
 
+variable "notification_arns" {
+  description = "SNS topics that hear of the stack's own events, such as a failed update."
+  type        = list(string)
+  default     = []
+}
+
 variable "tags" {
   description = "Tags of the stack, which CloudFormation puts on its resources."
   type        = map(string)

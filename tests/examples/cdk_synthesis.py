@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sluice.core.model import EcsService
 from sluice_sim.template import load
 from tests.examples.cdk_programs import EXAMPLE, REFUSALS, TOKENS, WORKLOADS
 from tests.examples.infrastructure import (
@@ -28,6 +29,7 @@ from tests.examples.infrastructure import (
     stack_of,
     verdicts,
 )
+from tests.templates.fleet_workers import image_variables, understood
 from tests.templates.stacks import ROOT, WORKLOAD_TEMPLATE
 
 CDK = ROOT / "examples/cdk"
@@ -193,6 +195,28 @@ def test_what_the_control_plane_changes_is_tagged_and_has_no_desired_count(examp
     queue = of_type(example, EXAMPLE_STACK, "AWS::SQS::Queue")[parameters["QueueName"]["Fn::GetAtt"][0]]
     assert managed in service["Tags"]
     assert managed in queue["Tags"]
+
+
+def test_the_workers_of_the_example_understand_their_variables(example: Path) -> None:
+    [definition] = of_type(example, EXAMPLE_STACK, "AWS::ECS::TaskDefinition").values()
+    [container] = definition["ContainerDefinitions"]
+    known = {
+        "Queue": "https://sqs.eu-west-1.amazonaws.com/123456789012/queue",
+        "Cluster": "workers",
+        "AWS::Region": "eu-west-1",
+    }
+
+    def text(value: str | Mapping[str, str]) -> str:
+        if isinstance(value, str):
+            return value
+        [found] = [text for name, text in known.items() if value["Ref"].startswith(name)]
+        return found
+
+    variables = {pair["Name"]: text(pair["Value"]) for pair in container["Environment"]}
+    settings, _ = understood(image_variables() | variables)
+    assert settings.fleet == EcsService(cluster="workers", service="report-export")
+    assert settings.promise_s == 180
+    assert settings.grace_s < container["StopTimeout"]
 
 
 def test_the_example_has_no_finding_that_is_not_acknowledged(example: Path) -> None:
