@@ -26,7 +26,7 @@ DIGITS_ALONE = re.compile(r"[\^$0-9.\\\[\]{}()|?,-]+")
 LINE_LENGTH = 110
 HEADER = """\
 # Written from workload.yaml by `make infrastructure`; change that file, then run it again.
-# A variable that is null leaves the template's default."""
+# A variable that is null has the template's default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,30 +163,28 @@ def _locals(body: Mapping[str, Any], found: list[Input]) -> str:
         for each in found
         for place, parameter in enumerate(each.parameters)
     }
-    rules = body["Rules"].values()
     defaults = {
         name: quoted(declared["Default"])
         for name, declared in body["Parameters"].items()
-        if "Default" in declared and f"'{name}'" in str(list(rules))
+        if "Default" in declared
     }
     broken = [
         f"    {{\n{aligned(_assertion(rule, assertion, found), indent=6)}\n    }},"
-        for rule in rules
+        for rule in body["Rules"].values()
         for assertion in rule["Assertions"]
     ]
     lines = [
         "locals {",
-        "  # The parameters of the stack, as text.",
-        "  parameters = { for name, value in {",
+        "  given = {",
         aligned(given, indent=4),
-        "  } : name => tostring(value) if value != null }",
+        "  }",
         "",
-        "  # What the template's Rules see of them.",
-        "  values = merge({",
+        "  # Each parameter of the stack, as text: a plan shows a default that has changed, too.",
+        "  parameters = merge({",
         aligned(defaults, indent=4),
-        "  }, local.parameters)",
+        "  }, { for name, value in local.given : name => tostring(value) if value != null })",
         "",
-        "  # The sentence of each of the template's Rules that refuses them.",
+        "  # The sentences of the template's Rules that refuse them.",
         "  broken_rules = [for rule in [",
         *broken,
         "  ] : rule.message if rule.applies && !rule.holds]",
@@ -204,7 +202,7 @@ def _assertion(rule: Mapping[str, Any], assertion: Mapping[str, Any], found: lis
 
 
 def condition(node: Mapping[str, Any]) -> str:
-    """A condition of a rule as an expression over `local.values`."""
+    """A condition of a rule as an expression over `local.parameters`."""
     [(function, arguments)] = node.items()
     if function == "Fn::Equals":
         return " == ".join(_operand(each) for each in arguments)
@@ -222,7 +220,7 @@ def condition(node: Mapping[str, Any]) -> str:
 
 
 def _operand(node: str | Mapping[str, str]) -> str:
-    return quoted(node) if isinstance(node, str) else f"local.values.{node['Ref']}"
+    return quoted(node) if isinstance(node, str) else f"local.parameters.{node['Ref']}"
 
 
 def _output(name: str, output: Mapping[str, Any], found: list[Input]) -> str:

@@ -162,7 +162,7 @@ class ReportExport(Stack):
 def main() -> None:
     """Synthesise the app."""
     app = App()
-    ReportExport(app, NAME)
+    ReportExport(app, f"sluice-{NAME}")
     app.synth()
 
 

@@ -1,4 +1,4 @@
-# A workload of Sluice: the stack of workload.yaml, with its parameters as variables.
+# A workload of Sluice: the stack of workload.yaml, whose parameters are the variables of workload.tf.
 
 locals {
   stack_name    = coalesce(var.stack_name, "sluice-${var.name}")

@@ -12,13 +12,13 @@ variable "template_kms_key_arn" {
 }
 
 variable "template_file" {
-  description = "Another workload.yaml than that of this module's repository."
+  description = "Where workload.yaml is, of the same version, if the module is used without its repository."
   type        = string
   default     = null
 }
 
 variable "stack_name" {
-  description = "Name of the stack. Default: sluice-<name>."
+  description = "Name of the stack; the policies in docs/policies read the stacks whose names begin with sluice-. Default: sluice-<name>."
   type        = string
   default     = null
 }

@@ -1,5 +1,5 @@
 # Written from workload.yaml by `make infrastructure`; change that file, then run it again.
-# A variable that is null leaves the template's default.
+# A variable that is null has the template's default.
 
 variable "name" {
   description = "Name of the workload, in its document, its alarms and every log line."
@@ -654,8 +654,7 @@ variable "notification_topic_arn" {
 }
 
 locals {
-  # The parameters of the stack, as text.
-  parameters = { for name, value in {
+  given = {
     Name                       = var.name
     ControlPlaneStack          = var.control_plane_stack
     Mode                       = var.mode
@@ -724,170 +723,207 @@ locals {
     GuardMinutes               = var.guard_minutes
     Dashboard                  = var.dashboard
     NotificationTopicArn       = var.notification_topic_arn
-  } : name => tostring(value) if value != null }
+  }
 
-  # What the template's Rules see of them.
-  values = merge({
-    Mode                      = "active"
-    FleetType                 = "asg"
-    AutoScalingGroupName      = ""
-    ClusterName               = ""
-    ServiceName               = ""
-    GreenAutoScalingGroupName = ""
-    GreenServiceName          = ""
-    Schedule1                 = ""
-    Schedule2                 = ""
-    Schedule3                 = ""
-    Schedule4                 = ""
-    Schedule5                 = ""
-    TargetType                = "static"
-    ProcessingSeconds         = ""
-    DurationNamespace         = ""
-    TrackedMetric             = ""
-    MetricSource              = "published"
-    Scaling                   = "target_tracking"
-    Fallback                  = ""
-    CreateScalableTarget      = ""
-    DepthAlarms               = "false"
-    AgeAlarms                 = "false"
-    SurgeOnCriticalAlarms     = "false"
-    DeadLetterQueueName       = ""
-    AtMaximumAlarm            = "false"
-    MissingInstancesAlarm     = "false"
-    GuardDeadLettersPerMinute = "0"
-    Dashboard                 = "false"
-  }, local.parameters)
+  # Each parameter of the stack, as text: a plan shows a default that has changed, too.
+  parameters = merge({
+    ControlPlaneStack          = "sluice"
+    Mode                       = "active"
+    FleetType                  = "asg"
+    AutoScalingGroupName       = ""
+    ClusterName                = ""
+    ServiceName                = ""
+    GreenAutoScalingGroupName  = ""
+    GreenServiceName           = ""
+    MinCapacity                = "0"
+    Schedule1                  = ""
+    Schedule2                  = ""
+    Schedule3                  = ""
+    Schedule4                  = ""
+    Schedule5                  = ""
+    BootstrapCapacity          = ""
+    CountInFlight              = "true"
+    TargetType                 = "static"
+    MessagesPerInstance        = "10"
+    AcceptableLatencySeconds   = "600"
+    ConcurrencyPerInstance     = "1"
+    ProcessingSeconds          = ""
+    DurationStatistic          = "Average"
+    MinMessagesPerInstance     = "0.1"
+    MaxMessagesPerInstance     = "1000"
+    DeadbandRatio              = "0.1"
+    MaxFactorPerRetune         = "2"
+    MinSamples                 = "30"
+    DurationNamespace          = ""
+    IdleMinutes                = "5"
+    TrackedMetric              = ""
+    ArrivalMargin              = "0.3"
+    MetricSource               = "published"
+    Scaling                    = "target_tracking"
+    PromisePercent             = "99"
+    TickSeconds                = "10"
+    BootSeconds                = "180"
+    MarginSeconds              = "20"
+    BusyInstances              = "protected"
+    Fallback                   = ""
+    InstanceWarmupSeconds      = "120"
+    ScaleOutCooldownSeconds    = "60"
+    ScaleInCooldownSeconds     = "300"
+    CreateScalableTarget       = ""
+    OldestMessageAgeSeconds    = ""
+    DepthAlarms                = "false"
+    WarningDepthMessages       = "500000"
+    CriticalDepthMessages      = "1000000"
+    AgeAlarms                  = "false"
+    WarningAgeSeconds          = "300"
+    CriticalAgeSeconds         = "600"
+    SurgeOnCriticalAlarms      = "false"
+    SurgeDrainMinutes          = "30"
+    SurgeHoldMinutes           = "60"
+    ProcessingTimeAlarmSeconds = ""
+    DeadLetterQueueName        = ""
+    AtMaximumAlarm             = "false"
+    MissingInstancesAlarm      = "false"
+    ThroughputAlarm            = "false"
+    PromiseAlarm               = "false"
+    GuardFailedPercent         = "0"
+    GuardDeadLettersPerMinute  = "0"
+    GuardAlarmName             = ""
+    GuardMinutes               = "60"
+    Dashboard                  = "false"
+    NotificationTopicArn       = ""
+  }, { for name, value in local.given : name => tostring(value) if value != null })
 
-  # The sentence of each of the template's Rules that refuses them.
+  # The sentences of the template's Rules that refuse them.
   broken_rules = [for rule in [
     {
-      applies = local.values.FleetType == "asg"
-      holds   = local.values.AutoScalingGroupName != ""
+      applies = local.parameters.FleetType == "asg"
+      holds   = local.parameters.AutoScalingGroupName != ""
       message = "auto_scaling_group_name is empty; fleet_type asg needs the name of the group."
     },
     {
-      applies = local.values.FleetType == "ecs"
-      holds   = local.values.ClusterName != ""
+      applies = local.parameters.FleetType == "ecs"
+      holds   = local.parameters.ClusterName != ""
       message = "cluster_name is empty; fleet_type ecs needs the name of the cluster."
     },
     {
-      applies = local.values.FleetType == "ecs"
-      holds   = local.values.ServiceName != ""
+      applies = local.parameters.FleetType == "ecs"
+      holds   = local.parameters.ServiceName != ""
       message = "service_name is empty; fleet_type ecs needs the name of the service."
     },
     {
-      applies = local.values.MetricSource == "native" && local.values.TrackedMetric == "effective" && local.values.TargetType == "static"
-      holds   = local.values.ProcessingSeconds != ""
+      applies = local.parameters.MetricSource == "native" && local.parameters.TrackedMetric == "effective" && local.parameters.TargetType == "static"
+      holds   = local.parameters.ProcessingSeconds != ""
       message = "processing_seconds is empty; AWS's own metrics do not say how long a message takes, so tracked_metric effective with metric_source native and a static target needs it."
     },
     {
-      applies = local.values.Scaling == "deadline"
-      holds   = local.values.ProcessingSeconds != ""
+      applies = local.parameters.Scaling == "deadline"
+      holds   = local.parameters.ProcessingSeconds != ""
       message = "processing_seconds is empty; scaling deadline plans with how long a message takes, until it is measured."
     },
     {
-      applies = local.values.SurgeOnCriticalAlarms == "true"
-      holds   = local.values.DepthAlarms == "true" || local.values.AgeAlarms == "true"
+      applies = local.parameters.SurgeOnCriticalAlarms == "true"
+      holds   = local.parameters.DepthAlarms == "true" || local.parameters.AgeAlarms == "true"
       message = "depth_alarms and age_alarms are false; surge_on_critical_alarms needs the critical alarm of one of them."
     },
     {
-      applies = local.values.FleetType == "ecs" && local.values.Mode != "active"
-      holds   = local.values.CreateScalableTarget != ""
+      applies = local.parameters.FleetType == "ecs" && local.parameters.Mode != "active"
+      holds   = local.parameters.CreateScalableTarget != ""
       message = "create_scalable_target is empty; an ecs workload that is not active needs true if it has been active before (its scalable target stays, suspended), not-yet if it never was, or false if another stack registers the target."
     },
     {
-      applies = local.values.FleetType == "ecs" && local.values.Mode == "active"
-      holds   = local.values.CreateScalableTarget != "not-yet"
+      applies = local.parameters.FleetType == "ecs" && local.parameters.Mode == "active"
+      holds   = local.parameters.CreateScalableTarget != "not-yet"
       message = "create_scalable_target is not-yet; mode active registers the service as a scalable target, so deploy with create_scalable_target=true and leave it so from then on."
     },
     {
-      applies = local.values.FleetType == "ecs" && local.values.CreateScalableTarget == "false"
-      holds   = local.values.Schedule1 == ""
+      applies = local.parameters.FleetType == "ecs" && local.parameters.CreateScalableTarget == "false"
+      holds   = local.parameters.Schedule1 == ""
       message = "create_scalable_target is false; the scheduled action of schedules[0] belongs to the scalable target, so put it into the stack that registers that."
     },
     {
-      applies = local.values.FleetType == "ecs" && local.values.CreateScalableTarget == "false"
-      holds   = local.values.Schedule2 == ""
+      applies = local.parameters.FleetType == "ecs" && local.parameters.CreateScalableTarget == "false"
+      holds   = local.parameters.Schedule2 == ""
       message = "create_scalable_target is false; the scheduled action of schedules[1] belongs to the scalable target, so put it into the stack that registers that."
     },
     {
-      applies = local.values.FleetType == "ecs" && local.values.CreateScalableTarget == "false"
-      holds   = local.values.Schedule3 == ""
+      applies = local.parameters.FleetType == "ecs" && local.parameters.CreateScalableTarget == "false"
+      holds   = local.parameters.Schedule3 == ""
       message = "create_scalable_target is false; the scheduled action of schedules[2] belongs to the scalable target, so put it into the stack that registers that."
     },
     {
-      applies = local.values.FleetType == "ecs" && local.values.CreateScalableTarget == "false"
-      holds   = local.values.Schedule4 == ""
+      applies = local.parameters.FleetType == "ecs" && local.parameters.CreateScalableTarget == "false"
+      holds   = local.parameters.Schedule4 == ""
       message = "create_scalable_target is false; the scheduled action of schedules[3] belongs to the scalable target, so put it into the stack that registers that."
     },
     {
-      applies = local.values.FleetType == "ecs" && local.values.CreateScalableTarget == "false"
-      holds   = local.values.Schedule5 == ""
+      applies = local.parameters.FleetType == "ecs" && local.parameters.CreateScalableTarget == "false"
+      holds   = local.parameters.Schedule5 == ""
       message = "create_scalable_target is false; the scheduled action of schedules[4] belongs to the scalable target, so put it into the stack that registers that."
     },
     {
-      applies = local.values.GuardDeadLettersPerMinute != "0"
-      holds   = local.values.DeadLetterQueueName != ""
+      applies = local.parameters.GuardDeadLettersPerMinute != "0"
+      holds   = local.parameters.DeadLetterQueueName != ""
       message = "dead_letter_queue_name is empty; guard_dead_letters_per_minute watches how fast that queue grows."
     },
     {
-      applies = !(local.values.GreenAutoScalingGroupName == "" && local.values.GreenServiceName == "")
-      holds   = local.values.MetricSource == "published"
+      applies = !(local.parameters.GreenAutoScalingGroupName == "" && local.parameters.GreenServiceName == "")
+      holds   = local.parameters.MetricSource == "published"
       message = "metric_source is native; AWS's own metrics would scale the idle color too, so blue/green needs published."
     },
     {
-      applies = !(local.values.GreenAutoScalingGroupName == "" && local.values.GreenServiceName == "")
-      holds   = local.values.Fallback != "true"
+      applies = !(local.parameters.GreenAutoScalingGroupName == "" && local.parameters.GreenServiceName == "")
+      holds   = local.parameters.Fallback != "true"
       message = "fallback is true; while Sluice is silent it would scale the idle color too, so blue/green has none."
     },
     {
-      applies = !(local.values.GreenAutoScalingGroupName == "" && local.values.GreenServiceName == "")
-      holds   = local.values.Schedule1 == "" && local.values.Schedule2 == "" && local.values.Schedule3 == "" && local.values.Schedule4 == "" && local.values.Schedule5 == ""
+      applies = !(local.parameters.GreenAutoScalingGroupName == "" && local.parameters.GreenServiceName == "")
+      holds   = local.parameters.Schedule1 == "" && local.parameters.Schedule2 == "" && local.parameters.Schedule3 == "" && local.parameters.Schedule4 == "" && local.parameters.Schedule5 == ""
       message = "A schedule would start the idle color too; blue/green has none."
     },
     {
-      applies = !(local.values.GreenAutoScalingGroupName == "" && local.values.GreenServiceName == "")
-      holds   = local.values.AtMaximumAlarm == "false"
+      applies = !(local.parameters.GreenAutoScalingGroupName == "" && local.parameters.GreenServiceName == "")
+      holds   = local.parameters.AtMaximumAlarm == "false"
       message = "at_maximum_alarm knows one fleet only; blue/green has none."
     },
     {
-      applies = !(local.values.GreenAutoScalingGroupName == "" && local.values.GreenServiceName == "")
-      holds   = local.values.MissingInstancesAlarm == "false"
+      applies = !(local.parameters.GreenAutoScalingGroupName == "" && local.parameters.GreenServiceName == "")
+      holds   = local.parameters.MissingInstancesAlarm == "false"
       message = "missing_instances_alarm knows one fleet only; blue/green has none."
     },
     {
-      applies = !(local.values.GreenAutoScalingGroupName == "" && local.values.GreenServiceName == "")
-      holds   = local.values.Dashboard == "false"
+      applies = !(local.parameters.GreenAutoScalingGroupName == "" && local.parameters.GreenServiceName == "")
+      holds   = local.parameters.Dashboard == "false"
       message = "dashboard knows one fleet only; blue/green has none."
     },
     {
-      applies = local.values.GreenAutoScalingGroupName != ""
-      holds   = local.values.GreenAutoScalingGroupName != local.values.AutoScalingGroupName
+      applies = local.parameters.GreenAutoScalingGroupName != ""
+      holds   = local.parameters.GreenAutoScalingGroupName != local.parameters.AutoScalingGroupName
       message = "green_auto_scaling_group_name is auto_scaling_group_name; give green a group of its own."
     },
     {
-      applies = local.values.GreenServiceName != ""
-      holds   = local.values.GreenServiceName != local.values.ServiceName
+      applies = local.parameters.GreenServiceName != ""
+      holds   = local.parameters.GreenServiceName != local.parameters.ServiceName
       message = "green_service_name is service_name; give green a service of its own."
     },
     {
-      applies = local.values.FleetType == "asg"
-      holds   = local.values.GreenServiceName == ""
+      applies = local.parameters.FleetType == "asg"
+      holds   = local.parameters.GreenServiceName == ""
       message = "green_service_name is given, but fleet_type is asg; give green_auto_scaling_group_name."
     },
     {
-      applies = local.values.FleetType == "ecs"
-      holds   = local.values.GreenAutoScalingGroupName == ""
+      applies = local.parameters.FleetType == "ecs"
+      holds   = local.parameters.GreenAutoScalingGroupName == ""
       message = "green_auto_scaling_group_name is given, but fleet_type is ecs; give green_service_name."
     },
     {
-      applies = local.values.Dashboard == "true"
-      holds   = !(local.values.AutoScalingGroupName == "." || local.values.AutoScalingGroupName == "...")
+      applies = local.parameters.Dashboard == "true"
+      holds   = !(local.parameters.AutoScalingGroupName == "." || local.parameters.AutoScalingGroupName == "...")
       message = "A dashboard cannot show a group with the name . or ... of dots alone; set dashboard=false."
     },
     {
-      applies = local.values.Dashboard == "true"
-      holds   = !(local.values.DurationNamespace == "." || local.values.DurationNamespace == "...")
+      applies = local.parameters.Dashboard == "true"
+      holds   = !(local.parameters.DurationNamespace == "." || local.parameters.DurationNamespace == "...")
       message = "A dashboard cannot show a namespace with the name . or ... of dots alone; set dashboard=false."
     },
   ] : rule.message if rule.applies && !rule.holds]

@@ -69,7 +69,7 @@ from app import ReportExport
 
 app = App(outdir=sys.argv[1], context=json.load(sys.stdin))
 Validations.of(app).add_plugins(AwsSolutionsChecks(app))
-ReportExport(app, "report-export")
+ReportExport(app, "sluice-report-export")
 try:
     app.synth()
 except RuntimeError as refused:

@@ -157,10 +157,11 @@ def test_every_set_passes_the_validations_and_the_rules(plans: dict[str, Plan]) 
         assert plan.precondition["condition"] is True, name
 
 
-def test_what_is_not_given_is_left_to_the_template(tmp_path: Path) -> None:
+def test_what_is_not_given_has_the_default_of_the_template(tmp_path: Path) -> None:
     given = {"name": "transcription", "queue_name": "transcription", "max_capacity": Decimal(5)}
     [plan] = planned(tmp_path, {"least": given})
-    assert plan.parameters == {"Name": "transcription", "QueueName": "transcription", "MaxCapacity": "5"}
+    text = {"Name": "transcription", "QueueName": "transcription", "MaxCapacity": "5"}
+    assert plan.parameters == {name: each.get("Default") for name, each in PARAMETERS.items()} | text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from aws_cdk import Token, Tokenization
 
 
 def texts(template: Mapping[str, Any], given: Mapping[str, object]) -> dict[str, str]:
-    """Parameter -> its text; an argument that is None is left to the template's default.
+    """Each parameter of the stack and its text; an argument that is None has the template's default.
 
     Raises ValueError with a sentence for each argument that a parameter refuses, or for each rule of the
     template that refuses their combination.
@@ -35,9 +35,10 @@ def texts(template: Mapping[str, Any], given: Mapping[str, object]) -> dict[str,
             if name in declared.keys() - tokens and (refusal := _refusal(declared[name], text))
         ),
     ]
-    if problems := problems or list(_broken_rules(template, found, tokens)):
+    values = {name: found.get(name, str(each.get("Default"))) for name, each in declared.items()}
+    if problems := problems or list(_broken_rules(template.get("Rules", {}), values, tokens)):
         raise ValueError("\n".join(problems))
-    return found
+    return values
 
 
 def _by_parameter(
@@ -79,13 +80,9 @@ def _refusal(declared: Mapping[str, Any], text: str) -> str:
     return ""
 
 
-def _broken_rules(template: Mapping[str, Any], found: Mapping[str, str], tokens: set[str]) -> Iterator[str]:
+def _broken_rules(rules: Mapping[str, Any], values: Mapping[str, str], tokens: set[str]) -> Iterator[str]:
     """The sentences of the rules that refuse the values; one that names a token is left to CloudFormation."""
-    defaults = {
-        name: str(each["Default"]) for name, each in template["Parameters"].items() if "Default" in each
-    }
-    values = defaults | {**found}
-    for rule in template.get("Rules", {}).values():
+    for rule in rules.values():
         applies = rule.get("RuleCondition", {"Fn::And": []})
         for assertion in rule["Assertions"]:
             if tokens & {*_references([applies, assertion["Assert"]])}:
