@@ -142,6 +142,11 @@ def test_what_the_rules_refuse_is_refused_in_their_words() -> None:
         ({"queue_name": None}, "queue_name is missing: Name of the SQS queue; tag it sluice = managed."),
         ({"max_capacity": True}, "max_capacity = 'true': must be a whole number from 1 to 9999"),
         ({"mode": "off"}, "mode = 'off': must be one of active, observe, paused"),
+        (
+            {"schedules": "daily"},
+            f"schedules[0] = 'daily': {PARAMETERS['Schedule1']['ConstraintDescription']}",
+        ),
+        ({"schedules": None, "mode": None}, ""),
         ({"schedules": [""] * 6}, "schedules[5]: there is no such argument; see WorkloadParameters"),
     ],
 )

@@ -6,6 +6,8 @@ tfparse evaluates the module without a provider. `make examples` gives the same 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -171,6 +173,16 @@ def test_the_example_deploys_what_samconfig_deploys(module: str, environment: st
     [plan] = evaluated(MODULE / "example", [module])
     deployed = stack_of(load(plan.template.resolve()), plan.parameters)
     assert differences(deployed, expected(workload_environments()[environment])) == {}
+
+
+def test_the_module_that_the_page_shows_can_be_planned(tmp_path: Path) -> None:
+    page = (ROOT / "docs/ways-in.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```hcl\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    shown = re.sub(r'source = ".*"', f'source = "{os.path.relpath(MODULE, tmp_path)}"', block)
+    (tmp_path / "main.tf").write_text(shown, encoding="utf-8")
+    [plan] = evaluated(tmp_path, ["transcription"])
+    assert plan.precondition["condition"] is True
+    assert {*plan.valid.values()} == {True}
 
 
 def test_each_output_of_the_stack_is_one_of_the_module() -> None:

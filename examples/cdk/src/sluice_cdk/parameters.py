@@ -48,8 +48,8 @@ def _by_parameter(
     names = {_snake_case(name): name for name in declared}
     for argument, value in given.items():
         numbered = names.get(f"{argument.removesuffix('s')}1", "")
-        if numbered and isinstance(value, (list, tuple)):
-            for place, each in enumerate(value):
+        if numbered:
+            for place, each in enumerate(value if isinstance(value, (list, tuple)) else [value]):
                 yield f"{numbered[:-1]}{place + 1}", (f"{argument}[{place}]", each)
         else:
             yield names.get(argument, argument), (argument, value)
