@@ -1,7 +1,7 @@
 # How the stack is deployed. What the workload is made from is in workload.tf.
 
 variable "template_bucket" {
-  description = "Bucket of this account to which the template is uploaded; it is too long to be sent to CloudFormation itself."
+  description = "Bucket of your own to which the template is uploaded, which is too long to be sent to CloudFormation itself; best made in the same configuration."
   type        = string
 }
 
