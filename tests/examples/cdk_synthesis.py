@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sluice.core.model import EcsService
+from sluice.document.versions import RELEASE
 from sluice_sim.template import load
 from tests.examples.cdk_programs import EXAMPLE, REFUSALS, TOKENS, WORKLOADS
 from tests.examples.infrastructure import (
@@ -115,6 +116,11 @@ def test_the_stack_has_the_resources_of_workload_yaml(
     parameters, template = synthesised[name]
     assert differences(stack_of(load(template), parameters), expected(parameter_set(name))) == {}
     assert template.read_bytes() == (ROOT / WORKLOAD_TEMPLATE).read_bytes()
+
+
+def test_the_package_has_the_number_of_the_release_that_its_template_is_of() -> None:
+    installed = "import importlib.metadata; print(importlib.metadata.version('sluice-cdk'))"
+    assert run(installed, None).strip() == RELEASE
 
 
 def test_an_argument_takes_what_its_parameter_takes_and_says_what_is_wrong_otherwise() -> None:

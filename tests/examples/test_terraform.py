@@ -41,6 +41,20 @@ MODULE = ROOT / "examples/terraform"
 BUCKET = "templates-123456789012"
 DOMAIN = "${data.aws_s3_bucket.templates.bucket_regional_domain_name}"
 """What tfparse knows of a bucket that only AWS can look up."""
+STACK_ARGUMENTS = {
+    *("capabilities", "disable_rollback", "iam_role_arn", "name", "notification_arns", "on_failure"),
+    *("parameters", "policy_body", "policy_url", "region", "tags", "template_body", "template_url"),
+    *("timeout_in_minutes", "timeouts"),
+}
+"""Of `aws_cloudformation_stack`, in the provider's documentation."""
+OBJECT_ARGUMENTS = {
+    *("acl", "bucket", "bucket_key_enabled", "cache_control", "content", "content_base64"),
+    *("content_disposition", "content_encoding", "content_language", "content_type", "etag", "force_destroy"),
+    *("key", "kms_key_id", "metadata", "object_lock_legal_hold_status", "object_lock_mode"),
+    *("object_lock_retain_until_date", "server_side_encryption", "source", "source_hash", "storage_class"),
+    *("tags", "website_redirect"),
+}
+"""Of `aws_s3_object`, there too."""
 MOST_MODULES = 32
 """As many as tfparse evaluates in one root module."""
 
@@ -203,6 +217,12 @@ def test_the_template_is_uploaded_encrypted_and_to_nobody_else(plans: dict[str, 
     for plan in plans.values():
         assert plan.uploaded["server_side_encryption"] == "AES256"
         assert "acl" not in plan.uploaded
+
+
+def test_each_argument_of_a_resource_is_one_that_the_provider_documents(plans: dict[str, Plan]) -> None:
+    meta = {"__tfmeta", "id", "lifecycle"}
+    assert plans["transcription"].stack.keys() - meta <= STACK_ARGUMENTS
+    assert plans["transcription"].uploaded.keys() - meta <= OBJECT_ARGUMENTS
 
 
 def test_a_key_of_the_users_own_encrypts_the_template(tmp_path: Path) -> None:
