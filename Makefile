@@ -147,11 +147,11 @@ SHIPPED = scan/.venv/shipped.txt
 
 .PHONY: scan
 scan: setup scan/.venv/ready ## checkov over templates and examples; pip-audit over what is shipped, where its service answers
-	@scan/.venv/bin/checkov --skip-download --compact --framework cloudformation dockerfile secrets \
-		--file template.yaml workload.yaml $$(find examples -type f) > $(FINDINGS) \
+	@scan/.venv/bin/checkov --skip-download --compact --framework cloudformation dockerfile secrets terraform \
+		--file template.yaml workload.yaml $$(find examples -name '.?*' -prune -o -type f -print) > $(FINDINGS) \
 		|| { grep -B1 -A1 FAILED $(FINDINGS) || cat $(FINDINGS); exit 1; }
 	@# checkov passes over a file that it cannot read, in silence.
-	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/*/template.yaml examples/Dockerfile; do grep -q "File: /*$$file:" $(FINDINGS) || { \
+	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/*/template.yaml examples/Dockerfile examples/terraform/main.tf; do grep -q "File: /*$$file:" $(FINDINGS) || { \
 		echo "checkov judged nothing in $$file, so nothing is known of it: does make lint pass?"; exit 1; }; done
 	@grep '^Passed checks' $(FINDINGS)
 	@.venv/bin/uv export --frozen --no-dev --group layer --extra worker --no-emit-project --quiet \
@@ -192,6 +192,20 @@ screenshots: setup ## Write the pictures of the operator's commands and the dash
 	@.venv/bin/python docs/screenshots.py
 	@.venv/bin/python docs/dashboard.py
 
+.PHONY: infrastructure
+infrastructure: setup ## Write what examples/terraform and examples/cdk know of workload.yaml's parameters anew
+	@.venv/bin/python docs/infrastructure.py
+
+.PHONY: examples
+examples: setup scan/.venv/ready examples/cdk/.venv/ready ## examples/terraform by Terraform itself and examples/cdk by the CDK: both make the resources of workload.yaml
+	@cd examples/cdk && .venv/bin/mypy
+	@$(OFFLINE) .venv/bin/pytest --numprocesses 2 --dist loadfile tests/examples/terraform_itself.py tests/examples/cdk_synthesis.py
+
+# Installed as a user installs it, with the template inside.
+examples/cdk/.venv/ready: examples/cdk/pyproject.toml examples/cdk/uv.lock workload.yaml $(wildcard examples/cdk/src/sluice_cdk/*.py)
+	@.venv/bin/uv sync --project examples/cdk --frozen --no-editable --reinstall-package sluice-cdk --quiet --python .venv/bin/python
+	@touch $@
+
 .PHONY: grafana
 grafana: setup ## Write examples/grafana-*.json anew, from the dashboard of workload.yaml
 	@.venv/bin/python docs/grafana.py
@@ -200,6 +214,7 @@ grafana: setup ## Write examples/grafana-*.json anew, from the dashboard of work
 lock: setup ## Lock the newest allowed versions, and pin the layer's requirements to them
 	@.venv/bin/uv lock --upgrade
 	@.venv/bin/uv lock --upgrade --project scan
+	@.venv/bin/uv lock --upgrade --project examples/cdk
 	@$(MAKE) layers/sluice/requirements.txt
 
 layers/sluice/requirements.txt: uv.lock
@@ -232,5 +247,5 @@ deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=tra
 
 .PHONY: clean
 clean: ## Remove the virtual environment, build output and caches
-	@rm -rf .venv scan/.venv .aws-sam dist .mypy_cache .ruff_cache .hypothesis .coverage
+	@rm -rf .venv scan/.venv examples/cdk/.venv .aws-sam dist .mypy_cache .ruff_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
