@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -73,16 +72,15 @@ def _packages(source: Path, into: Path, commit: Commit) -> None:
 
 def _layer(source: Path, into: Path, architecture: str) -> Path:
     """The layer as `make deploy` builds it: locked wheels of the architecture, and bytecode."""
-    # For a machine of the other kind sam fetches binary wheels by version alone: this holds them to the locked hashes.
+    # For the other kind of machine sam fetches binary wheels by version alone; this checks the locked hashes.
     locked = {"PIP_CONSTRAINT": str(source / "layers/sluice/requirements.txt")}
-    overrides = ["--parameter-overrides", f"Architecture={architecture}"]
-    folders = ["--build-dir", into / "build", "--cache-dir", into / "cache"]
-    _run([SCRIPTS / "sam", "build", "SluiceLayer", "--no-cached", *overrides, *folders], source, locked)
+    for_it = ("--no-cached", "--parameter-overrides", f"Architecture={architecture}")
+    folders = ("--build-dir", into / "build", "--cache-dir", into / "cache")
+    _run([SCRIPTS / "sam", "build", "SluiceLayer", *for_it, *folders], source, locked)
     layer = into / "build" / "SluiceLayer"
     # Bytecode names its source file, and the order of a set is that of the hash seed.
-    places = ["-s", layer, "-p", MOUNT]
-    compiled = ["-m", "compileall", "-q", "--invalidation-mode", "checked-hash", *places, layer]
-    _run([sys.executable, *compiled], source, {"PYTHONHASHSEED": "0"})
+    compileall = ("-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "-s", layer, "-p", MOUNT)
+    _run([sys.executable, *compileall, layer], source, {"PYTHONHASHSEED": "0"})
     return layer
 
 

@@ -42,7 +42,6 @@ def export(checkout: Path, commit: Commit, into: Path) -> None:
 def _git(checkout: Path, *arguments: str) -> bytes:
     done = subprocess.run(["git", "-C", checkout, *arguments], capture_output=True, check=False)  # noqa: S603, S607
     if done.returncode != 0:
-        raise ReleaseError(
-            f"{checkout} is no clone with a commit, which a release is built from: {done.stderr.decode().strip()}"
-        )
+        said = done.stderr.decode().strip()
+        raise ReleaseError(f"{checkout} is no clone with a commit, which a release is built from: {said}")
     return done.stdout

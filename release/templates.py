@@ -1,4 +1,4 @@
-"""template.yaml as it is released: what it deploys is an archive beside it, for one architecture, ready built."""
+"""template.yaml as it is released: for one architecture, with archives beside it in place of what is built."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def release_of(checkout: Path) -> Release:
 def _with_changes(version: str, sections: dict[str, str]) -> Release:
     to_come = sections.pop(UNRELEASED, "")
     newest = next(iter(sections), None)
-    if newest is None or newest != version and version not in sections:
+    if newest is None or version not in sections:
         if not to_come:
             raise ReleaseError(
                 f"{PYPROJECT} says {version}, but {CHANGELOG} says nothing of it, nor of what is "
