@@ -13,7 +13,7 @@ SMALLEST = 9
 
 
 def write_zip(archive: Path, folder: Path, *, epoch_s: int) -> None:
-    """Write every file below `folder`, each with the time `epoch_s`, in UTC and in zip's steps of two seconds."""
+    """Write every file below `folder`, each with the time `epoch_s` in UTC; zip has steps of two seconds."""
     moment = max(time.gmtime(epoch_s)[:6], (1980, 1, 1, 0, 0, 0))
     with zipfile.ZipFile(archive, "w") as written:
         for name in sorted(

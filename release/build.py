@@ -34,11 +34,11 @@ SCRIPTS = Path(sys.executable).parent
 
 def build(checkout: Path, into: Path) -> Release:
     """Write the release that `checkout` has committed to the folder `into`, which must be empty or new."""
-    if sys.version_info[:2] != RUNTIME:
-        raise ReleaseError("a release needs Python 3.13: make clean release PYTHON=/path/to/python3.13")
     if into.exists() and any(into.iterdir()):
         raise ReleaseError(f"{into} is not empty: remove it, or name another folder")
     git.refuse_changes(checkout)
+    if sys.version_info[:2] != RUNTIME:
+        raise ReleaseError("a release needs Python 3.13: make clean release PYTHON=/path/to/python3.13")
     commit = git.committed(checkout)
     into.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="sluice-release-") as folder:

@@ -1,4 +1,4 @@
-"""template.yaml as it is released: for one architecture, with archives beside it in place of what is built."""
+"""template.yaml as it is released: for one architecture, with archives in place of what is built."""
 
 from __future__ import annotations
 
