@@ -6,10 +6,14 @@ A subcommand's module is imported when the subcommand runs: the simulator's nume
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
-import click
-from click.shell_completion import CompletionItem
+try:
+    import click
+    from click.shell_completion import CompletionItem
+except ModuleNotFoundError as absent:
+    sys.exit(f"sluice needs the package {absent.name}: install the wheel with its extra `cli`")
 
 from sluice_cli.terminal import exit_quietly, replace_unencodable_characters
 
@@ -50,7 +54,14 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"sluice_cli.{cmd_name.replace('-', '_')}")
+        try:
+            module = importlib.import_module(f"sluice_cli.{cmd_name.replace('-', '_')}")
+        except ModuleNotFoundError as absent:
+            if (absent.name or "").startswith("sluice"):
+                raise
+            raise click.ClickException(
+                f"sluice {cmd_name} needs the package {absent.name}: install the wheel with its extra `cli`"
+            ) from absent
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
