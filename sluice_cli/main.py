@@ -12,10 +12,10 @@ from typing import Any
 try:
     import click
     from click.shell_completion import CompletionItem
-except ModuleNotFoundError as absent:
-    sys.exit(f"sluice needs the package {absent.name}: install the wheel with its extra `cli`")
 
-from sluice_cli.terminal import exit_quietly, replace_unencodable_characters
+    from sluice_cli.terminal import exit_quietly, replace_unencodable_characters
+except ModuleNotFoundError as absent:  # the wheel alone, or with the extra `worker`
+    sys.exit(f"sluice needs the package {absent.name}: install the wheel with its extra `cli`")
 
 COMMANDS = {
     "status": "Show what every workload does now, and what is wrong with it.",
@@ -54,14 +54,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        try:
-            module = importlib.import_module(f"sluice_cli.{cmd_name.replace('-', '_')}")
-        except ModuleNotFoundError as absent:
-            if (absent.name or "").startswith("sluice"):
-                raise
-            raise click.ClickException(
-                f"sluice {cmd_name} needs the package {absent.name}: install the wheel with its extra `cli`"
-            ) from absent
+        module = importlib.import_module(f"sluice_cli.{cmd_name.replace('-', '_')}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
