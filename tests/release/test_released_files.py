@@ -38,14 +38,29 @@ pytestmark = pytest.mark.slow
 LIMIT_S = 300
 MACHINES = {"arm64": 183, "x86_64": 62}
 """EM_AARCH64 and EM_X86_64 of an ELF header."""
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = SETTINGS["project"]
 VERSION = PROJECT["version"]
+PACKAGES = [Path(each).name for each in SETTINGS["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
 WHEEL, SOURCE = f"sluice-{VERSION}-py3-none-any.whl", f"sluice-{VERSION}.tar.gz"
 LAYERS = {each: f"sluice-layer-{VERSION}-{each}.zip" for each in ARCHITECTURES}
 TEMPLATES = {each: f"template-{each}.yaml" for each in ARCHITECTURES}
 FUNCTIONS = f"sluice-functions-{VERSION}.zip"
 BILLS = {"sluice-layer.cdx.json", "sluice-worker.cdx.json"}
 COPIED = {"workload.yaml", "LICENSE", "README.md"}
+IMPORT_EVERYTHING = f"""
+import importlib, pkgutil
+absent = set()
+for package in {sorted(PACKAGES)}:
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        if not module.name.endswith(".__main__"):
+            try:
+                importlib.import_module(module.name)
+            except ModuleNotFoundError as error:
+                absent.add(error.name)
+print(sorted(absent))
+"""
+"""Prints the packages that some module of the wheel does not find."""
 BY_CHECKED_HASH = 0b11
 """The flags of bytecode (PEP 552) that is compared with the hash of its source."""
 
@@ -260,6 +275,8 @@ def test_the_command_of_the_wheel_says_its_version_and_runs_outside_a_clone(
     command = installed(files / WHEEL, "cli", tmp_path) / "sluice"
     assert run(command, "--version", folder=tmp_path) == f"sluice {VERSION}\n"
     assert "Show what every workload does now" in run(command, "status", "--help", folder=tmp_path)
+    # The demo's workers import the handler of examples/, and the demo says that it needs a clone.
+    assert run(command.with_name("python"), "-c", IMPORT_EVERYTHING, folder=tmp_path) == "['examples']\n"
 
 
 def test_the_source_distribution_makes_the_same_wheel(built: Built, tmp_path: Path) -> None:
