@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from release.checkout import committed
+
+CHECKOUT = Path(__file__).resolve().parents[1]
 # The format is a preview of uv's, whose version is locked.
 EXPORT = (
     "export",
@@ -48,3 +51,10 @@ def _reproducible(bill: dict[str, Any], epoch_s: int) -> dict[str, Any]:
         "bomFormat": bill["bomFormat"],
         "serialNumber": uuid.uuid5(uuid.NAMESPACE_OID, contents).urn,
     } | bill
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bills(CHECKOUT, folder, epoch_s=committed(CHECKOUT).epoch_s)
+    print(*sorted(folder.glob("*.cdx.json")), sep="\n")  # noqa: T201 - the command's output

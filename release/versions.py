@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PYPROJECT, CHANGELOG = "pyproject.toml", "CHANGELOG.md"
-PLACES = {
-    "layers/sluice/sluice/document/versions.py": r'^RELEASE: Final = "(.+)"$',
-    "workload.yaml": r'^ +"release": "(.+)",$',
-    "template.yaml": r'^    SemanticVersion: "?([^"\n]+)"?$',
-    "uv.lock": r'^name = "sluice"\nversion = "(.+)"$',
-}
-"""File -> where it names the version of pyproject.toml again."""
+PLACES = (
+    ("layers/sluice/sluice/document/versions.py", r'^RELEASE: Final = "(.+)"$'),
+    ("workload.yaml", r'^ +"release": "(.+)",$'),
+    ("template.yaml", r"^    SemanticVersion: (.+)$"),
+    ("template.yaml", r"^  Release:\n    Description: .+\n    Value: (.+)$"),
+    ("uv.lock", r'^name = "sluice"\nversion = "(.+)"$'),
+)
+"""Where files name the version of pyproject.toml again."""
 SECTION = re.compile(r"^## \[(?P<name>[^\]]+)\](?: - (?P<date>\d{4}-\d{2}-\d{2}))?\n", re.MULTILINE)
 UNRELEASED = "Unreleased"
 BUMP = "CONTRIBUTING.md, Cutting a release, has the steps"
@@ -42,7 +43,7 @@ def release_of(checkout: Path) -> Release:
     """The release that a checkout is; raises ReleaseError if two of its files disagree."""
     pyproject = tomllib.loads(_text(checkout, PYPROJECT))
     version = pyproject["project"]["version"]
-    for place, pattern in PLACES.items():
+    for place, pattern in PLACES:
         found = re.findall(pattern, _text(checkout, place), re.MULTILINE)
         if found != [version]:
             named = " and ".join(found) or "no version"

@@ -28,6 +28,8 @@ class ControlPlane:
     """One deployed control plane."""
 
     stack: str
+    release: str | None
+    """The release that is deployed; None for one whose stack does not name it."""
     registry_prefix: str
     """Path in SSM Parameter Store that holds the workload documents."""
     namespace: str
@@ -81,6 +83,7 @@ def find(client: Any, stack: str) -> ControlPlane:
         )
     return ControlPlane(
         stack=stack,
+        release=outputs.get("Release"),
         registry_prefix=outputs["RegistryPrefix"],
         namespace=outputs["MetricNamespace"],
         state_table=outputs.get("EngineStateTable"),

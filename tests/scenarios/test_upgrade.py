@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from sluice.document.versions import VERSION
+from sluice.document.versions import RELEASE, VERSION
 from sluice_cli.main import main
 from sluice_sim.aws_rules.alarms import State
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
@@ -215,7 +215,8 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         main([*arguments])
-    return int(ended.value.code or 0), " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), " ".join((printed.err + printed.out).split())
 
 
 @pytest.fixture(params=AHEAD)
@@ -241,6 +242,7 @@ def ahead(
             if note.at >= updated_at and note.state is not State.OK:
                 notified.setdefault(note.alarm, (note.at - updated_at) / 60)
         status, doctor = command(capsys, "status", run.name), command(capsys, "doctor", run.name)
+        assert "Note" not in status[1], "the command and the control plane are of one release"
         checkout.workloads_of_this_release()
         demo.deploy(run)
         put_back = one.play(40)
@@ -272,3 +274,35 @@ def test_a_workload_ahead_is_refused_by_name_and_never_scaled_in_while_the_other
         assert WAY_OUT in printed
     assert "docs/operations.md, Upgrading" in seen.doctor[1]
     assert seen.sizes_once_put_back[-1] == 0
+
+
+# ---- a command of another release than the control plane ---------------------------------------------------
+
+OF_PLANE = {
+    "newer": (f"Value: {NEWER_RELEASE}\n", f"the control plane is of release {NEWER_RELEASE}."),
+    "older": (None, "the control plane is older, and names no release."),
+}
+
+
+@pytest.mark.parametrize("which", OF_PLANE)
+def test_a_command_says_that_the_control_plane_is_of_another_release_and_goes_on(
+    which: str, checkout: Checkout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value, said = OF_PLANE[which]
+    plane = checkout.folder / "template.yaml"
+    text = plane.read_text(encoding="utf-8")
+    before, output = text.split("  Release:\n", 1)
+    rest = output.split(f"Value: {RELEASE}\n", 1)[1]
+    plane.unlink()
+    named = f"  Release:\n    {value}" if value else ""
+    plane.write_text(before + named + rest, encoding="utf-8")
+    with embedded_aws(checkout.folder) as aws:
+        demo = Demo(aws, checkout.folder)
+        demo.add_workload(replace(TRANSCRIPTION, bursts={}))
+        next(demo.minutes())
+        with pytest.raises(SystemExit):
+            main(["status", "transcription"])
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"Note: this command is of release {RELEASE}, {said} ")
+    assert "transcription" in shown.out
+    assert "Note" not in shown.out
