@@ -138,22 +138,40 @@ def opened(
 ) -> Iterator[OpenedAccount]:
     """The chosen account; failures of AWS within the context become usage errors with a way out.
 
-    `embedded` makes the embedded account, for a command to which one in the middle of a burst says nothing;
-    `blue_green` adds a workload of two colors to the one in the middle of a burst.
+    `embedded` and `blue_green` are those of `reached`.
+    """
+    with reached(options, command, bar, embedded=embedded, blue_green=blue_green) as wait:
+        session = AwsSession(
+            profile=options.profile, region=options.region, endpoint_url=options.endpoint_url
+        )
+        account = open_account(session, options.stack)
+        if note := of_another_release(account.plane.release):
+            click.echo(note, err=True)
+        yield OpenedAccount(account=account, wait=wait)
+
+
+@contextmanager
+def reached(
+    options: AccountOptions,
+    command: str,
+    bar: ProgressBar,
+    *,
+    embedded: Embedded | None = None,
+    blue_green: bool = False,
+) -> Iterator[Callable[[float], None]]:
+    """Sessions of boto3 reach the chosen AWS within the context, whose failures become usage errors.
+
+    Yields how to let time pass between two reads, in seconds. `embedded` makes the embedded account, for a
+    command to which one in the middle of a burst says nothing; `blue_green` adds a workload of two colors to
+    the one in the middle of a burst.
     """
     try:
         if not options.embedded:
-            session = AwsSession(
-                profile=options.profile, region=options.region, endpoint_url=options.endpoint_url
-            )
-            account = open_account(session, options.stack)
-            if note := of_another_release(account.plane.release):
-                click.echo(note, err=True)
-            yield OpenedAccount(account=account, wait=time.sleep)
+            yield time.sleep
             return
         if embedded is not None:
             with embedded(CHECKOUT):
-                yield OpenedAccount(account=open_account(AwsSession(), options.stack), wait=time.sleep)
+                yield time.sleep
             return
         # It takes a second or two to import.
         from sluice_sim.embedded.busy_account import BLUE_GREEN, SCENARIOS, busy_account
@@ -169,6 +187,6 @@ def opened(
                 time.sleep(EMBEDDED_PAUSE_S)
                 busy.play_minute()
 
-            yield OpenedAccount(account=open_account(AwsSession(), options.stack), wait=wait)
+            yield wait
     except SluiceError as failure:
         raise UsageError(with_way_out(str(failure), command)) from failure

@@ -6,7 +6,6 @@ A value that could not be read is an object with the reason: {"unknown": "..."}.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -14,33 +13,30 @@ from typing import Any
 from sluice.core.model import Backlog, Capacity, Schedule, Unknown
 from sluice.core.schedules import InForce
 from sluice.core.switch_record import Switch
-from sluice_operator.account import Account
+from sluice_cli.status_view import View
 from sluice_operator.aws.workload_events import WorkloadEvents
 from sluice_operator.core.conditions import Condition, live_backlog_per_instance
 from sluice_operator.core.drain import drain_s
 from sluice_operator.core.events import Activity, AlarmState, Deployment
 from sluice_operator.core.readings import LoggedDecision, Point, Readings, Starts, promise_s
 from sluice_operator.core.schedules import schedule_in_force
-from sluice_operator.status import WorkloadStatus
 
 
-def document(
-    found: Sequence[WorkloadStatus], events: WorkloadEvents | None, account: Account, now: datetime
-) -> dict[str, Any]:
-    """The whole answer; `events` are those of the one workload that was asked for."""
+def document(view: View, stack: str) -> dict[str, Any]:
+    """The whole answer of the control plane of this stack."""
     return {
-        "at": _value(now),
-        "stack": account.plane.stack,
-        "ok": not any(each.wrong for each in found),
+        "at": _value(view.at),
+        "stack": stack,
+        "ok": view.ok,
         "workloads": [
             {
                 "name": each.name,
                 "ok": not each.wrong,
-                **(_readings(each.readings, now) if each.readings else {}),
-                **(_events(events) if events else {}),
+                **(_readings(each.readings, view.at) if each.readings else {}),
+                **(_events(view.events) if view.events else {}),
                 "conditions": [_condition(condition) for condition in each.conditions],
             }
-            for each in found
+            for each in view.workloads
         ],
     }
 

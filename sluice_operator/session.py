@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from copy import copy
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import boto3
 import botocore.session
-from botocore.exceptions import BotoCoreError, NoRegionError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from sluice.aws.clients import client
 from sluice.errors import ConfigError
@@ -40,13 +42,32 @@ class AwsSession:
             raise _misconfigured(error) from error
         self.region: str = self._session.region_name
         self._endpoint_url = endpoint_url
+        self._one_at_a_time = Lock()
+
+    def in_region(self, region: str) -> AwsSession:
+        """The same session for another region: its credentials are read, and a role is assumed, only once.
+
+        Raises ConfigError if there are no credentials.
+        """
+        try:
+            # Before any client exists: botocore assumes a role in the region of the first one, and that
+            # region may refuse every call.
+            credentials = self._session.get_credentials()
+        except (BotoCoreError, ValueError) as error:
+            raise _misconfigured(error) from error
+        if credentials is None:
+            raise _misconfigured(NoCredentialsError())
+        other = copy(self)
+        other.region = region
+        return other
 
     def client(self, service: str, **settings: Any) -> Any:
         """As `boto3.Session.client`, at this session's endpoint."""
         try:
-            return self._session.client(  # type: ignore[call-overload]
-                service, region_name=self.region, endpoint_url=self._endpoint_url, **settings
-            )
+            with self._one_at_a_time:  # boto3's sessions are not safe for threads; their clients are
+                return self._session.client(  # type: ignore[call-overload]
+                    service, region_name=self.region, endpoint_url=self._endpoint_url, **settings
+                )
         except (BotoCoreError, ValueError) as error:  # ValueError: endpoints and numbers in the environment
             raise _misconfigured(error) from error
 
@@ -78,4 +99,6 @@ def _misconfigured(error: Exception) -> ConfigError:
         )
     if isinstance(error, NoRegionError):
         return ConfigError(f"{problem}; give --region, or set AWS_REGION and AWS_PROFILE")
+    if isinstance(error, NoCredentialsError):
+        return ConfigError(f"{problem}; set AWS_PROFILE, or give --profile")
     return ConfigError(f"{problem}; look at your AWS_... variables and your AWS configuration file")

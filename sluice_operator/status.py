@@ -45,6 +45,16 @@ METRICS_KEPT_S = 60
 """GetMetricData is billed by the metric and has a new value a minute: `--watch` asks no more often."""
 
 
+class NotRegisteredError(ConfigError):
+    """A workload was asked for that is not registered; `known` has the names of those that are."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.known = known
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        meant = f"did you mean {' or '.join(near)}?" if near else "`sluice status` lists all that are"
+        super().__init__(f"{name}: no such workload is registered: {meant}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadStatus:
     """One workload: what was read and its conditions; without readings if its document is refused."""
@@ -215,13 +225,11 @@ def chosen_workloads(registry: Registry, names: Sequence[str], remaining_s: Rema
 
 
 def chosen_names(registered: Registered, names: Sequence[str]) -> list[str]:
-    """These names, or all registered without any; raises ConfigError for one that is not registered."""
+    """These names, or all registered without any; raises NotRegisteredError for one that is not."""
     known = sorted({workload.name for workload in registered.workloads} | registered.refused.keys())
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-            meant = f"did you mean {' or '.join(near)}?" if near else "`sluice status` lists all that are"
-            raise ConfigError(f"{name}: no such workload is registered: {meant}")
+            raise NotRegisteredError(name, known)
     return list(dict.fromkeys(names)) or known
 
 

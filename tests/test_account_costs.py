@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,7 @@ from tests.test_costs import (
     worker_metrics,
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 PRICES = shipped()
 SIZES = (1, 10, 1000)
 END = datetime(2026, 1, 31, tzinfo=UTC)
@@ -159,3 +161,20 @@ def test_an_alarm_more_in_the_template_raises_the_bill() -> None:
     more = replace(used, alarms=[*used.alarms, {"Period": 60}])  # type: ignore[misc]
     difference = together(workload_bill(more, PRICES)).usd - together(workload_bill(used, PRICES)).usd
     assert difference == pytest.approx(0.10)
+
+
+@pytest.mark.parametrize(
+    ("page", "amounts"),
+    [
+        ("README.md", ["a workload", "the control plane"]),
+        ("docs/decisions/0040-one-control-plane-per-account-and-region.md", ["the control plane"]),
+        ("docs/ways-in.md", ["the control plane"]),
+    ],
+)
+def test_a_page_states_what_the_items_of_one_workload_add_up_to(page: str, amounts: list[str]) -> None:
+    costs = dict.fromkeys(("a workload", "the control plane"), 0.0)
+    for item, cost in bills()[1].items():
+        costs["the control plane" if item.startswith("Control plane: ") else "a workload"] += cost
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    for amount_of in amounts:
+        assert f"${costs[amount_of]:.2f}" in text, f"{amount_of} costs ${costs[amount_of]:.2f}"

@@ -23,11 +23,16 @@ ALARM_FUNCTIONS = {"bootstrap": "BootstrapFunctionArn", "shutdown": "ShutdownFun
 """Kind of alarm -> the output with the ARN of the function that it starts."""
 
 
+class NoControlPlaneError(ConfigError):
+    """The region has no stack of that name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPlane:
     """One deployed control plane."""
 
     stack: str
+    stack_arn: str
     release: str | None
     """The release that is deployed; None for one whose stack does not name it."""
     registry_prefix: str
@@ -61,9 +66,17 @@ class ControlPlane:
         )
         return tuple(f"/aws/lambda/{self.stack}/{function}" for function in functions)
 
+    @property
+    def account_id(self) -> str:
+        """The AWS account that it is deployed in."""
+        return self.stack_arn.split(":")[4]
+
 
 def find(client: Any, stack: str) -> ControlPlane:
-    """The control plane that this stack deployed; raises ConfigError if it is none."""
+    """The control plane that this stack deployed; raises ConfigError if it is none.
+
+    Without a stack of that name it raises NoControlPlaneError.
+    """
     what, region = f"DescribeStacks of {stack}", client.meta.region_name
     with aws_errors(what):
         try:
@@ -71,11 +84,12 @@ def find(client: Any, stack: str) -> ControlPlane:
         except ClientError as refused:
             if refused.response.get("Error", {}).get("Code") != NO_STACK:
                 raise
-            raise ConfigError(
+            raise NoControlPlaneError(
                 f"no control plane: CloudFormation finds no stack {stack} in {region}: give --region and "
                 "--profile of its account, or --stack if it was deployed under another name"
             ) from refused
-        outputs = _outputs(response)
+        described = _described(response)
+        stack_arn, outputs = field(described, "StackId"), _outputs(described)
     if not {"RegistryPrefix", "MetricNamespace"} <= outputs.keys():
         raise ConfigError(
             f"the stack {stack} in {region} is no control plane: it lacks the outputs of template.yaml; "
@@ -83,6 +97,7 @@ def find(client: Any, stack: str) -> ControlPlane:
         )
     return ControlPlane(
         stack=stack,
+        stack_arn=stack_arn,
         release=outputs.get("Release"),
         registry_prefix=outputs["RegistryPrefix"],
         namespace=outputs["MetricNamespace"],
@@ -99,11 +114,16 @@ def find(client: Any, stack: str) -> ControlPlane:
     )
 
 
-def _outputs(response: Mapping[str, Any]) -> dict[str, str]:
+def _described(response: Mapping[str, Any]) -> Mapping[str, Any]:
     stacks = list_field(response, "Stacks")
     if len(stacks) != 1:
         raise MalformedResponse(f"{len(stacks)} stacks of one name")
+    described: Mapping[str, Any] = stacks[0]
+    return described
+
+
+def _outputs(described: Mapping[str, Any]) -> dict[str, str]:
     return {
         field(output, "OutputKey"): field(output, "OutputValue")
-        for output in optional_list_field(stacks[0], "Outputs")
+        for output in optional_list_field(described, "Outputs")
     }

@@ -15,14 +15,23 @@ Parameters = Mapping[str, Any]
 """The parameters of a request by AWS's names, without those that are absent."""
 Answer = Callable[[Parameters], object]
 """Returns the response in AWS's names; a ServiceException of moto becomes an error response."""
+Method = Callable[[BaseResponse], ActionResult]
+"""How moto answers an operation."""
 
 
 @contextmanager
-def answered(responses: type[BaseResponse], **answers: Answer) -> Iterator[None]:
-    """Within the context, these operations, named in snake case, are answered here and not by moto."""
+def answered(
+    responses: type[BaseResponse], *, region: str | None = None, **answers: Answer
+) -> Iterator[None]:
+    """Within the context, these operations, named in snake case, are answered here and not by moto.
+
+    With a `region` only those of that region; in others moto answers.
+    """
     with ExitStack() as patches:
         for operation, answer in answers.items():
             method = _method(answer)
+            if region is not None:
+                method = _in_region(region, method, elsewhere=getattr(responses, operation))
             patches.enter_context(mock.patch.object(responses, operation, method, create=True))
         yield
 
@@ -36,7 +45,11 @@ def page(
     return list(items[first:end]), {key: str(end)} if end < len(items) else {}
 
 
-def _method(answer: Answer) -> Callable[[BaseResponse], ActionResult]:
+def _in_region(region: str, method: Method, *, elsewhere: Method) -> Method:
+    return lambda response: (method if response.region == region else elsewhere)(response)
+
+
+def _method(answer: Answer) -> Method:
     def respond(response: BaseResponse) -> ActionResult:
         parsed = response.automated_parameter_parsing
         given = response._get_params() if parsed else json.loads(response.body or "{}")  # noqa: SLF001

@@ -71,6 +71,7 @@ class StackRecords:
         """Within the context, the reading operations on stacks are answered here."""
         with answered(
             CloudFormationResponse,
+            region=REGION,
             describe_stacks=self._describe,
             describe_stack_events=self._events,
             describe_stack_resources=lambda asked: {"StackResources": self._resources(asked)},

@@ -395,6 +395,6 @@ def raised_minimum(instances):
 def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(status, allows_exactly):
     raised_minimum(1)  # a surge may have raised it
     with allows_exactly(POLICY):
-        status()
+        status("--all-regions")
         status("transcription")
         status("queue-proc")

@@ -318,8 +318,8 @@ class TestRefusals:
         assert running() == []
 
 
-def without_the_machine(response):
-    found = response["Stacks"][0]["Outputs"]
+def without_the_machine(described):
+    found = described["Outputs"]
     return {
         each["OutputKey"]: each["OutputValue"]
         for each in found

@@ -18,7 +18,8 @@ class Client:
 
     def describe_stacks(self, StackName):  # noqa: N803 - the name is AWS's
         listed = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
-        return {"Stacks": [{"StackName": StackName, "Outputs": listed}]}
+        arn = f"arn:aws:cloudformation:eu-west-1:123456789012:stack/{StackName}/1"
+        return {"Stacks": [{"StackName": StackName, "StackId": arn, "Outputs": listed}]}
 
 
 def guard_logs(**outputs):
@@ -34,3 +35,7 @@ def test_the_logs_of_the_guard_are_read_with_those_of_the_other_functions():
 @pytest.mark.parametrize("outputs", [{}, {"GuardScheduleGroup": "own-guards"}])
 def test_a_plane_without_the_guard_function_has_no_log_group_of_it(outputs):
     assert guard_logs(**outputs) == []
+
+
+def test_a_plane_is_in_the_account_of_its_stack():
+    assert control_plane.find(Client(), "own").account_id == "123456789012"
