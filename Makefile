@@ -222,8 +222,9 @@ wheel: setup ## The wheel that instances install the worker from, in dist/
 
 .PHONY: release
 release: setup ## All files of a release, from the last commit, in dist/: two builds of one commit have the same bytes
-	@rm -rf dist
-	@$(OFFLINE) .venv/bin/python -m release dist
+	@rm -rf .aws-sam/release
+	@$(OFFLINE) .venv/bin/python -m release .aws-sam/release
+	@rm -rf dist && mv .aws-sam/release dist
 
 .PHONY: deploy
 deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=transcription: a workload)
