@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from release.checkout import committed
+from release.versions import ReleaseError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # The format is a preview of uv's, whose version is locked.
@@ -36,10 +37,12 @@ UV = Path(sys.executable).parent / "uv"
 def write_bills(checkout: Path, into: Path, *, epoch_s: int) -> None:
     """Write `sluice-PART.cdx.json` for each part; `epoch_s` is the time that it states."""
     for part, options in CONTENTS.items():
-        exported = subprocess.run(  # noqa: S603 - fixed arguments
-            [UV, *EXPORT, *options], cwd=checkout, check=True, capture_output=True
-        ).stdout
-        bill = _reproducible(json.loads(exported), epoch_s)
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            [UV, *EXPORT, *options], cwd=checkout, check=False, capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            raise ReleaseError(f"uv cannot list what {part} has: {done.stderr.strip()}")
+        bill = _reproducible(json.loads(done.stdout), epoch_s)
         (into / f"sluice-{part}.cdx.json").write_text(json.dumps(bill, indent=2) + "\n", encoding="utf-8")
 
 
@@ -56,5 +59,8 @@ def _reproducible(bill: dict[str, Any], epoch_s: int) -> dict[str, Any]:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    write_bills(CHECKOUT, folder, epoch_s=committed(CHECKOUT).epoch_s)
+    try:
+        write_bills(CHECKOUT, folder, epoch_s=committed(CHECKOUT).epoch_s)
+    except ReleaseError as problem:
+        sys.exit(f"No bills of materials: {problem}")
     print(*sorted(folder.glob("*.cdx.json")), sep="\n")  # noqa: T201 - the command's output

@@ -73,7 +73,10 @@ def _packages(source: Path, into: Path, commit: Commit) -> None:
 def _layer(source: Path, into: Path, architecture: str) -> Path:
     """The layer as `make deploy` builds it: locked wheels of the architecture, and bytecode."""
     # For the other kind of machine sam fetches binary wheels by version alone; this checks the locked hashes.
-    locked = {"PIP_CONSTRAINT": str(source / "layers/sluice/requirements.txt")}
+    locked = {
+        "PIP_CONSTRAINT": str(source / "layers/sluice/requirements.txt"),
+        "SAM_CLI_TELEMETRY": "0",
+    }
     for_it = ("--no-cached", "--parameter-overrides", f"Architecture={architecture}")
     folders = ("--build-dir", into / "build", "--cache-dir", into / "cache")
     _run([SCRIPTS / "sam", "build", "SluiceLayer", *for_it, *folders], source, locked)

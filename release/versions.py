@@ -19,7 +19,7 @@ PLACES = (
     ("uv.lock", r'^name = "sluice"\nversion = "(.+)"$'),
 )
 """Where files name the version of pyproject.toml again."""
-SECTION = re.compile(r"^## \[(?P<name>[^\]]+)\](?: - (?P<date>\d{4}-\d{2}-\d{2}))?\n", re.MULTILINE)
+SECTION = re.compile(r"^## \[(?P<name>[^\]]+)\](?: - \d{4}-\d{2}-\d{2})?\n", re.MULTILINE)
 UNRELEASED = "Unreleased"
 BUMP = "CONTRIBUTING.md, Cutting a release, has the steps"
 
