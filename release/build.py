@@ -81,9 +81,9 @@ def _layer(source: Path, into: Path, architecture: str) -> Path:
     folders = ("--build-dir", into / "build", "--cache-dir", into / "cache")
     _run([SCRIPTS / "sam", "build", "SluiceLayer", *for_it, *folders], source, locked)
     layer = into / "build" / "SluiceLayer"
-    # Bytecode names its source file, and the order of a set is that of the hash seed.
+    # Bytecode names its source file.
     compileall = ("-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "-s", layer, "-p", MOUNT)
-    _run([sys.executable, *compileall, layer], source, {"PYTHONHASHSEED": "0"})
+    _run([sys.executable, *compileall, layer], source)
     return layer
 
 
@@ -103,9 +103,9 @@ def _checksums(folder: Path) -> str:
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
 
 
-def _run(command: list[str | Path], folder: Path, more: Mapping[str, str]) -> None:
+def _run(command: list[str | Path], folder: Path, more: Mapping[str, str] | None = None) -> None:
     path = f"{SCRIPTS}{os.pathsep}{os.environ.get('PATH', '')}"  # sam looks for python3.13 on it
-    environment = {**os.environ, "PATH": path, **more}
+    environment = {**os.environ, "PATH": path, **(more or {})}
     done = subprocess.run(  # noqa: S603 - fixed arguments
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
