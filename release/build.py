@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,8 +93,9 @@ def _notes(release: Release, commit: Commit) -> str:
     to_come = "" if release.released else "Not released: CHANGELOG.md has no section of this version yet.\n\n"
     return (
         f"# Sluice {release.version}\n\n{to_come}{release.changes}\n\n---\n\n"
-        f"Built from commit {commit.id} with Python {platform.python_version()}, by `make release`. "
-        f"`sha256sum -c {CHECKSUMS}` checks the files; the same commit and Python make the same ones.\n"
+        f"Built from commit {commit.id} by `make release`, with Python {platform.python_version()} and zlib "
+        f"{zlib.ZLIB_RUNTIME_VERSION}, with which the same commit makes the same files. "
+        f"`sha256sum -c {CHECKSUMS}` checks them.\n"
     )
 
 
