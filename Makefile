@@ -162,16 +162,11 @@ scan/.venv/ready: scan/pyproject.toml scan/uv.lock
 	@.venv/bin/uv sync --project scan --frozen --quiet --python .venv/bin/python
 	@touch $@
 
-# The bills' format is a preview of uv's, whose version is locked.
-BILL = .venv/bin/uv export --frozen --no-dev --quiet --format cyclonedx1.5 --preview-features sbom-export
 BILLS = dist
 
 .PHONY: sbom
 sbom: setup ## CycloneDX bills of materials of the layer and the worker, from the lock, in dist/
-	@mkdir -p $(BILLS)
-	@$(BILL) --only-group layer --output-file $(BILLS)/sluice-layer.cdx.json > /dev/null
-	@$(BILL) --extra worker --output-file $(BILLS)/sluice-worker.cdx.json > /dev/null
-	@ls $(BILLS)/*.cdx.json
+	@.venv/bin/python -m release.bills $(BILLS)
 
 .PHONY: coverage
 coverage: setup ## Every branch of the decisions is tested, by the decisions' own tests
@@ -239,6 +234,12 @@ build: setup ## sam build for this machine, into .aws-sam/local (deploy makes it
 .PHONY: wheel
 wheel: setup ## The wheel that instances install the worker from, in dist/
 	@rm -f dist/*.whl && .venv/bin/uv build --quiet --wheel --out-dir dist && ls dist/*.whl
+
+.PHONY: release
+release: setup ## All files of a release, from the last commit, in dist/: two builds of one commit have the same bytes
+	@rm -rf .aws-sam/release
+	@$(OFFLINE) .venv/bin/python -m release .aws-sam/release
+	@rm -rf dist && mv .aws-sam/release dist
 
 .PHONY: deploy
 deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=transcription: a workload)
