@@ -2,8 +2,8 @@
 
 StackSets with service-managed permissions refuse a template with a transform, SAM's included, and Lambda
 takes code from a bucket of its own region only. So SAM's transform is done here, and each function finds its
-code in the bucket CodeBucket-REGION, of which CodeBucket is a parameter. Files are named by their content, and
-the same build gives the same bytes: another template has another address, by which AWS sees that it changed.
+code in the bucket CodeBucket-REGION, of which CodeBucket is a parameter. Files are named by their content,
+and the same build gives the same bytes: another template has another address, by which AWS sees the change.
 
     python examples/stackset/package.py .aws-sam/build dist/stackset
 """
