@@ -153,6 +153,7 @@ def test_a_commit_that_was_pushed_before_is_neither_built_nor_pushed_again(
     server: Server, commands: Commands
 ) -> None:
     assert commands.run(IMAGE_SH).returncode == 0
+    assert tags(server) == [COMMIT]
     before = commands.noted("docker")
     again = commands.run(IMAGE_SH)
     assert again.returncode == 0, again.stderr
