@@ -26,7 +26,8 @@ REGISTRY = f"{ACCOUNT_ID}.dkr.ecr.{REGION}.amazonaws.com"
 REPOSITORY_URI = f"{REGISTRY}/sluice-worker"
 COMMIT = "0d5a8f0b7c2e4a6f9b1d3c5e7f9a0b2c4d6e8f01"
 STACK = "sluice-example-service"
-LIMIT_S = 60
+LIMIT_S = 300
+"""A build with a real engine fetches packages."""
 
 DOCKER = """
 import json, os, sys
