@@ -151,7 +151,11 @@ scan: setup scan/.venv/ready ## checkov over templates and examples; pip-audit o
 		--file template.yaml workload.yaml $$(find examples -name '.?*' -prune -o -type f -print) > $(FINDINGS) \
 		|| { grep -B1 -A1 FAILED $(FINDINGS) || cat $(FINDINGS); exit 1; }
 	@# checkov passes over a file that it cannot read, in silence.
+<<<<<<< HEAD
 	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/*/template.yaml examples/Dockerfile examples/terraform/main.tf; do grep -q "File: /*$$file:" $(FINDINGS) || { \
+=======
+	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/pipeline.yaml examples/stackset/code-bucket.yaml examples/*/template.yaml examples/Dockerfile; do grep -q "File: /*$$file:" $(FINDINGS) || { \
+>>>>>>> pipeline
 		echo "checkov judged nothing in $$file, so nothing is known of it: does make lint pass?"; exit 1; }; done
 	@grep '^Passed checks' $(FINDINGS)
 	@.venv/bin/uv export --frozen --no-dev --group layer --extra worker --no-emit-project --quiet \
@@ -245,6 +249,12 @@ release: setup ## All files of a release, from the last commit, in dist/: two bu
 deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=transcription: a workload)
 	@$(if $(ENV),.venv/bin/sam deploy --config-env $(ENV),\
 		$(LOCKED) .venv/bin/sam build && $(WITH_BYTECODE) .aws-sam/build/SluiceLayer && .venv/bin/sam deploy)
+
+.PHONY: stackset
+stackset: setup ## The control plane for examples/stackset.yaml, in dist/stackset: code, and a template without transforms
+	@rm -rf dist/stackset
+	@$(OFFLINE) $(LOCKED) .venv/bin/sam build && $(WITH_BYTECODE) .aws-sam/build/SluiceLayer
+	@.venv/bin/python examples/stackset/package.py .aws-sam/build dist/stackset
 
 .PHONY: clean
 clean: ## Remove the virtual environment, build output and caches
