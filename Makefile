@@ -151,11 +151,7 @@ scan: setup scan/.venv/ready ## checkov over templates and examples; pip-audit o
 		--file template.yaml workload.yaml $$(find examples -name '.?*' -prune -o -type f -print) > $(FINDINGS) \
 		|| { grep -B1 -A1 FAILED $(FINDINGS) || cat $(FINDINGS); exit 1; }
 	@# checkov passes over a file that it cannot read, in silence.
-<<<<<<< HEAD
-	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/*/template.yaml examples/Dockerfile examples/terraform/main.tf; do grep -q "File: /*$$file:" $(FINDINGS) || { \
-=======
-	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/pipeline.yaml examples/stackset/code-bucket.yaml examples/*/template.yaml examples/Dockerfile; do grep -q "File: /*$$file:" $(FINDINGS) || { \
->>>>>>> pipeline
+	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/pipeline.yaml examples/stackset/code-bucket.yaml examples/*/template.yaml examples/Dockerfile examples/terraform/main.tf; do grep -q "File: /*$$file:" $(FINDINGS) || { \
 		echo "checkov judged nothing in $$file, so nothing is known of it: does make lint pass?"; exit 1; }; done
 	@grep '^Passed checks' $(FINDINGS)
 	@.venv/bin/uv export --frozen --no-dev --group layer --extra worker --no-emit-project --quiet \
