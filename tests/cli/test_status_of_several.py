@@ -88,11 +88,11 @@ def aws(tmp_path, monkeypatch):
 def deployed(aws):
     """`deployed(profile, region, *names)`: a control plane there that publishes for these workloads."""
 
-    def deploy(profile, region, *names, release=RELEASE):
+    def deploy(profile, region, *names, release=RELEASE, stack="sluice"):
         session = boto3.Session(profile_name=profile, region_name=region)
         account = session.client("sts").get_caller_identity()["Account"]
         session.client("cloudformation").create_stack(
-            StackName="sluice", TemplateBody=TEMPLATE.replace(f'"{RELEASE}"', f'"{release}"')
+            StackName=stack, TemplateBody=TEMPLATE.replace(f'"{RELEASE}"', f'"{release}"')
         )
         for name in names:
             session.client("sqs").create_queue(QueueName=name)
