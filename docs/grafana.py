@@ -115,7 +115,8 @@ def _dashboard(fleet: str, engine: str) -> dict[str, Any]:
     fleet_name = "an Auto Scaling group" if fleet == "asg" else "an ECS service"
     used = json.dumps(panels)
     return {
-        "title": "Sluice workload ${workload}",
+        "uid": f"sluice-{fleet}-{engine.replace('_', '-')}",
+        "title": f"Sluice: {fleet_name}, {engine.replace('_', ' ')}",
         "description": f"{fleet_name}, scaled by {engine.replace('_', ' ')}; made from workload.yaml",
         "tags": ["sluice"],
         "schemaVersion": 39,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from rich.text import Text
 
 import sluice_report
 from sluice_cli import completion
+from sluice_cli.demo_server import Address, AddressType, serve_until_interrupted
 from sluice_cli.outputs import require_writable_directory
 from sluice_cli.terminal import Console
 from sluice_report.demo import sentences
@@ -74,6 +76,13 @@ EVENT_STYLES = {
 )
 @click.option("--list", "as_list", is_flag=True, help="List the scenarios.")
 @click.option(
+    "--serve",
+    "address",
+    type=AddressType(),
+    help="At the end serve the embedded AWS over HTTP until Ctrl-C: for Grafana, the AWS CLI, or other "
+    "commands with --endpoint-url. On the loopback interface, unless a host is named.",
+)
+@click.option(
     "--without",
     "parts",
     type=click.Choice([part.value for part in Component]),
@@ -86,6 +95,7 @@ def demo(
     directory: Path | None,
     real_workers: bool,
     as_list: bool,
+    address: Address | None,
     parts: tuple[str, ...],
 ) -> None:
     """Run example workloads from their minimum to their peak and back.
@@ -99,12 +109,7 @@ def demo(
         for scenario in SCENARIOS.values():
             click.echo(f"{scenario.name:24} {scenario.description}")
         return
-    if not (CHECKOUT / "workload.yaml").is_file():
-        raise click.ClickException(
-            f"{CHECKOUT} holds no workload.yaml: run the demo from a clone of the project"
-        )
-    if directory is not None:
-        require_writable_directory(directory)
+    _require_possible(directory, address, real_workers)
     scenarios, without = _chosen(names, real_workers), [Component(part) for part in parts]
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     if real_workers:
@@ -113,9 +118,13 @@ def demo(
         from sluice_cli.demo_operator import switch
         from sluice_sim.embedded.demo import run_scenarios  # the cloud takes a second or two to import
 
-        printer = _Timeline(console, scenarios)
         timelines = run_scenarios(
-            CHECKOUT, scenarios, without=without, on_minute=printer.show, operator=switch
+            CHECKOUT,
+            scenarios,
+            without=without,
+            on_minute=_Timeline(console, scenarios).show,
+            operator=switch,
+            afterwards=partial(serve_until_interrupted, address, console) if address else None,
         )
     summaries = [timeline.summary for timeline in timelines]
     if as_json:
@@ -130,6 +139,17 @@ def demo(
     if directory is not None:
         _write_report(timelines, directory, console)
     sys.exit(0 if all(summary.ok for summary in summaries) else 1)
+
+
+def _require_possible(directory: Path | None, address: Address | None, real_workers: bool) -> None:
+    if not (CHECKOUT / "workload.yaml").is_file():
+        raise click.ClickException(
+            f"{CHECKOUT} holds no workload.yaml: run the demo from a clone of the project"
+        )
+    if address is not None and real_workers:
+        raise click.BadParameter("the account of --real-workers ends with them", param_hint="--serve")
+    if directory is not None:
+        require_writable_directory(directory)
 
 
 def _chosen(names: Sequence[str], real_workers: bool) -> list[Scenario]:

@@ -141,6 +141,10 @@ class Demo:
             run.on_scaling_activity(activity)
 
 
+Afterwards = Callable[[float, float], None]
+"""Is told when the run began and ended, in epoch seconds of its clock."""
+
+
 def run_scenarios(
     root: Path,
     scenarios: Sequence[Scenario],
@@ -148,7 +152,13 @@ def run_scenarios(
     without: Sequence[Component] = (),
     on_minute: OnMinute = lambda *_: None,
     operator: Operator | None = None,
+    afterwards: Afterwards | None = None,
 ) -> list[Timeline]:
-    """Run the scenarios side by side on an embedded AWS of their own."""
+    """Run the scenarios side by side on an embedded AWS, which lives until `afterwards` returns."""
     with embedded_aws(root) as aws:
-        return Demo(aws, root, on_minute=on_minute, operator=operator).run_scenarios(scenarios, without)
+        began_s = aws.clock.now
+        timelines = Demo(aws, root, on_minute=on_minute, operator=operator).run_scenarios(scenarios, without)
+        if afterwards is not None:
+            aws.flush_metrics()
+            afterwards(began_s, aws.clock.now)
+        return timelines

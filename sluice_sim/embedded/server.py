@@ -1,7 +1,7 @@
-"""Serves this process's embedded account over HTTP, for worker processes.
+"""Serves this process's embedded account over HTTP, for worker processes, Grafana and the AWS CLI.
 
-It listens on the loopback interface only. Besides the AWS API it answers as an instance metadata service
-without any interruption or termination notice.
+It listens on the loopback interface, unless another address is named. Besides the AWS API it answers as an
+instance metadata service without any interruption or termination notice.
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ class _Silent(MotoRequestHandler):
 
 
 @contextmanager
-def http_endpoint() -> Iterator[str]:
-    """Serve the account of this process; yields the endpoint's URL."""
+def http_endpoint(host: str = HOST, port: int = 0) -> Iterator[str]:
+    """Serve the account of this process, by default at a free port; yields the endpoint's URL.
+
+    Raises OSError if it cannot listen there.
+    """
     server = make_server(
-        HOST,
-        0,
+        host,
+        port,
         _with_metadata(DomainDispatcherApplication(create_backend_app)),
         threaded=True,
         request_handler=_Silent,
@@ -43,7 +46,7 @@ def http_endpoint() -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, name="embedded-aws", daemon=True)
     thread.start()
     try:
-        yield f"http://{HOST}:{server.server_port}"
+        yield f"http://{host}:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

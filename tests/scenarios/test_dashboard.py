@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import boto3
 import pytest
 
 from sluice_sim.account import ACCOUNT_ID, REGION
@@ -16,10 +18,12 @@ from sluice_sim.embedded import dashboards
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import PHOTO_IMPORT, QUEUE_PROC, TRANSCRIPTION
+from sluice_sim.embedded.server import http_endpoint
 from sluice_sim.embedded.timeline import SteadyArrivals
 from sluice_sim.embedded.workers import Assignment, SimulatedWorkers
 from sluice_worker.core.model import Outcome
 from tests.scenarios.conftest import ROOT
+from tests.support import grafana
 from tests.templates.test_optional_alarms import EVERY as EVERY_ALARM
 
 pytestmark = pytest.mark.slow
@@ -199,3 +203,100 @@ def test_only_the_workload_that_asks_for_it_has_a_dashboard(played: Played) -> N
     assert sorted(each["DashboardName"] for each in listed) == sorted(
         f"sluice-{scenario.name}-{REGION}" for scenario in WORKLOADS.values()
     )
+
+
+# ---- Grafana, over HTTP ----
+
+
+GRAFANA = {
+    "group": "grafana-asg-target-tracking.json",
+    "service": "grafana-ecs-target-tracking.json",
+    "deadline engine": "grafana-asg-deadline.json",
+}
+"""The workload's kind -> its dashboard; that of a service with deadlines asks for what these two do."""
+
+
+def _chosen(kind: str) -> dict[str, str]:
+    """What an operator chooses for each variable."""
+    name = WORKLOADS[kind].name
+    numbers = ("promise_seconds", "processing_seconds", "concurrency", "target", "max_capacity")
+    return dict.fromkeys((*numbers, "alarm_age_seconds"), "1") | {
+        "datasource": "sluice-cloudwatch",
+        "region": REGION,
+        "control_plane": "sluice",
+        "namespace": "Sluice",
+        "workload": name,
+        "queue": name,
+        "group": name,
+        "cluster": "workers",
+        "service": name,
+    }
+
+
+def _without_values(played: Played, endpoint: str, kind: str, text: str) -> list[tuple[str, str]]:
+    """Title and id of each line of the dashboard for which AWS has no value."""
+    found = []
+    start, end = (datetime.fromtimestamp(played.aws.clock.now - ago_s, UTC) for ago_s in (7200, 0))
+    for panel in grafana.panels(json.loads(text), _chosen(kind)):
+        asked = grafana.request(panel, start, end)
+        values, other = (grafana.ask(endpoint, asked, protocol) for protocol in grafana.PROTOCOLS)
+        assert other == values
+        shown = {target["id"] for target in panel["targets"] if not target["hide"]}
+        assert values.keys() == shown
+        found += [(panel["title"], name) for name in shown if not values[name]]
+    return found
+
+
+@pytest.fixture(scope="module")
+def endpoint(played: Played) -> Iterator[str]:
+    with http_endpoint() as url:
+        yield url
+
+
+@pytest.mark.parametrize("kind", GRAFANA)
+def test_every_line_of_grafanas_dashboard_gets_values_over_http(
+    played: Played, endpoint: str, kind: str
+) -> None:
+    text = (ROOT / "examples" / GRAFANA[kind]).read_text(encoding="utf-8")
+    assert _without_values(played, endpoint, kind, text) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ('"metricName": "NumberOfMessagesSent"', '"metricName": "NumberOfMessageSent"'),
+        ('"namespace": "${namespace}"', '"namespace": "sluice"'),
+        ('"metricName": "MsgWaitDuration"', '"metricName": "MsgWait"'),
+        ('"QueueName": "${queue}"', '"Queue": "${queue}"'),
+    ],
+)
+def test_a_line_that_asks_for_what_nobody_publishes_gets_none(
+    played: Played, endpoint: str, right: str, wrong: str
+) -> None:
+    text = (ROOT / "examples" / GRAFANA["group"]).read_text(encoding="utf-8")
+    assert right in text
+    assert _without_values(played, endpoint, "group", text.replace(right, wrong))
+
+
+@pytest.mark.parametrize("kind", GRAFANA)
+def test_the_values_of_grafanas_variables_are_listed_over_http(
+    played: Played, endpoint: str, kind: str
+) -> None:
+    """As the data source does for a list of a dimension's values: by ListMetrics."""
+    dashboard = json.loads((ROOT / "examples" / GRAFANA[kind]).read_text(encoding="utf-8"))
+    client = boto3.client("cloudwatch", endpoint_url=endpoint)
+    queries = [each["query"] for each in dashboard["templating"]["list"] if each["type"] == "query"]
+    listed = [each for each in queries if each["queryType"] == "dimensionValues"]
+    assert listed
+    for query in listed:
+        pages = client.get_paginator("list_metrics").paginate(
+            Namespace=query["namespace"], MetricName=query["metricName"]
+        )
+        values = {
+            dimension["Value"]
+            for page in pages
+            for metric in page["Metrics"]
+            for dimension in metric["Dimensions"]
+            if dimension["Name"] == query["dimensionKey"]
+        }
+        assert values & set(_chosen(kind).values()), query["dimensionKey"]
