@@ -71,8 +71,8 @@ day: setup ## A whole day of an ECS service over the embedded AWS, some 27,000 m
 	@$(OFFLINE) .venv/bin/pytest tests/scenarios/whole_day.py
 
 .PHONY: processes
-processes: setup ## Real worker processes: supervised, killed, and in a play on the wall clock
-	@$(OFFLINE) .venv/bin/pytest -m processes tests/worker tests/worker_chaos tests/scenarios
+processes: setup ## Real worker processes: supervised, killed, under other supervisors, and in a play on the wall clock
+	@$(OFFLINE) .venv/bin/pytest -m processes tests/worker tests/worker_chaos tests/scenarios tests/examples
 
 .PHONY: e2e
 e2e: setup ## Build, deploy both stacks into an embedded AWS, run the deployed functions in Lambda's runtime
