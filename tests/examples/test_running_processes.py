@@ -54,6 +54,7 @@ def aws() -> Iterator[EmbeddedAws]:
 def queue(aws: EmbeddedAws) -> Iterator[Queue]:
     queue = Queue(aws)
     yield queue
+    queue.sqs.delete_queue(QueueUrl=queue.url)  # with the long messages
     queue.sqs.close()
 
 
