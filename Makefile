@@ -147,11 +147,11 @@ SHIPPED = scan/.venv/shipped.txt
 
 .PHONY: scan
 scan: setup scan/.venv/ready ## checkov over templates and examples; pip-audit over what is shipped, where its service answers
-	@scan/.venv/bin/checkov --skip-download --compact --framework cloudformation dockerfile secrets \
-		--file template.yaml workload.yaml $$(find examples -type f) > $(FINDINGS) \
+	@scan/.venv/bin/checkov --skip-download --compact --framework cloudformation dockerfile secrets terraform \
+		--file template.yaml workload.yaml $$(find examples -name '.?*' -prune -o -type f -print) > $(FINDINGS) \
 		|| { grep -B1 -A1 FAILED $(FINDINGS) || cat $(FINDINGS); exit 1; }
 	@# checkov passes over a file that it cannot read, in silence.
-	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/*/template.yaml examples/Dockerfile; do grep -q "File: /*$$file:" $(FINDINGS) || { \
+	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/pipeline.yaml examples/stackset/code-bucket.yaml examples/*/template.yaml examples/Dockerfile examples/terraform/main.tf; do grep -q "File: /*$$file:" $(FINDINGS) || { \
 		echo "checkov judged nothing in $$file, so nothing is known of it: does make lint pass?"; exit 1; }; done
 	@grep '^Passed checks' $(FINDINGS)
 	@.venv/bin/uv export --frozen --no-dev --group layer --extra worker --no-emit-project --quiet \
@@ -162,16 +162,11 @@ scan/.venv/ready: scan/pyproject.toml scan/uv.lock
 	@.venv/bin/uv sync --project scan --frozen --quiet --python .venv/bin/python
 	@touch $@
 
-# The bills' format is a preview of uv's, whose version is locked.
-BILL = .venv/bin/uv export --frozen --no-dev --quiet --format cyclonedx1.5 --preview-features sbom-export
 BILLS = dist
 
 .PHONY: sbom
 sbom: setup ## CycloneDX bills of materials of the layer and the worker, from the lock, in dist/
-	@mkdir -p $(BILLS)
-	@$(BILL) --only-group layer --output-file $(BILLS)/sluice-layer.cdx.json > /dev/null
-	@$(BILL) --extra worker --output-file $(BILLS)/sluice-worker.cdx.json > /dev/null
-	@ls $(BILLS)/*.cdx.json
+	@.venv/bin/python -m release.bills $(BILLS)
 
 .PHONY: coverage
 coverage: setup ## Every branch of the decisions is tested, by the decisions' own tests
@@ -192,6 +187,20 @@ screenshots: setup ## Write the pictures of the operator's commands and the dash
 	@.venv/bin/python docs/screenshots.py
 	@.venv/bin/python docs/dashboard.py
 
+.PHONY: infrastructure
+infrastructure: setup ## Write what examples/terraform and examples/cdk know of workload.yaml's parameters anew
+	@.venv/bin/python docs/infrastructure.py
+
+.PHONY: examples
+examples: setup scan/.venv/ready examples/cdk/.venv/ready ## examples/terraform by Terraform itself and examples/cdk by the CDK: both make the resources of workload.yaml
+	@cd examples/cdk && .venv/bin/mypy
+	@$(OFFLINE) .venv/bin/pytest --numprocesses 2 --dist loadfile tests/examples/terraform_itself.py tests/examples/cdk_synthesis.py
+
+# Installed as a user installs it, with the template inside.
+examples/cdk/.venv/ready: examples/cdk/pyproject.toml examples/cdk/uv.lock workload.yaml $(wildcard examples/cdk/src/sluice_cdk/*.py)
+	@.venv/bin/uv sync --project examples/cdk --frozen --no-editable --reinstall-package sluice-cdk --quiet --python .venv/bin/python
+	@touch $@
+
 .PHONY: grafana
 grafana: setup ## Write examples/grafana-*.json anew, from the dashboard of workload.yaml
 	@.venv/bin/python docs/grafana.py
@@ -200,6 +209,7 @@ grafana: setup ## Write examples/grafana-*.json anew, from the dashboard of work
 lock: setup ## Lock the newest allowed versions, and pin the layer's requirements to them
 	@.venv/bin/uv lock --upgrade
 	@.venv/bin/uv lock --upgrade --project scan
+	@.venv/bin/uv lock --upgrade --project examples/cdk
 	@$(MAKE) layers/sluice/requirements.txt
 
 layers/sluice/requirements.txt: uv.lock
@@ -225,12 +235,24 @@ build: setup ## sam build for this machine, into .aws-sam/local (deploy makes it
 wheel: setup ## The wheel that instances install the worker from, in dist/
 	@rm -f dist/*.whl && .venv/bin/uv build --quiet --wheel --out-dir dist && ls dist/*.whl
 
+.PHONY: release
+release: setup ## All files of a release, from the last commit, in dist/: two builds of one commit have the same bytes
+	@rm -rf .aws-sam/release
+	@$(OFFLINE) .venv/bin/python -m release .aws-sam/release
+	@rm -rf dist && mv .aws-sam/release dist
+
 .PHONY: deploy
 deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=transcription: a workload)
 	@$(if $(ENV),.venv/bin/sam deploy --config-env $(ENV),\
 		$(LOCKED) .venv/bin/sam build && $(WITH_BYTECODE) .aws-sam/build/SluiceLayer && .venv/bin/sam deploy)
 
+.PHONY: stackset
+stackset: setup ## The control plane for examples/stackset.yaml, in dist/stackset: code, and a template without transforms
+	@rm -rf dist/stackset
+	@$(OFFLINE) $(LOCKED) .venv/bin/sam build && $(WITH_BYTECODE) .aws-sam/build/SluiceLayer
+	@.venv/bin/python examples/stackset/package.py .aws-sam/build dist/stackset
+
 .PHONY: clean
 clean: ## Remove the virtual environment, build output and caches
-	@rm -rf .venv scan/.venv .aws-sam dist .mypy_cache .ruff_cache .hypothesis .coverage
+	@rm -rf .venv scan/.venv examples/cdk/.venv .aws-sam dist .mypy_cache .ruff_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from sluice.document.versions import RELEASE
 from sluice.errors import SluiceError
 from sluice_cli import completion
 from sluice_cli.progress import ProgressBar
@@ -115,6 +116,17 @@ COMPLETE = completion.names(registered)
 """Shell completion of WORKLOAD, a registered one."""
 
 
+def of_another_release(plane: str | None) -> str | None:
+    """What to know if the control plane's release is not this command's; None if it is."""
+    if plane == RELEASE:
+        return None
+    of_plane = f"of release {plane}" if plane else "older, and names no release"
+    return (
+        f"Note: this command is of release {RELEASE}, the control plane is {of_plane}. Documents are judged "
+        "here as the command's own release would; docs/operations.md, Upgrading, has the order of updates."
+    )
+
+
 @contextmanager
 def opened(
     options: AccountOptions,
@@ -132,7 +144,10 @@ def opened(
         session = AwsSession(
             profile=options.profile, region=options.region, endpoint_url=options.endpoint_url
         )
-        yield OpenedAccount(account=open_account(session, options.stack), wait=wait)
+        account = open_account(session, options.stack)
+        if note := of_another_release(account.plane.release):
+            click.echo(note, err=True)
+        yield OpenedAccount(account=account, wait=wait)
 
 
 @contextmanager

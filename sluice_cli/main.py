@@ -6,12 +6,16 @@ A subcommand's module is imported when the subcommand runs: the simulator's nume
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
-import click
-from click.shell_completion import CompletionItem
+try:
+    import click
+    from click.shell_completion import CompletionItem
 
-from sluice_cli.terminal import exit_quietly, replace_unencodable_characters
+    from sluice_cli.terminal import exit_quietly, replace_unencodable_characters
+except ModuleNotFoundError as absent:  # the wheel alone, or with the extra `worker`
+    sys.exit(f"sluice needs the package {absent.name}: install the wheel with its extra `cli`")
 
 COMMANDS = {
     "status": "Show what every workload does now, and what is wrong with it.",

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import click
 from rich.console import Group
 from rich.text import Text
 
 from sluice.errors import ConfigError
 from sluice_cli import status_json, status_tables, status_view
-from sluice_cli.aws_account import AccountOptions
+from sluice_cli.aws_account import AccountOptions, of_another_release
 from sluice_cli.several_planes import OpenedPlane, Place, Planes, UnknownPlace, each, find
 from sluice_cli.status_view import View
 from sluice_operator.core.ways_out import with_way_out
@@ -42,6 +43,9 @@ class Several:
 def reader(options: AccountOptions, on_step: Callable[[str], None], *, all_regions: bool) -> Read:
     """Find the control planes; returns how to read them, again and again."""
     planes = find(options, all_regions=all_regions, on_step=on_step)
+    for plane in planes.opened:
+        if note := of_another_release(plane.account.plane.release):
+            click.echo(f"{plane.place}: {note}", err=True)
     readers = [(plane, status_view.reader(plane.account, on_step)) for plane in planes.opened]
 
     def read(names: Sequence[str]) -> Several:

@@ -127,6 +127,13 @@ def test_what_ships_to_lambda_imports_nothing_of_what_does_not() -> None:
         assert not stays_home, f"{path.relative_to(ROOT)} imports {stays_home}"
 
 
+def test_a_release_is_built_by_nothing_that_it_releases() -> None:
+    """It builds any commit, in an environment that may have another one installed."""
+    for path in _files(ROOT / "release"):
+        released = [module for module in _imports(path) if module.startswith(("sluice", "tests", "scan"))]
+        assert not released, f"{path.relative_to(ROOT)} imports {released}"
+
+
 def test_the_worker_knows_nothing_of_the_simulator_the_command_or_their_cloud() -> None:
     for path in _files(WORKER):
         for module in _imports(path):

@@ -33,7 +33,7 @@ def locked(path: str) -> list[dict[str, Any]]:
     return [package for package in packages if not {"editable", "virtual"} & set(package["source"])]
 
 
-@pytest.mark.parametrize("lock", ["uv.lock", "scan/uv.lock"])
+@pytest.mark.parametrize("lock", ["uv.lock", "scan/uv.lock", "examples/cdk/uv.lock"])
 def test_every_file_of_every_locked_package_has_its_hash(lock: str) -> None:
     packages = locked(lock)
     assert packages

@@ -33,6 +33,8 @@ class ControlPlane:
 
     stack: str
     stack_arn: str
+    release: str | None
+    """The release that is deployed; None for one whose stack does not name it."""
     registry_prefix: str
     """Path in SSM Parameter Store that holds the workload documents."""
     namespace: str
@@ -96,6 +98,7 @@ def find(client: Any, stack: str) -> ControlPlane:
     return ControlPlane(
         stack=stack,
         stack_arn=stack_arn,
+        release=outputs.get("Release"),
         registry_prefix=outputs["RegistryPrefix"],
         namespace=outputs["MetricNamespace"],
         state_table=outputs.get("EngineStateTable"),

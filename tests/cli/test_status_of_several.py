@@ -13,6 +13,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ConnectTimeoutError
 from moto import mock_aws
 
+from sluice.document.versions import RELEASE
 from sluice_operator.session import AwsSession
 from tests.support.builders import document
 
@@ -56,6 +57,7 @@ TEMPLATE = json.dumps(
         "Outputs": {
             "RegistryPrefix": {"Value": "/sluice/workloads"},
             "MetricNamespace": {"Value": "Sluice"},
+            "Release": {"Value": RELEASE},
         },
     }
 )
@@ -83,10 +85,12 @@ def aws(tmp_path, monkeypatch):
 def deployed(aws):
     """`deployed(profile, region, *names)`: a control plane there that publishes for these workloads."""
 
-    def deploy(profile, region, *names):
+    def deploy(profile, region, *names, release=RELEASE):
         session = boto3.Session(profile_name=profile, region_name=region)
         account = session.client("sts").get_caller_identity()["Account"]
-        session.client("cloudformation").create_stack(StackName="sluice", TemplateBody=TEMPLATE)
+        session.client("cloudformation").create_stack(
+            StackName="sluice", TemplateBody=TEMPLATE.replace(f'"{RELEASE}"', f'"{release}"')
+        )
         for name in names:
             session.client("sqs").create_queue(QueueName=name)
             group(session.client("autoscaling"), name, f"{region}a")
@@ -315,6 +319,14 @@ class TestWithNames:
             (PRODUCTION, "eu-west-1"): ["transcription"],
             (STAGING, "eu-west-1"): ["photo-import", "transcription"],
         }
+
+    def test_a_control_plane_of_another_release_is_named(self, sluice, deployed):
+        deployed("production", "eu-west-1", "transcription")
+        deployed("staging", "eu-west-1", "transcription", release="7.0.0")
+        answer = sluice("status", "--profile", "production,staging")
+        assert answer.exit_code == 0, answer.stdout + answer.stderr
+        assert answer.stderr.startswith(f"staging, eu-west-1: Note: this command is of release {RELEASE}")
+        assert answer.stderr.count("Note: ") == 1
 
     def test_one_that_nobody_has_is_refused(self, sluice, deployed):
         deployed("production", "eu-west-1", "transcription")

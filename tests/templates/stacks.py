@@ -22,6 +22,8 @@ ACCOUNT, REGION = "123456789012", "eu-west-1"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:operators"
 EVENT_BUS = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/decisions"
 WORKLOAD_TEMPLATE = "workload.yaml"
+WORKLOAD_TEMPLATE_BEFORE = "tests/documents/version-3-workload.yaml"
+"""The last that wrote documents of the version before, as it was released or committed then."""
 
 ASG_WORKLOAD = {
     "Name": "transcription",
@@ -169,6 +171,16 @@ def workload(fleet: str = "asg", **overrides: str) -> ResolvedStack:
     return resolved(
         template(WORKLOAD_TEMPLATE), {**WORKLOADS[fleet], **overrides}, stack_name="sluice-workload"
     )
+
+
+def written_before(fleet: str = "asg", **overrides: str) -> str:
+    """A document of the version before, as its workload.yaml writes it."""
+    stack = resolved(
+        load(ROOT / WORKLOAD_TEMPLATE_BEFORE),
+        {**WORKLOADS[fleet], **overrides},
+        stack_name="sluice-workload",
+    )
+    return str(stack.resources["Registration"].properties["Value"])
 
 
 def example_fleet(fleet: str = "asg", **overrides: str) -> ResolvedStack:

@@ -19,6 +19,9 @@ def test_every_template_is_clean_to_cfn_lint() -> None:
         ROOT / "workload.yaml",
         *sorted((ROOT / "examples").glob("fleet-*.yaml")),
         ROOT / "examples/event-listener.yaml",
+        ROOT / "examples/pipeline.yaml",
+        ROOT / "examples/stackset.yaml",
+        ROOT / "examples/stackset/code-bucket.yaml",
         *sorted((ROOT / "examples").glob("*/template.yaml")),
     ]
     command = [sys.executable, "-c", LINT, "--regions", "eu-west-1", "--", *map(str, templates)]

@@ -52,7 +52,7 @@ def test_no_environment_names_a_bucket_because_its_owner_could_replace_the_code(
 
 FOREIGN = {
     "a bucket": re.compile(
-        r"s3://(?!BUCKET/|\$wheel)[a-z0-9]|s3[-_]bucket|arn:aws[a-z-]*:s3:::[a-z0-9]|\w\.s3[.-]"
+        r"s3://(?!BUCKET/|\$wheel)[a-z0-9]|(?<!aws_)s3[-_]bucket|arn:aws[a-z-]*:s3:::[a-z0-9]|\w\.s3[.-]"
     ),
     "a project of a package index": re.compile(r"(pip install|uv add|uvx|pipx run)[^\n`]*[ '\"]sluice\b"),
 }
@@ -64,6 +64,8 @@ DEPLOYED_OR_COPIED = ("template.yaml", "workload.yaml", "README.md", "Makefile",
 def test_nothing_that_a_user_deploys_loads_code_from_a_name_that_is_not_ours(path: str) -> None:
     whole = ROOT / path
     files = [file for file in (sorted(whole.rglob("*")) if whole.is_dir() else [whole]) if file.is_file()]
+    # An environment is not part of the project.
+    files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(ROOT).parts)]
     texts = {file.name: file.read_text() for file in files if file.suffix not in (".png", ".pyc")}
     assert texts
     assert [

@@ -13,7 +13,9 @@ from tests.templates.stacks import ROOT
 
 HOOK = "examples/ecs-lifecycle-hook/template.yaml"
 TEMPLATES = ["template.yaml", "workload.yaml", *stacks.EXAMPLES.values(), HOOK]
-SCANNED = [*TEMPLATES, "examples/Dockerfile", "examples/compose.yaml"]
+DELIVERY = ["examples/pipeline.yaml", "examples/stackset.yaml", "examples/stackset/code-bucket.yaml"]
+"""Their policies of a topic and of buckets are proved in tests/examples."""
+SCANNED = [*TEMPLATES, *DELIVERY, "examples/Dockerfile", "examples/compose.yaml"]
 EXPOSING = {
     "AWS::ApiGateway::RestApi",
     "AWS::ApiGatewayV2::Api",
@@ -62,6 +64,21 @@ def test_no_template_opens_a_network_entry(path: str) -> None:
     assert not list(values(resources(path), "SecurityGroupIngress"))
 
 
+@pytest.mark.parametrize("path", [*TEMPLATES, *DELIVERY])
+def test_no_bucket_is_unencrypted_or_public(path: str) -> None:
+    for name, bucket in properties_of_type(path, "AWS::S3::Bucket").items():
+        assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"], name
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, name
+        assert len(bucket["PublicAccessBlockConfiguration"]) == 4, name
+
+
+@pytest.mark.parametrize("path", DELIVERY)
+def test_what_everybody_may_do_is_narrowed_to_an_organization(path: str) -> None:
+    for statement in (each for found in values(resources(path), "Statement") for each in found):
+        if statement.get("Principal") == "*" and statement["Effect"] == "Allow":
+            assert "aws:PrincipalOrgID" in statement["Condition"]["StringEquals"]
+
+
 @pytest.mark.parametrize("path", TEMPLATES)
 def test_no_role_or_permission_is_for_everybody(path: str) -> None:
     for principal in values(resources(path), "Principal"):
@@ -82,7 +99,7 @@ def test_every_disk_is_encrypted(path: str) -> None:
     assert [disk for disk in disks if disk.get("Encrypted") is not True] == []
 
 
-@pytest.mark.parametrize("path", TEMPLATES)
+@pytest.mark.parametrize("path", [*TEMPLATES, *DELIVERY])
 def test_every_log_group_has_a_retention(path: str) -> None:
     groups = properties_of_type(path, "AWS::Logs::LogGroup")
     assert [name for name, group in groups.items() if "RetentionInDays" not in group] == []

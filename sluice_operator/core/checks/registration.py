@@ -17,11 +17,16 @@ def valid(check: Check, facts: Facts) -> Finding:
     return passed(check, f"the document is served, and no other workload names {workload.fleet}")
 
 
+OF_ANOTHER_RELEASE = "but this control plane, release "
+"""In the sentences of `sluice.document.versions`."""
+
+
 def refused(reason: str) -> Finding:
     """The document is refused; nothing else of the workload can be checked."""
-    return failed(
-        Check.REGISTRATION_VALID, reason, "correct the parameters of the workload's stack and update it"
-    )
+    way_out = "correct the parameters of the workload's stack and update it"
+    if OF_ANOTHER_RELEASE in reason:
+        way_out = "docs/operations.md, Upgrading, has the order of the stacks"
+    return failed(Check.REGISTRATION_VALID, reason, way_out)
 
 
 @judges(Check.MODE_ACTIVE)

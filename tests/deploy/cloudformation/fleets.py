@@ -1,6 +1,7 @@
 """The types that only the example fleets have: the group and its launch template, the service and its task.
 
-Made and removed; no test changes a fleet's stack, and a change is refused.
+Made and removed; of a fleet's stack only the task definition may be changed, as a delivery pipeline does.
+Every other change is refused.
 """
 
 from __future__ import annotations
@@ -120,8 +121,11 @@ class Cluster(CreatedOnce):
         aws("ecs", "DeleteCluster", cluster=made.ref)
 
 
-class TaskDefinition(CreatedOnce):
-    def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
+class TaskDefinition:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
+        """A revision cannot be changed: each change is a new one, and the stack removes the old one."""
         made = aws("ecs", "RegisterTaskDefinition", **properties)["taskDefinition"]
         return CreatedResource(ref=made["taskDefinitionArn"])
 
@@ -130,6 +134,17 @@ class TaskDefinition(CreatedOnce):
 
 
 class Service(CreatedOnce):
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
+        """Every change gives all properties, as CloudFormation does: a count that the template names, too."""
+        if old is None:
+            return self.make(aws, name, properties)
+        fixed = ("Cluster", "ServiceName", "Tags", "PropagateTags", "SchedulingStrategy")
+        cluster, service = properties["Cluster"], properties["ServiceName"]
+        aws("ecs", "UpdateService", Cluster=cluster, Service=service, **without(properties, *fixed))
+        return old
+
     def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
         # AWS starts a service that names no count with one task.
         made = aws("ecs", "CreateService", **{"DesiredCount": 1, **properties})["service"]

@@ -150,7 +150,7 @@ class Deployed:
         self._placed, self._resolved = placed, resolved
         self.resolved_parameters = {name: _joined(value) for name, value in resolved.parameters.items()}
         self.resolved_parameters |= values
-        self._stack.parameters = dict(values)
+        self._stack.parameters = dict(self.resolved_parameters)
         self._exports |= {export.name: export for export in self.exports}
 
     def delete(self) -> None:

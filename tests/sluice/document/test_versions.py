@@ -16,10 +16,19 @@ from sluice.document.versions import (
 )
 from sluice.errors import DocumentError
 from tests.support.builders import document
+from tests.templates.stacks import written_before
 
 ROOT = Path(__file__).parents[3]
-VERSION_3 = sorted((ROOT / "tests" / "documents").glob("version-3-*.json"))
-"""As workload.yaml wrote them before it knew the deadline engine."""
+VERSION_BEFORE = {
+    kind: written_before(fleet, **parameters)
+    for kind, (fleet, parameters) in {
+        "asg-active": ("asg", {"ProcessingSeconds": "60"}),
+        "asg-observe-backlog": ("asg", {"Mode": "observe", "QueueName": "transcription.fifo"}),
+        "ecs-dynamic": ("ecs", {"TargetType": "dynamic", "DurationStatistic": "p90"}),
+    }.items()
+}
+"""Documents of the version before, as the workload.yaml of then writes them."""
+of_each_kind = pytest.mark.parametrize("text", VERSION_BEFORE.values(), ids=VERSION_BEFORE)
 DOCUMENTS_OF_OTHERS = [{"capacity": "one"}, {"capacity": "one", "queues": ["a", "b"]}]
 
 
@@ -29,11 +38,11 @@ def refused(text: str) -> str:
     return str(refusal.value)
 
 
-@pytest.mark.parametrize("path", VERSION_3, ids=lambda path: path.stem)
-def test_a_document_of_the_version_before_is_served_and_target_tracking_scales_it(path: Path) -> None:
-    logged = json.loads(path.read_text())
+@of_each_kind
+def test_a_document_of_the_version_before_is_served_and_target_tracking_scales_it(text: str) -> None:
+    logged = json.loads(text)
     assert (logged["version"], "scaling" in logged) == (VERSION - 1, False)
-    served = parsing.parse(path.read_text())
+    served = parsing.parse(text)
     assert served.name == logged["name"]
     assert served.deadline is None
     tracked = (TrackedMetric(logged["tracking"]["metric"]), MetricSource(logged["tracking"]["source"]))
@@ -41,24 +50,24 @@ def test_a_document_of_the_version_before_is_served_and_target_tracking_scales_i
     assert served.publishes_effective == (tracked == (TrackedMetric.EFFECTIVE, MetricSource.PUBLISHED))
 
 
-@pytest.mark.parametrize("path", VERSION_3, ids=lambda path: path.stem)
+@of_each_kind
 @pytest.mark.parametrize("named", [{}, {"version": 1}])
 def test_a_document_of_the_first_version_is_refused_with_the_release_to_update_to(
-    path: Path, named: dict[str, int]
+    text: str, named: dict[str, int]
 ) -> None:
     """It named neither its version nor its release."""
-    text = path.read_text().replace('{"version": 3, "release": "0.1.0", ', "{")
-    assert refused(json.dumps(named | json.loads(text))) == (
+    unnamed = text.replace('{"version": 3, "release": "0.1.0", ', "{")
+    assert refused(json.dumps(named | json.loads(unnamed))) == (
         "the document of workload x is refused; version: 1: written by a workload.yaml that names no "
         f"release, but this control plane, release {RELEASE}, serves versions 3 and 4: update the workload's "
         f"stack with the workload.yaml of release {RELEASE}"
     )
 
 
-@pytest.mark.parametrize("path", VERSION_3, ids=lambda path: path.stem)
-def test_a_document_two_versions_old_is_refused_with_the_release_that_wrote_it(path: Path) -> None:
+@of_each_kind
+def test_a_document_two_versions_old_is_refused_with_the_release_that_wrote_it(text: str) -> None:
     """It did not say which metric a policy tracks."""
-    logged = json.loads(path.read_text()) | {"version": VERSION - 2}
+    logged = json.loads(text) | {"version": VERSION - 2}
     del logged["tracking"]
     assert refused(json.dumps(logged)) == (
         "the document of workload x is refused; version: 2: written by release 0.1.0 of workload.yaml, but "
@@ -67,9 +76,9 @@ def test_a_document_two_versions_old_is_refused_with_the_release_that_wrote_it(p
     )
 
 
-@pytest.mark.parametrize("path", VERSION_3, ids=lambda path: path.stem)
-def test_a_document_of_the_version_before_says_which_metric_is_tracked(path: Path) -> None:
-    logged = json.loads(path.read_text())
+@of_each_kind
+def test_a_document_of_the_version_before_says_which_metric_is_tracked(text: str) -> None:
+    logged = json.loads(text)
     del logged["tracking"]
     assert "tracking" in refused(json.dumps(logged))
 
@@ -77,7 +86,7 @@ def test_a_document_of_the_version_before_says_which_metric_is_tracked(path: Pat
 def test_there_are_documents_of_every_kind_of_the_version_before() -> None:
     kinds = {
         (logged["fleet"]["type"], logged["mode"], logged["target"]["type"])
-        for logged in (json.loads(path.read_text()) for path in VERSION_3)
+        for logged in map(json.loads, VERSION_BEFORE.values())
     }
     assert kinds == {
         ("asg", "active", "static"),
@@ -166,3 +175,25 @@ def test_a_document_names_its_release(changed: dict[str, Any], path: str, way_ou
 
 def test_the_release_is_the_packages_own() -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == RELEASE
+
+
+@pytest.mark.parametrize("newer", ["0.1.1", "0.2.0", "0.10.0", "1.0.0-rc.1"])
+def test_a_key_of_a_newer_release_of_the_same_version_is_refused_with_the_release_to_update_to(
+    newer: str,
+) -> None:
+    written = document(
+        release=newer, capacity={"min": 0, "max": 5, "bootstrap": 1, "burst": 9}, colour="blue"
+    )
+    way_out = (
+        f"unknown key: written by release {newer} of workload.yaml, but this control plane, release "
+        f"{RELEASE}, does not know it: update the control plane's stack to release {newer} first"
+    )
+    assert refused(json.dumps(written)) == (
+        f"the document of workload x is refused; colour: 'blue': {way_out}; capacity.burst: 9: {way_out}"
+    )
+
+
+@pytest.mark.parametrize("not_newer", [RELEASE, "0.0.9", "0.1.0-rc.1", None, 7, "soon"])
+def test_a_key_that_no_newer_release_wrote_is_to_be_removed(not_newer: object) -> None:
+    problem = refused(json.dumps(document(release=not_newer, colour="blue")))
+    assert "colour: 'blue': unknown key: remove it, or check its spelling and place" in problem

@@ -41,13 +41,15 @@ _WAYS_OUT = {
 }
 
 
-def problem(error: ErrorDetails) -> Problem:
-    """One of pydantic's errors as a Problem."""
+def problem(error: ErrorDetails, *, unknown_key: str | None = None) -> Problem:
+    """One of pydantic's errors as a Problem; `unknown_key` is what to do about a key of a newer release."""
     location = error["loc"]
     if location[-1:] == ("[key]",):  # pydantic's marker: the key itself is the offending value
         location = location[:-2]
     message = error["msg"][:1].lower() + error["msg"][1:]
     way_out = _WAYS_OUT.get(error["type"], "{message}").format(message=message)
+    if unknown_key and error["type"] == "extra_forbidden":
+        way_out = unknown_key
     return Problem(path=".".join(_path(location)) or "document", value=error["input"], way_out=way_out)
 
 

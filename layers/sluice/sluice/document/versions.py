@@ -52,6 +52,27 @@ def version_problem(text: str, *, newest: int = VERSION, release: str = RELEASE)
     )
 
 
+def unknown_key(text: str, *, release: str = RELEASE) -> str | None:
+    """What to do about a key that this release does not know; None if no newer release wrote the document.
+
+    A version says what an older control plane would misread. One that only lacks a new key refuses the key.
+    """
+    written_by = (_object(text) or {}).get("release")
+    if not isinstance(written_by, str) or not re.fullmatch(RELEASE_PATTERN, written_by):
+        return None
+    if _numbers(written_by) <= _numbers(release):
+        return None
+    return (
+        f"unknown key: written by release {written_by} of workload.yaml, but this control plane, release "
+        f"{release}, does not know it: update the control plane's stack to release {written_by} first"
+    )
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    """Major, minor and patch, which is all that two releases are compared by."""
+    return tuple(int(number) for number in re.findall(r"[0-9]+", release)[:3])
+
+
 def _object(text: str) -> dict[str, Any] | None:
     try:
         document = json.loads(text)
