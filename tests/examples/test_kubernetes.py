@@ -19,7 +19,7 @@ import yaml
 
 from sluice.core.model import BACKLOG_PER_INSTANCE
 from sluice.document import parsing
-from sluice_worker import Settings
+from sluice_worker import Settings, command
 from tests.templates import fleet_workers, stacks
 from tests.templates.fleet_workers import understood
 from tests.templates.test_example_worker import LEAVING_S
@@ -155,6 +155,13 @@ def test_the_pods_have_the_role_of_the_service_account(pod: Manifest) -> None:
 
 def test_no_deployment_resets_what_the_autoscaler_has_decided(deployment: Manifest) -> None:
     assert "replicas" not in deployment["spec"]
+
+
+def test_the_worker_knows_every_variable_of_its_pod(container: Manifest) -> None:
+    """It only warns of others, because container engines add some."""
+    known = {option.envvar for option in command.main.params}
+    given = {each["name"] for each in container["env"]}
+    assert {name for name in given if name.startswith(command.PREFIX)} <= known
 
 
 def test_kubernetes_waits_for_the_drain(pod: Manifest, settings: Settings) -> None:
