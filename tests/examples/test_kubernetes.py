@@ -313,7 +313,10 @@ def test_the_autoscaler_asks_the_adapter_for_what_the_exporter_shows() -> None:
     [rule] = yaml.safe_load((FOLDER / "hpa/adapter-rules.yaml").read_text())["externalRules"]
     words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in metric)
     assert rule["seriesQuery"] == f"aws_{namespace.lower()}{words}_average"
-    assert ">= 0" in rule["metricsQuery"]  # NaN, the exporter's word for no value, is no 0
+    series = "<<.Series>>{<<.LabelMatchers>>}"
+    threshold = trigger("keda/overflow.yaml")["metadata"]["activationTargetMetricValue"]
+    # NaN, the exporter's word for no value, is no 0; nor does a fleet that keeps up get pods.
+    assert rule["metricsQuery"] == f"max(({series} >= 0) * ({series} >= bool {threshold}))"
     [asked] = one("hpa/hpa.yaml", "HorizontalPodAutoscaler")["spec"]["metrics"]
     assert asked["external"]["metric"]["name"] == rule["name"]["as"]
     assert asked["external"]["metric"]["selector"]["matchLabels"] == {
