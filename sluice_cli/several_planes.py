@@ -13,10 +13,12 @@ from sluice.errors import ConfigError, SluiceError
 from sluice_cli.aws_account import AccountOptions
 from sluice_cli.usage_errors import UsageError
 from sluice_operator.account import Account, open_account
-from sluice_operator.aws import regions
+from sluice_operator.aws import control_plane, regions
 from sluice_operator.aws.control_plane import NoControlPlaneError
 from sluice_operator.session import AwsSession
 
+ANY = "*"
+"""In the name of a stack: the control planes of a stack set have an id of their own behind its name."""
 AT_A_TIME = 8
 """Control planes that are read beside each other; each takes a few threads more."""
 
@@ -68,8 +70,9 @@ class Planes:
 
 
 def are_several(options: AccountOptions, *, all_regions: bool) -> bool:
-    """Whether the options name more than one account or region."""
-    return all_regions or "," in (options.profile or "") or "," in (options.region or "")
+    """Whether the options name more than one account, region or stack."""
+    several = any("," in (option or "") for option in (options.profile, options.region))
+    return all_regions or several or ANY in options.stack
 
 
 def find(options: AccountOptions, *, all_regions: bool, on_step: Callable[[str], None]) -> Planes:
@@ -85,12 +88,14 @@ def find(options: AccountOptions, *, all_regions: bool, on_step: Callable[[str],
     opened: dict[str, OpenedPlane] = {}
     absent: list[Place] = []
     for place, found in each(places, partial(_opened, stack=options.stack)):
-        if isinstance(found, Account):
-            opened.setdefault(found.plane.stack_arn, OpenedPlane(place=place, account=found))
-        elif found is None:
+        planes = [found] if isinstance(found, str) else found
+        if not planes:
             absent.append(place)
-        else:
-            unknown.append(UnknownPlace(profile=place.profile, region=place.region, reason=found))
+        for plane in planes:
+            if isinstance(plane, Account):
+                opened.setdefault(plane.plane.stack_arn, OpenedPlane(place=place, account=plane))
+            else:
+                unknown.append(UnknownPlace(profile=place.profile, region=place.region, reason=plane))
     if not opened and not unknown:
         raise UsageError(
             f"no control plane: CloudFormation finds no stack {options.stack} in any of {len(absent)} "
@@ -147,8 +152,12 @@ def _session(profile: str | None, region: str | None, endpoint_url: str | None) 
     return AwsSession(profile=profile, region=region, endpoint_url=endpoint_url)
 
 
-def _opened(place: Place, stack: str) -> Account | None:
+def _opened(place: Place, stack: str) -> Sequence[Account | str]:
+    """The control planes of this name, or of this pattern; the reason for one that cannot be opened."""
+    if ANY in stack:
+        names = control_plane.stack_names(place.session.clients()("cloudformation"), stack)
+        return [_or_reason(partial(open_account, place.session), name) for name in names]
     try:
-        return open_account(place.session, stack)
+        return [open_account(place.session, stack)]
     except NoControlPlaneError:
-        return None
+        return []

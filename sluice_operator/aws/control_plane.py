@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -14,6 +15,8 @@ from sluice.errors import ConfigError
 
 NO_STACK = "ValidationError"
 """CloudFormation's code for a stack that does not exist, and for a name that no stack can have."""
+REGISTRY_EXPORT = "-RegistryPrefix"
+"""What follows the stack's name in the name of the export that each workload's stack imports."""
 LOGGING_FUNCTIONS = ("publish_backlog", "deadline_tick", "retune_target", "bootstrap", "shutdown", "surge")
 """Functions whose log lines are about workloads, by the last part of their log groups' names."""
 GUARD_FUNCTION, SWITCH_FUNCTION = "guard_downstream", "switch"
@@ -112,6 +115,21 @@ def find(client: Any, stack: str) -> ControlPlane:
             kind: outputs[output] for kind, output in ALARM_FUNCTIONS.items() if output in outputs
         },
     )
+
+
+def stack_names(client: Any, pattern: str) -> list[str]:
+    """The names of this region's control planes that match a shell's pattern, by what their stacks export.
+
+    So those of a stack set are found, whose names end in an id. Raises SluiceError.
+    """
+    found = set()
+    with aws_errors("ListExports"):
+        for page in client.get_paginator("list_exports").paginate():
+            for export in optional_list_field(page, "Exports"):
+                stack, suffix, _ = field(export, "Name").rpartition(REGISTRY_EXPORT)
+                if suffix and fnmatchcase(stack, pattern):
+                    found.add(stack)
+    return sorted(found)
 
 
 def _described(response: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -396,5 +396,6 @@ def test_the_policy_allows_every_call_and_nothing_that_no_call_needs(status, all
     raised_minimum(1)  # a surge may have raised it
     with allows_exactly(POLICY):
         status("--all-regions")
+        status("--stack", "slu*")
         status("transcription")
         status("queue-proc")

@@ -55,7 +55,10 @@ TEMPLATE = json.dumps(
             "Group": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "unused"}},
         },
         "Outputs": {
-            "RegistryPrefix": {"Value": "/sluice/workloads"},
+            "RegistryPrefix": {
+                "Value": "/sluice/workloads",
+                "Export": {"Name": {"Fn::Sub": "${AWS::StackName}-RegistryPrefix"}},
+            },
             "MetricNamespace": {"Value": "Sluice"},
             "Release": {"Value": RELEASE},
         },
@@ -85,11 +88,11 @@ def aws(tmp_path, monkeypatch):
 def deployed(aws):
     """`deployed(profile, region, *names)`: a control plane there that publishes for these workloads."""
 
-    def deploy(profile, region, *names, release=RELEASE):
+    def deploy(profile, region, *names, release=RELEASE, stack="sluice"):
         session = boto3.Session(profile_name=profile, region_name=region)
         account = session.client("sts").get_caller_identity()["Account"]
         session.client("cloudformation").create_stack(
-            StackName="sluice", TemplateBody=TEMPLATE.replace(f'"{RELEASE}"', f'"{release}"')
+            StackName=stack, TemplateBody=TEMPLATE.replace(f'"{RELEASE}"', f'"{release}"')
         )
         for name in names:
             session.client("sqs").create_queue(QueueName=name)
@@ -298,6 +301,25 @@ def test_what_is_wrong_in_one_region_is_counted_at_the_end(sluice, deployed):
     assert answer.stdout.splitlines()[-1] == (
         "2 control planes, 2 workloads, 1 with a condition that is wrong."
     )
+
+
+def test_the_control_planes_of_a_stack_set_are_found_by_a_pattern(sluice, deployed):
+    deployed("production", "eu-west-1", "transcription", stack="StackSet-sluice-0a1b")
+    deployed("staging", "eu-west-1", "photo-import", stack="StackSet-sluice-7c9d")
+    deployed("staging", "us-east-1", "thumbnails")
+    arguments = ("--profile", "production,staging", "--region", "eu-west-1,us-east-1", "--json")
+    found = read(sluice("status", *arguments, "--stack", "StackSet-sluice-*"))
+    assert names(found) == {
+        (PRODUCTION, "eu-west-1"): ["transcription"],
+        (STAGING, "eu-west-1"): ["photo-import"],
+    }
+    assert [plane["stack"] for plane in found["planes"]] == ["StackSet-sluice-0a1b", "StackSet-sluice-7c9d"]
+    assert [(place["profile"], place["region"]) for place in found["absent"]] == [
+        ("production", "us-east-1"),
+        ("staging", "us-east-1"),
+    ]
+    found = read(sluice("status", *arguments, "--stack", "*"))
+    assert len(found["planes"]) == 3
 
 
 class TestWithNames:

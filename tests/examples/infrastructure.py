@@ -55,8 +55,9 @@ SET_NAMES = [
         for mode in PARAMETERS["Mode"]["AllowedValues"]
         for number in range(RANDOM_SETS_EACH)
     ),
+    *(f"{fleet}-choices-{place}" for fleet in WORKLOADS for place in (0, -1)),
 ]
-"""Every workload of samconfig.toml, and random ones."""
+"""Every workload of samconfig.toml, random ones, and the first and the last choice of every parameter."""
 
 
 @cache  # drawing takes seconds
@@ -64,8 +65,18 @@ def parameter_set(name: str) -> Values:
     """The set with this name."""
     if name in workload_environments():
         return workload_environments()[name]
-    fleet, mode, number = name.split("-")
-    return _random_sets(fleet, mode)[int(number)]
+    fleet, mode, number = name.split("-", 2)
+    return _choices(fleet, int(number)) if mode == "choices" else _random_sets(fleet, mode)[int(number)]
+
+
+def _choices(fleet: str, place: int) -> Values:
+    left_alone = {"FleetType", "Mode", "CreateScalableTarget"}
+    chosen = {
+        name: declared["AllowedValues"][place]
+        for name, declared in PARAMETERS.items()
+        if "AllowedValues" in declared and name not in left_alone
+    }
+    return WORKLOADS[fleet] | chosen | {"ProcessingSeconds": "60"}
 
 
 @cache

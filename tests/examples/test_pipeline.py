@@ -89,7 +89,7 @@ def test_each_project_runs_a_buildspec_that_is_there_with_the_variables_that_its
     for project, script in (("BuildProject", "image.sh"), ("DeployProject", "deploy.sh")):
         properties = the(stack, project)
         specification = (ROOT / properties["Source"]["BuildSpec"]).read_text(encoding="utf-8")
-        assert f"- examples/pipeline/{script}\n" in specification
+        assert f"- bash examples/pipeline/{script}" in specification
         text = (ROOT / "examples/pipeline" / script).read_text(encoding="utf-8")
         given = {each["Name"] for each in properties["Environment"]["EnvironmentVariables"]} | {"COMMIT"}
         read = {name for name in ("COMMIT", "REPOSITORY_URI", "SERVICE_STACK") if f"${{{name}:-}}" in text}
