@@ -71,8 +71,8 @@ day: setup ## A whole day of an ECS service over the embedded AWS, some 27,000 m
 	@$(OFFLINE) .venv/bin/pytest tests/scenarios/whole_day.py
 
 .PHONY: processes
-processes: setup ## Real worker processes: supervised, killed, and in a play on the wall clock
-	@$(OFFLINE) .venv/bin/pytest -m processes tests/worker tests/worker_chaos tests/scenarios
+processes: setup ## Real worker processes: supervised, killed, under other supervisors, and in a play on the wall clock
+	@$(OFFLINE) .venv/bin/pytest -m processes tests/worker tests/worker_chaos tests/scenarios tests/examples
 
 .PHONY: e2e
 e2e: setup ## Build, deploy both stacks into an embedded AWS, run the deployed functions in Lambda's runtime
@@ -147,11 +147,11 @@ SHIPPED = scan/.venv/shipped.txt
 
 .PHONY: scan
 scan: setup scan/.venv/ready ## checkov over templates and examples; pip-audit over what is shipped, where its service answers
-	@scan/.venv/bin/checkov --skip-download --compact --framework cloudformation dockerfile secrets terraform \
+	@scan/.venv/bin/checkov --skip-download --compact --framework cloudformation dockerfile kubernetes secrets terraform \
 		--file template.yaml workload.yaml $$(find examples -name '.?*' -prune -o -type f -print) > $(FINDINGS) \
 		|| { grep -B1 -A1 FAILED $(FINDINGS) || cat $(FINDINGS); exit 1; }
 	@# checkov passes over a file that it cannot read, in silence.
-	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/pipeline.yaml examples/stackset/code-bucket.yaml examples/*/template.yaml examples/Dockerfile examples/terraform/main.tf; do grep -q "File: /*$$file:" $(FINDINGS) || { \
+	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/event-listener.yaml examples/pipeline.yaml examples/stackset/code-bucket.yaml examples/*/template.yaml examples/Dockerfile examples/terraform/main.tf examples/kubernetes/worker.yaml; do grep -q "File: /*$$file:" $(FINDINGS) || { \
 		echo "checkov judged nothing in $$file, so nothing is known of it: does make lint pass?"; exit 1; }; done
 	@grep '^Passed checks' $(FINDINGS)
 	@.venv/bin/uv export --frozen --no-dev --group layer --extra worker --no-emit-project --quiet \

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 PREFIX = "SLUICE_WORKER"
 NAMES = {"queues": "queue"}
 """Options whose name differs from their field's."""
-METAVARS = {"queues": "QUEUE", "dead_letter_queue": "URL"}
+METAVARS = {"queues": "QUEUE", "dead_letter_queue": "URL", "heartbeat_file": "PATH"}
 SECTIONS = {
     "handler": "What to work on",
     "min_concurrency": "How much at a time",

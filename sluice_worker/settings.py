@@ -10,6 +10,7 @@ import itertools
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -196,6 +197,11 @@ class Settings(BaseModel):
         "call of each process in each report, also when it is idle.",
     )
     report_s: float = Field(60.0, ge=1, le=3600, description="Time between two reports.")
+    heartbeat_file: Path | None = Field(
+        None,
+        description="File to touch every second while the worker makes progress, for a probe that reads its "
+        "age; the container's supervisor restarts what hangs.",
+    )
     worker_id: str = Field(
         default_factory=socket.gethostname,
         min_length=1,
@@ -286,6 +292,14 @@ class Settings(BaseModel):
             (
                 self.metrics in (Sink.CLOUDWATCH, Sink.EMF) and self.fleet is None,
                 "metrics need a fleet: give auto_scaling_group, or cluster and service",
+            ),
+            (
+                self.heartbeat_file is not None and self.processes > 1,
+                "heartbeat_file shows one process: start a container for each",
+            ),
+            (
+                self.heartbeat_file is not None and self.auto_scaling_group is not None,
+                "heartbeat_file excludes auto_scaling_group: out of service nothing works, and nothing hangs",
             ),
             (
                 self.publish_wait and self.sink is Sink.NONE,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import boto3
 
@@ -91,7 +92,7 @@ def check(settings: Settings) -> None:
     """
     with aws_errors(CONNECTING):
         client = sqs.client(connections=1, region=region())
-    problems: list[str] = []
+    problems = _heartbeat_problems(settings.heartbeat_file)
     keys: list[KeyUse] = []
     with closing(client):
         queues = sqs.SqsQueues(client)
@@ -114,6 +115,15 @@ def check(settings: Settings) -> None:
     problems += _key_problems(keys)
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _heartbeat_problems(path: Path | None) -> list[str]:
+    """Why a probe would never see the heartbeat, and would end a worker that works."""
+    if path is None or os.access(path.parent, os.W_OK | os.X_OK):
+        return []
+    return [
+        f"heartbeat file {path} cannot be written: mount a folder at {path.parent} that the user may write to"
+    ]
 
 
 def _warn_of_few_receipts(queue: Queue, max_receive_count: int | None, processes: int) -> None:

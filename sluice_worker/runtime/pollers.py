@@ -58,6 +58,8 @@ class PollerPool:
         self._unreadable_depths: set[str] = set()
         self._long_polls_end: dict[int, float] = {}
         """The latest time at which each poller's long poll returns, by its thread."""
+        self._stepped_at: dict[int, float] = {}
+        """When each running poller began its last step, by its thread."""
 
     @property
     def alive(self) -> int:
@@ -67,6 +69,10 @@ class PollerPool:
     def longest_poll_remaining_s(self, now: float) -> float:
         """Seconds until the last long poll under way has returned; 0 without any."""
         return max((end - now for end in list(self._long_polls_end.values())), default=0.0)
+
+    def stalled_s(self, now: float) -> float:
+        """Seconds since the slowest poller began its last step; 0 without any."""
+        return max((now - began for began in list(self._stepped_at.values())), default=0.0)
 
     def start(self) -> None:
         """Start the minimum number of pollers, and the reading of depths."""
@@ -134,11 +140,13 @@ class PollerPool:
 
     def _poll(self) -> bool:
         """One poll; False ends the poller, if there are more than desired."""
+        self._stepped_at[threading.get_ident()] = time.monotonic()
         with self._lock:
             if self._stopped.is_set() or self._alive - self._long_polling() > max(
                 self._desired, self._bounds.min
             ):
                 self._alive -= 1
+                self._stepped_at.pop(threading.get_ident())
                 return False
         # A batch of acknowledgements goes first: this thread runs already, so no sender has to be woken.
         if self._in_flight.send_due_batch():

@@ -30,6 +30,7 @@ from sluice_worker.runtime.batches import (
 from sluice_worker.runtime.dispatcher import Dispatcher
 from sluice_worker.runtime.handler_pool import HandlerPool
 from sluice_worker.runtime.handler_runner import Handler
+from sluice_worker.runtime.heartbeat import Heartbeat
 from sluice_worker.runtime.in_flight import InFlightMessages
 from sluice_worker.runtime.loops import (
     defects_logged,
@@ -138,6 +139,8 @@ class Worker:
             visibility_s=settings.visibility_s,
         )
         self._flow = (0, 0)
+        path = settings.heartbeat_file
+        self._heartbeat = None if path is None else Heartbeat(path)
         self._reporter = Reporter(
             settings.worker_id,
             self._counters,
@@ -206,8 +209,13 @@ class Worker:
         return self._handler_pool.prefetch_limit()
 
     def _adjust(self) -> bool:
-        """Every second until the end: resize the handler pool, and detach slots past their deadline."""
+        """Every second until the end: resize the handler pool, and detach slots past their deadline.
+
+        A defect or a deadlock there also ends the heartbeat.
+        """
         self._handler_pool.adjust()
+        if self._heartbeat is not None:
+            self._heartbeat.beat(self._pollers.stalled_s(time.monotonic()))
         return not self._ended.wait(ADJUST_S)
 
     def _report(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import boto3
 import pytest
 
 from sluice_sim.template import ResolvedStack
+from tests.support import systemd
 from tests.support.aws_environment import (
     EmbeddedAws,
     embedded_aws,
@@ -354,21 +354,7 @@ def test_an_instance_may_stop_the_launches_of_only_its_own_group(fleet: Resolved
 
 
 def test_systemd_accepts_the_unit(fleet: ResolvedStack, tmp_path: Path) -> None:
-    """What it names has to be there for that: the interpreter and the folder of an instance are not."""
-    text = fleet_workers.unit_in(fleet_workers.user_data(fleet))
-    [command] = fleet_workers.unit(fleet)["Service.ExecStart"]
-    text = text.replace(command.split()[0], "/bin/sh")
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed here")
-    (tmp_path / "worker.service").write_text(text)
-    verified = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", tmp_path / "worker.service"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    complaints = [line for line in verified.stderr.splitlines() if "worker.service" in line]
-    assert complaints == []
+    assert systemd.complaints(fleet_workers.unit_in(fleet_workers.user_data(fleet)), tmp_path) == []
 
 
 def test_a_worker_that_fails_is_started_again_and_one_that_drained_is_not(fleet: ResolvedStack) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import files, version
 from pathlib import Path
 from typing import Any
 
 import boto3
+import jsonschema
 import pytest
 import yaml
 
@@ -90,6 +92,25 @@ def test_the_image_is_built_from_what_it_needs_and_nothing_else() -> None:
 
 
 # ---- Compose -----------------------------------------------------------------------------------------------
+
+
+def compose_schema() -> dict[str, Any]:
+    """The Compose Specification's own schema, which check-jsonschema brings."""
+    [schema] = [file for file in files("check-jsonschema") or () if file.name == "compose-spec.json"]
+    found: dict[str, Any] = json.loads(schema.read_text())
+    return found
+
+
+def test_compose_is_valid() -> None:
+    jsonschema.validate(compose(), compose_schema())
+
+
+@pytest.mark.parametrize("key", ["stop_grace_periode", "depend_on", "enviroment"])
+def test_a_misspelled_key_of_compose_is_found(key: str) -> None:
+    wrong = compose()
+    wrong["services"]["worker"][key] = "1s"
+    with pytest.raises(jsonschema.ValidationError, match=key):
+        jsonschema.validate(wrong, compose_schema())
 
 
 def test_the_workers_of_compose_accept_their_variables() -> None:

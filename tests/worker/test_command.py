@@ -57,6 +57,7 @@ SAMPLES: dict[str, tuple[str, dict[str, str]]] = {
     "publish_wait": ("yes", {"auto_scaling_group": "transcription"}),
     "publish_gauges": ("yes", {"auto_scaling_group": "transcription"}),
     "report_s": ("10", {}),
+    "heartbeat_file": ("/tmp/heartbeat", {}),
     "worker_id": ("me", {}),
 }
 

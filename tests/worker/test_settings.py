@@ -154,6 +154,11 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"service": "s"}, "cluster and service belong together"),
     ({"lifecycle_hook": "drain"}, "lifecycle_hook needs auto_scaling_group"),
     ({"launch_hook": "start"}, "launch_hook needs auto_scaling_group"),
+    ({"heartbeat_file": "/run/heartbeat", "processes": 2}, "heartbeat_file shows one process"),
+    (
+        {"heartbeat_file": "/run/heartbeat", "auto_scaling_group": "g"},
+        "heartbeat_file excludes auto_scaling_group",
+    ),
     (
         {"auto_scaling_group": "g", "color": "blue"},
         "color and draining_color_parameter belong together",

@@ -15,6 +15,7 @@ from sluice_sim.policies import (
     staffing,
     step,
 )
+from sluice_sim.simulator import pod_autoscaler
 from sluice_sim.simulator.arrival_estimate import ArrivalEstimate
 from sluice_sim.simulator.context import (
     ScalingContext,
@@ -43,7 +44,9 @@ EXPECTED = {
     "backlog-per-instance",
     "deadline",
     "direct",
+    "hpa",
     "keda",
+    "keda-backlog",
     "metric-math",
     "raw-depth",
     "sluice",
@@ -232,7 +235,7 @@ class TestKeda:
         grown = [(at_s, before, after) for at_s, _, before, after in moves(run) if after > before]
         assert grown[0] == (120.0, 0, 1)
         assert [after for _, _, after in grown] == [1, 5, 10, 20, 40, 50]
-        assert [late[0] - early[0] for early, late in pairwise(grown[1:])] == [keda.SYNC_S] * 4
+        assert [late[0] - early[0] for early, late in pairwise(grown[1:])] == [pod_autoscaler.SYNC_S] * 4
 
     def test_within_the_tolerance_nothing_changes(self) -> None:
         what = load(dump(round(10 * PER_INSTANCE * 1.09)), hours=1)
@@ -253,7 +256,42 @@ class TestKeda:
         assert keda.COOLDOWN_S - keda.POLL_S <= at_s - done_s <= keda.COOLDOWN_S + keda.POLL_S
         down = [(at, desired) for at, _, before, desired in moves(run) if desired < before]
         work_begins_s = MINUTE_S + BOOT_S
-        assert down[0][0] >= work_begins_s + keda.STABILISATION_S
+        assert down[0][0] >= work_begins_s + pod_autoscaler.STABILISATION_S
+
+
+class TestHpa:
+    def test_it_keeps_one_instance_and_sees_messages_minutes_later_than_keda(self) -> None:
+        what = load(dump(3000, 100.0))
+        hpa, by_keda = run_policy("hpa", what), run_policy("keda", what)
+        assert moves(hpa)[0] == (0.0, "policy", 0, 1)
+        assert min(snapshot.desired for snapshot in hpa.snapshots) == 1
+        grew, keda_grew = (
+            next(at_s for at_s, _, before, after in moves(run) if after > before > 0)
+            for run in (hpa, by_keda)
+        )
+        assert 60 < grew - keda_grew <= 300
+
+    def test_it_adds_at_most_four_or_doubles_at_each_sync(self) -> None:
+        run = run_policy("hpa", load(dump(3000, 100.0)))
+        assert [after for _, _, before, after in moves(run) if after > before][:6] == [1, 5, 10, 20, 40, 50]
+
+
+class TestKedaBacklog:
+    WHAT = load(dump(600, 100.0), hours=2)
+
+    def test_it_starts_from_0_once_the_published_minute_is_over(self) -> None:
+        first, by_keda = (moves(run_policy(name, self.WHAT))[0] for name in ("keda-backlog", "keda"))
+        assert first[2:] == (0, 1)
+        assert 60 <= first[0] - by_keda[0] <= 180
+
+    def test_it_overshoots_what_the_messages_ask_for(self) -> None:
+        """Each sync multiplies the instances by the same old mean, while those that boot do not lower it."""
+        assert peak(run_policy("keda-backlog", self.WHAT)) > 2 * 600 / PER_INSTANCE
+        assert peak(run_policy("keda", self.WHAT)) == 600 / PER_INSTANCE
+
+    def test_it_ends_at_0_after_the_cooldown(self) -> None:
+        run = run_policy("keda-backlog", self.WHAT)
+        assert run.snapshots[-1].desired == 0
 
 
 class TestDirect:

@@ -260,7 +260,9 @@ def billed_hours(run: Run) -> float:
 @settings(max_examples=20)
 @given(
     seed=st.integers(0, 10_000),
-    policy=st.sampled_from(["static", "sluice", "deadline", "staffing", "keda", "direct"]),
+    policy=st.sampled_from(
+        ["static", "sluice", "deadline", "staffing", "keda", "keda-backlog", "hpa", "direct"]
+    ),
     concurrency=st.sampled_from([1, 3]),
     scale_in=st.sampled_from(list(ScaleIn)),
     boot_s=st.sampled_from([30.0, 180.0]),
