@@ -9,6 +9,7 @@ The abstraction, which is what makes the states finite:
 - an alarm or a tick may start whenever there is room for it: on time, late, or twice;
 - an invocation runs from one change of AWS to the next in one step, with everything that it reads in between; with
   `Scope.every_call` each call is a step of its own;
+- while an invocation is under way, the world moves `Scope.meanwhile` times;
 - of the readings of one step at most one is stale or unknown.
 """
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-IDLE_MINUTES = 2
+IDLE_MINUTES = int(__import__('os').environ.get('IDLE', 2))
 SLOTS = IDLE_MINUTES + 2
 """Minutes whose data point a proof may need: an alarm's may end with this minute or one of the two before it,
 of which the oldest counts only where both newer ones are missing."""
@@ -65,12 +66,14 @@ class Answer(NamedTuple):
 class Actor(NamedTuple):
     """An invocation under way: what started it, and every answer it has had."""
 
-    kind: str
+    kind: Kind
     age: int
     """Minutes since it began."""
     answers: tuple[Answer, ...]
     began_paused: str = ""
     """The pause that has been in force ever since it began."""
+    moved: int = 0
+    """How often the world has moved since it began, if the scope bounds that."""
 
 
 class StoredSurge(NamedTuple):
@@ -137,21 +140,19 @@ class Scope:
     is_late: bool = False
     """Whether a data point may be readable only in the next minute."""
     every_call: bool = False
-    ticks_end_first: bool = False
+    meanwhile: int | None = None
+    """How often the world moves while an invocation is under way, the steps of others apart; None: as it likes."""
 
     def starts(self) -> list[World]:
-        """The states from which the search goes on."""
-        low = self.minimum
-        idle = ((ZERO, True),) * SLOTS
-        busy = ((ABOVE_ZERO, True),) * SLOTS
+        """At the minimum and idle; as large as it may be, and idle as well; the same with work for everybody."""
+        low, high = self.minimum, self.instances
+        idle, busy = ((ZERO, True),) * SLOTS, ((ABOVE_ZERO, True),) * SLOTS
         return [
             World(desired=low, running=low, desired_before=low, minimum=low, points=idle),
+            World(desired=high, running=high, desired_before=high, minimum=low, points=idle),
             World(
-                desired=self.instances,
-                running=self.instances,
-                desired_before=self.instances,
+                *(self.messages, 0, high, high, high),
                 minimum=low,
                 points=busy,
-                visible=self.messages,
             ),
         ]

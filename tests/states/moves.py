@@ -29,13 +29,22 @@ class Move(NamedTuple):
 
 def moves(world: World, scope: Scope) -> Iterator[Move]:
     """Every move of this state."""
+    if scope.meanwhile is None:
+        yield from world_moves(world, scope)
+    elif all(actor.moved < scope.meanwhile for actor in world.actors):
+        actors = tuple(actor._replace(moved=actor.moved + 1) for actor in world.actors)
+        yield from world_moves(world._replace(actors=actors), scope)
+    yield from invocations_start(world, scope)
+    for actor in dict.fromkeys(world.actors):
+        yield from goes_on(world, actor, scope)
+
+
+def world_moves(world: World, scope: Scope) -> Iterator[Move]:
+    """What messages, instances, operators and the clock do."""
     yield from messages_move(world, scope)
     yield from instances_move(world, scope)
     yield from operators_move(world, scope)
     yield from time_passes(world)
-    yield from invocations_start(world, scope)
-    for actor in dict.fromkeys(world.actors):
-        yield from goes_on(world, actor, scope)
 
 
 def messages_move(world: World, scope: Scope) -> Iterator[Move]:
@@ -128,7 +137,7 @@ def _steps(
 ) -> Iterator[tuple[str, World, Actor | None, list[str]]]:
     call = following(actor, scope)
     if isinstance(call, Call) and call.changes:
-        violations = at_call(world, actor, call, scope)
+        violations = at_call(actor, call, scope)
         after, value = changed(world, actor, call, scope)
         on = _answered(actor, call, value)
         done = following(on, scope)
@@ -225,7 +234,7 @@ def changed(world: World, actor: Actor, call: Call, scope: Scope) -> tuple[World
 
 
 def following(actor: Actor, scope: Scope) -> Call | End:
-    return next_call(Kind(actor.kind), actor.answers, scope.minimum, scope.instances)
+    return next_call(actor.kind, actor.answers, scope.minimum, scope.instances)
 
 
 def _answered(actor: Actor, call: Call, value: object) -> Actor:
@@ -270,7 +279,15 @@ def _without(world: World, actor: Actor) -> World:
 def _sorted(world: World) -> World:
     if len(world.actors) < 2:
         return world
-    return world._replace(actors=tuple(sorted(world.actors, key=repr)))
+    return world._replace(actors=tuple(sorted(world.actors, key=_number)))
+
+
+def _number(actor: Actor) -> int:
+    """Actors in the order in which they were first met, which is cheaper than comparing what they read."""
+    return _NUMBERS.setdefault(actor, len(_NUMBERS))
+
+
+_NUMBERS: dict[Actor, int] = {}
 
 
 def _said(call: Call) -> str:
