@@ -1,4 +1,4 @@
-"""Search every scope: `python -m tests.states [--depth N] [SCOPE ...]`."""
+"""Search every scope as deep as `make states` does: `python -m tests.states [--depth N] [SCOPE ...]`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import sys
 
 import click
 
-from tests.states.scopes import SCOPES
+from tests.states.scopes import SEARCHES
 from tests.states.search import search
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(list(SCOPES)))
-@click.option("--depth", type=int, help="Moves after which each search ends; without it, when no state is new.")
-@click.option("--states", type=int, help="States after which each search ends, with the depth that it is at.")
-def main(names: tuple[str, ...], depth: int | None, states: int | None) -> None:
-    for name in names or SCOPES:
-        found = search(SCOPES[name], max_depth=depth, max_states=states)
-        click.echo(f"\n{found}")
+@click.argument("names", nargs=-1, type=click.Choice(list(SEARCHES)))
+@click.option("--depth", type=int, help="Moves after which each search ends, instead of its own.")
+@click.option("--share", is_flag=True, help="Only as deep as the tests go.")
+def main(names: tuple[str, ...], depth: int | None, share: bool) -> None:
+    """Search these scopes, or all of them; the first wrong state ends the search with its story."""
+    for name in names or SEARCHES:
+        chosen = SEARCHES[name]
+        found = search(chosen.scope, max_depth=depth or (chosen.share if share else chosen.whole))
+        click.echo(found)
         if found.story:
             sys.exit(found.story)
 

@@ -61,7 +61,7 @@ def _is_held(actor: Actor, call: Call) -> bool:
 def _of_resize(
     kind: Kind, answers: tuple[Answer, ...], minute: int, instances: int, scope: Scope
 ) -> tuple[str, ...]:
-    seen = seen_by(answers)
+    seen = seen_by(answers, before_an_act=True)
     read_at = answers[-1].minute if answers else minute
     found = list(resize_violations(_event(kind), _snapshot(kind, seen, read_at, scope), instances))
     if (wanted := promised(kind, seen, read_at, scope.instances)) != instances:
@@ -101,11 +101,11 @@ def _of_end(kind: Kind, answers: tuple[Answer, ...], end: End, scope: Scope) -> 
     return tuple(found)
 
 
-def seen_by(answers: tuple[Answer, ...]) -> Seen:
-    """What was read since the last act."""
-    seen = Seen()
+def seen_by(answers: tuple[Answer, ...], *, before_an_act: bool = False) -> Seen:
+    """What was read since the last act; an act counts on nothing that a tick read before it published."""
+    seen, last = Seen(), ("set_desired", "publish") if before_an_act else ("set_desired",)
     for call, _, value in answers:
-        if call == "set_desired":
+        if call in last:
             seen = Seen()
         elif call == "proof":
             seen.proof = None if value is None else dict(value)  # type: ignore[call-overload]

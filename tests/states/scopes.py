@@ -1,19 +1,32 @@
-"""What is searched: each scope is small in one direction and whole in the others."""
+"""What is searched, and how deep: each scope is small in one direction and whole in the others."""
 
 from __future__ import annotations
 
-from tests.states.model import ALARMS_AND_TICKS, Kind, Scope
+from dataclasses import dataclass
 
-SCOPES = {
-    scope.name: scope
-    for scope in (
-        Scope("wake and shutdown"),
-        Scope("readings", is_stale=True, is_unknown=True, is_late=True),
-        Scope("every call", messages=2, instances=2, every_call=True),
-        Scope("pause", pauses=("in", "out", "both"), is_unknown=True),
-        Scope("minimum", minimum=1),
-        Scope("surge", kinds=(Kind.TICK, Kind.SHUTDOWN_ALARM, Kind.SURGE_TO_2, Kind.SURGE_TO_3, Kind.END_SURGE)),
-        Scope("surge above a minimum", minimum=1, kinds=(Kind.TICK, Kind.SURGE_TO_2, Kind.SURGE_TO_3, Kind.END_SURGE)),
-        Scope("whole", messages=1, instances=1, meanwhile=1),
+from tests.states.model import SURGES, Kind, Scope
+
+
+@dataclass(frozen=True)
+class Search:
+    """A scope with the depths to which it is searched; None: until no state is new."""
+
+    scope: Scope
+    share: int | None
+    """In every test run."""
+    whole: int | None
+    """By `make states`."""
+
+
+SEARCHES = {
+    search.scope.name: search
+    for search in (
+        Search(Scope("wake and shutdown"), share=6, whole=8),
+        Search(Scope("readings", is_stale=True, is_unknown=True, is_late=True), share=5, whole=7),
+        Search(Scope("every call", messages=2, instances=2, is_unknown=True, every_call=True), share=6, whole=8),
+        Search(Scope("pause", is_unknown=True, pauses=("in", "out", "both")), share=5, whole=7),
+        Search(Scope("surge", minimum=1, kinds=(Kind.TICK, Kind.SHUTDOWN_ALARM, *SURGES)), share=6, whole=8),
+        Search(Scope("all of two", messages=1, instances=1, meanwhile=1), share=None, whole=None),
+        Search(Scope("all of one", actors=1, meanwhile=1), share=8, whole=None),
     )
 }
