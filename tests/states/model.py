@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-IDLE_MINUTES = int(__import__('os').environ.get('IDLE', 2))
+IDLE_MINUTES = 2
 SLOTS = IDLE_MINUTES + 2
 """Minutes whose data point a proof may need: an alarm's may end with this minute or one of the two before it,
 of which the oldest counts only where both newer ones are missing."""
@@ -111,7 +111,7 @@ class World(NamedTuple):
         return self.visible + self.in_flight
 
     def __str__(self) -> str:
-        shown = "".join("-" if point is None else "0+"[point[0]] + "" * point[1] for point in self.points)
+        shown = "".join("-" if point is None else "0+"[point[0]] for point in self.points)
         late = "" if all(point is None or point[1] for point in self.points) else " (the newest not readable)"
         parts = [
             f"{self.visible} visible, {self.in_flight} in flight",

@@ -16,6 +16,8 @@ from tests.states.model import Scope, World
 from tests.states.moves import moves
 
 SAYS_AFTER_S = 2
+SHOWN = 10
+"""Steps of a fair run in a story."""
 
 
 @dataclass
@@ -96,5 +98,7 @@ def _story(came: Origins, world: World, last: list[str], problem: str) -> str:
         before, label = came[at]
         steps.append(f"{label or 'it begins'}: {at}")
         at = before
+    if len(last) > SHOWN:  # the minutes of a fair run are alike
+        last = [*last[: SHOWN - 1], "and so on"]
     lines = [*reversed(steps), *last]
     return "\n".join([*(f"{number:>3}. {line}" for number, line in enumerate(lines)), f"     WRONG: {problem}"])
