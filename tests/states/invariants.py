@@ -1,12 +1,13 @@
-"""What must hold: of every state, of every change by what its invocation has read, and of every ended invocation.
+"""What must hold: of every state, of every change, and of every invocation that has ended.
 
-The changes are judged twice: by the rules of the random interleavings (`tests/chaos`), and by the reference.
+What an invocation has read decides which changes are right. They are judged twice: by the rules of the
+random interleavings (`tests/chaos`), and by the reference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 
 from sluice.core.minutes import MINUTE
 from sluice.core.model import Backlog, Decision, Reason, Unknown
@@ -24,8 +25,8 @@ from tests.support.builders import alarm
 def of_state(world: World, scope: Scope) -> Iterator[str]:
     """The fleet stays within its bounds, and a minimum that a surge has raised has an end.
 
-    While surges and ends of surges are under way at once, a minimum may be without its end: the one that comes last
-    puts it back. The fair runs see that it does.
+    While surges and their ends are under way at once, a minimum may be without its end: the last of them puts
+    it back. The fair runs see whether it does.
     """
     if not world.minimum <= world.desired <= scope.instances:
         yield f"{world.desired} are desired, outside {world.minimum}..{scope.instances}"
@@ -57,7 +58,7 @@ def _is_held(actor: Actor, call: Call) -> bool:
     return actor.began_paused in ("both", "in" if lowers else "out") and readings[-1:] != [None]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _of_resize(
     kind: Kind, answers: tuple[Answer, ...], minute: int, instances: int, scope: Scope
 ) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ def at_end(actor: Actor, end: End, scope: Scope) -> list[str]:
     return list(_of_end(actor.kind, actor.answers, end, scope))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _of_end(kind: Kind, answers: tuple[Answer, ...], end: End, scope: Scope) -> tuple[str, ...]:
     """Every change has its reason, and nothing that is promised was left undone."""
     found = []
@@ -81,11 +82,12 @@ def _of_end(kind: Kind, answers: tuple[Answer, ...], end: End, scope: Scope) -> 
     logged = [
         (decision, outcome)
         for decision, outcome in end.decisions
-        if outcome in (Outcome.ACTED, Outcome.FAILED) and decision.kind in (Decided.BOOTSTRAP, Decided.SHUTDOWN)
+        if outcome in (Outcome.ACTED, Outcome.FAILED)
+        and decision.kind in (Decided.BOOTSTRAP, Decided.SHUTDOWN)
     ]
     if len(taken) != len(logged):
         found.append(f"{len(taken)} changes, and these are logged: {logged}")
-    for decision, outcome in end.decisions:
+    for decision, _ in end.decisions:
         number = decision.desired if isinstance(decision, Decision) else None
         if number is not None and decision.reason is not REASONS[decision.kind]:
             found.append(f"{number} instances by reason of {decision.reason}")

@@ -1,9 +1,9 @@
 """What must happen in time from every state, if from now on the world is fair.
 
-Fair: nobody sends a message or asks for anything, AWS runs what is desired, workers work, invocations under way end,
-and each minute has one tick whose readings are fresh. Then work that waits is started by the next tick, an empty
-queue brings the fleet to its minimum, and from then on nothing changes; while a pause holds, nothing is changed in
-its direction.
+Fair: nobody sends a message or asks for anything, AWS runs what is desired, workers work, invocations under
+way end, and each minute has one tick whose readings are fresh. Then the next tick starts a fleet for work
+that waits, an empty queue brings it to its minimum, and from then on nothing changes. Before, while a pause
+holds, ticks change nothing in its direction.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One state of the world as small whole numbers: a queue, a fleet, what is published, who holds, who is under way.
+"""One state of the world, in small whole numbers: queue, fleet, data points, holds, and what is under way.
 
 The abstraction, which is what makes the states finite:
 
@@ -7,9 +7,9 @@ The abstraction, which is what makes the states finite:
 - a published BacklogPerInstance is 0, above 0, or missing, in the `SLOTS` newest minutes alone, and may be
   readable only from the next minute on;
 - an alarm or a tick may start whenever there is room for it: on time, late, or twice;
-- an invocation runs from one change of AWS to the next in one step, with everything that it reads in between; with
+- an invocation goes from one change of AWS to the next in one step, with all that it reads in between; with
   `Scope.every_call` each call is a step of its own;
-- while an invocation is under way, the world moves `Scope.meanwhile` times;
+- while an invocation is under way, the world moves `Scope.meanwhile` times at most;
 - of the readings of one step at most one is stale or unknown.
 """
 
@@ -141,10 +141,10 @@ class Scope:
     """Whether a data point may be readable only in the next minute."""
     every_call: bool = False
     meanwhile: int | None = None
-    """How often the world moves while an invocation is under way, the steps of others apart; None: as it likes."""
+    """How often the world moves while an invocation is under way, others' steps apart; None: as it likes."""
 
     def starts(self) -> list[World]:
-        """At the minimum and idle; as large as it may be, and idle as well; the same with work for everybody."""
+        """At the minimum and idle; as large as it may be, and idle; the same with work for everybody."""
         low, high = self.minimum, self.instances
         idle, busy = ((ZERO, True),) * SLOTS, ((ABOVE_ZERO, True),) * SLOTS
         return [

@@ -1,7 +1,7 @@
 """What may happen next in a state: the world moves, an invocation starts, or one goes on by a step.
 
-A step of an invocation ends before its next change of AWS, so that whatever happens between a reading and the act
-on it, another invocation's act included, is a state of its own.
+A step of an invocation ends before its next change of AWS. So whatever happens between a reading and the
+act on it, another invocation's act included, is a state of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.states.invariants import at_call, at_end
-from tests.states.model import MISSING, Actor, Answer, Kind, Point, Scope, StoredSurge, World
+from tests.states.model import MISSING, Actor, Answer, Point, Scope, StoredSurge, World
 from tests.states.replay import Call, End, next_call
 
 MAX_AGE = 1
@@ -132,9 +132,7 @@ def goes_on(world: World, actor: Actor, scope: Scope, *, began: bool = False) ->
         yield Move(f"{actor.kind}{' begins and' if began else ''} {label}", moved, tuple(violations))
 
 
-def _steps(
-    world: World, actor: Actor, scope: Scope
-) -> Iterator[tuple[str, World, Actor | None, list[str]]]:
+def _steps(world: World, actor: Actor, scope: Scope) -> Iterator[tuple[str, World, Actor | None, list[str]]]:
     call = following(actor, scope)
     if isinstance(call, Call) and call.changes:
         violations = at_call(actor, call, scope)
@@ -218,9 +216,7 @@ def changed(world: World, actor: Actor, call: Call, scope: Scope) -> tuple[World
         case "set_minimum":
             if call.detail > scope.instances:
                 return world, "refused"
-            return _sized(
-                world._replace(minimum=call.detail), max(world.desired, call.detail), scope
-            ), "done"
+            return _sized(world._replace(minimum=call.detail), max(world.desired, call.detail), scope), "done"
         case "schedule_end":
             surge: StoredSurge = call.detail._replace(left=call.detail.left - actor.age)
             others = tuple(each for each in world.surges if _name(each) != _name(surge))
@@ -293,8 +289,7 @@ _NUMBERS: dict[Actor, int] = {}
 def _said(call: Call) -> str:
     match call.name:
         case "publish":
-            minute, value = call.detail
-            return f"publishes {value:g}"
+            return f"publishes {call.detail[1]:g}"
         case "set_desired":
             return f"sets the desired count to {call.detail}"
         case "set_minimum":

@@ -1,7 +1,8 @@
 """What Sluice promises of a fleet that target tracking scales, in the words of the README.
 
-It starts a fleet at zero while messages wait; it sets it to its minimum once the queue is proven empty; unknown is
-not zero; and it does nothing in a direction that an operator holds. Between one and N instances, AWS decides.
+It starts a fleet at zero while messages wait, and sets it to its minimum once the queue is proven empty.
+Unknown is not zero, and nothing is done in a direction that an operator holds. Between one and N instances,
+AWS decides.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def promised(kind: Kind, seen: Seen, minute: int, most: int) -> int | None:
 
 
 def is_proven(kind: Kind, proof: dict[int, int] | Unread | None, minute: int) -> bool:
-    """Whether 0 was published for every idle minute: to the last before the tick, or the newest of an alarm's three."""
+    """Whether 0 was published for every idle minute.
+
+    They end with the minute before a tick's own, or with the newest published of an alarm's and two before.
+    """
     if not isinstance(proof, dict):
         return False
     ends = [{Kind.TICK: -1, Kind.LATE_TICK: -2}.get(kind, minute)]

@@ -1,7 +1,7 @@
 """The real use cases, one call at a time: an invocation is what started it and the answers that it has had.
 
-`next_call` runs the use case from its beginning over ports that give those answers, up to the first call without
-one. A use case decides by nothing but its answers, so the same answers lead to the same call, and each is
+`next_call` runs the use case from its beginning over ports that give those answers, up to the first call
+without one. A use case decides by nothing else, so the same answers lead to the same call, which is
 computed once.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache, lru_cache, partial
+from functools import cache
 from typing import Any, NoReturn
 
 from sluice.core.minutes import MINUTE
@@ -64,7 +64,7 @@ class End:
     error: Exception | None
 
 
-class _Unanswered(BaseException):  # noqa: N818 - no error, and nothing that handles errors may catch it
+class _Unanswered(BaseException):
     def __init__(self, call: Call) -> None:
         self.call = call
 
@@ -82,7 +82,7 @@ def served(minimum: int, instances: int) -> Workload:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def next_call(kind: Kind, answers: tuple[Answer, ...], minimum: int, instances: int) -> Call | End:
     """The call that comes after these answers, or the end."""
     script, report = _Script(answers), RecordingReport()
@@ -204,7 +204,8 @@ class _Metrics:
         found = self.script.ask("proof", (since_start(start), since_start(end)))
         if found is None:
             return dict.fromkeys(queries, FAILED)
-        return dict.fromkeys(queries, {NOW + MINUTE * minute: float(value) for minute, value in found})
+        series = {NOW + MINUTE * minute: float(value) for minute, value in found}
+        return dict.fromkeys(queries, series)
 
 
 @dataclass

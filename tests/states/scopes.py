@@ -23,7 +23,9 @@ SEARCHES = {
     for search in (
         Search(Scope("wake and shutdown"), share=6, whole=8),
         Search(Scope("readings", is_stale=True, is_unknown=True, is_late=True), share=5, whole=7),
-        Search(Scope("every call", messages=2, instances=2, is_unknown=True, every_call=True), share=6, whole=8),
+        Search(
+            Scope("every call", messages=2, instances=2, is_unknown=True, every_call=True), share=6, whole=8
+        ),
         Search(Scope("pause", is_unknown=True, pauses=("in", "out", "both")), share=5, whole=7),
         Search(Scope("surge", minimum=1, kinds=(Kind.TICK, Kind.SHUTDOWN_ALARM, *SURGES)), share=5, whole=7),
         Search(

@@ -6,9 +6,10 @@ The first wrong state is one of those that need the fewest moves; its story is h
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from dataclasses import dataclass, field
+
+import click
 
 from tests.states.invariants import of_state
 from tests.states.liveness import Fairness
@@ -38,8 +39,8 @@ class Found:
     def __str__(self) -> str:
         end = "all" if self.is_closed else f"cut off at {self.depth} moves"
         return (
-            f"{self.scope.name}: {self.states:,} states, {self.transitions:,} moves, depth {self.depth} ({end}), "
-            f"{self.fair_runs:,} fair runs, {self.seconds:.0f} s"
+            f"{self.scope.name}: {self.states:,} states, {self.transitions:,} moves, depth {self.depth} "
+            f"({end}), {self.fair_runs:,} fair runs, {self.seconds:.0f} s"
         )
 
 
@@ -58,7 +59,7 @@ def search(scope: Scope, *, max_depth: int | None = None, max_states: int | None
 
 def _search(scope: Scope, max_depth: int | None, max_states: int | None) -> Found:
     found, began, said = Found(scope), time.monotonic(), time.monotonic()
-    came: Origins = {start: (None, "") for start in scope.starts()}
+    came: Origins = dict.fromkeys(scope.starts(), (None, ""))
     fairness, frontier = Fairness(scope), list(came)
     while frontier and found.depth != max_depth and not (max_states and len(came) > max_states):
         new: list[World] = []
@@ -80,7 +81,7 @@ def _search(scope: Scope, max_depth: int | None, max_states: int | None) -> Foun
                 break
             if time.monotonic() - said > SAYS_AFTER_S:
                 said = time.monotonic()
-                print(f"\r{scope.name}: {len(came):,} states, depth {found.depth}", end="", file=sys.stderr)
+                click.echo(f"{scope.name}: {len(came):,} states, depth {found.depth}", err=True)
         if found.story:
             break
         frontier = new
@@ -101,4 +102,6 @@ def _story(came: Origins, world: World, last: list[str], problem: str) -> str:
     if len(last) > SHOWN:  # the minutes of a fair run are alike
         last = [*last[: SHOWN - 1], "and so on"]
     lines = [*reversed(steps), *last]
-    return "\n".join([*(f"{number:>3}. {line}" for number, line in enumerate(lines)), f"     WRONG: {problem}"])
+    return "\n".join(
+        [*(f"{number:>3}. {line}" for number, line in enumerate(lines)), f"     WRONG: {problem}"]
+    )
