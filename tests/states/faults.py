@@ -100,7 +100,7 @@ FAULTS = {
     ),
     "the end of a surge leaves its minimum, and does not look again": Fault(
         "all of one surge",
-        "no scheduled action puts 1 back",
+        "not at its minimum",
         [
             *caught("the end of a surge leaves its minimum"),
             (sluice.usecases.surge, "_end_what_was_raised_meanwhile", lambda *_: None),
