@@ -91,7 +91,7 @@ chaos: setup ## 100,000 random interleavings of events over all cores (COUNT=n: 
 	@$(OFFLINE) .venv/bin/python -m tests.chaos $(if $(COUNT),--count $(COUNT))
 
 .PHONY: states
-states: setup ## Every state of small scopes, breadth first over the use cases (DEPTH=n: so many moves; about ten minutes)
+states: setup ## Every state of small scopes, breadth first over the use cases (DEPTH=n: so many moves; ten minutes)
 	@$(OFFLINE) .venv/bin/python -m tests.states $(if $(DEPTH),--depth $(DEPTH))
 
 .PHONY: worker-chaos

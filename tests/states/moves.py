@@ -33,7 +33,7 @@ def moves(world: World, scope: Scope) -> Iterator[Move]:
         yield from world_moves(world, scope)
     elif all(actor.moved < scope.meanwhile for actor in world.actors):
         actors = tuple(actor._replace(moved=actor.moved + 1) for actor in world.actors)
-        yield from world_moves(world._replace(actors=actors), scope)
+        yield from world_moves(_sorted(world._replace(actors=actors)), scope)
     yield from invocations_start(world, scope)
     for actor in dict.fromkeys(world.actors):
         yield from goes_on(world, actor, scope)
