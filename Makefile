@@ -90,6 +90,10 @@ faults: setup ## Every AWS call of every use case fails in every way: the whole 
 chaos: setup ## 100,000 random interleavings of events over all cores (COUNT=n: fewer)
 	@$(OFFLINE) .venv/bin/python -m tests.chaos $(if $(COUNT),--count $(COUNT))
 
+.PHONY: states
+states: setup ## Every state of small scopes, breadth first over the use cases (DEPTH=n: so many moves; ten minutes)
+	@$(OFFLINE) .venv/bin/python -m tests.states $(if $(DEPTH),--depth $(DEPTH))
+
 .PHONY: worker-chaos
 worker-chaos: setup ## Real workers ended at random over a failing SQS (SHARE=0.1: fewer messages)
 	@$(OFFLINE) .venv/bin/python -m tests.worker_chaos $(if $(SHARE),--share $(SHARE))

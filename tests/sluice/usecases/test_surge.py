@@ -304,6 +304,23 @@ class TestSurgesAtOnce:
         [left] = stored(account, served)
         assert (fleet_of(account, served)[0], left.instances, left.minimum_before) == (30, 30, 1)
 
+    def test_the_same_request_raises_the_minimum_while_its_first_delivery_is_undone(self, account, served):
+        put, read = account.surges.schedule_end, account.surges.read
+
+        def refused_once(fleet):
+            account.surges.read = read
+            raise REFUSED
+
+        def the_next_read_fails(fleet, surge):
+            account.surges.schedule_end, account.surges.read = put, refused_once
+            put(fleet, surge)
+
+        account.surges.schedule_end = the_next_read_fails
+        once(account, "surges.cancel", lambda: account.surges.set_minimum(served.fleet, 20))
+        with pytest.raises(SluiceError, match="nothing was changed"):
+            ask(account)
+        assert [each.minimum_before for each in stored(account, served)] == [1]
+
     @pytest.mark.parametrize("is_readable", [True, False])
     def test_an_end_puts_a_minimum_back_that_was_raised_after_it_was_read(self, account, served, is_readable):
         raise_it = account.surges.set_minimum

@@ -243,6 +243,8 @@ def _undo(
         is_free = present is not None and present != surge.instances
         if surge.name not in {each.name for each in before} and is_free:
             surges.cancel(fleet, surge)
+            if _minimum(fleet, ports, remaining_s) == surge.instances:  # raised only after the look
+                surges.schedule_end(fleet, surge)
     except SluiceError as second:
         stands = f"AWS puts a minimum of {surge.minimum_before} back at {surge.until:%Y-%m-%d %H:%M} UTC"
         now = f"`sluice surge {workload.name} --end` does so at once"
