@@ -58,6 +58,8 @@ MIN_RELEASE_S = 1.0
 """Its minimum, however short the grace period: messages not released stay hidden from every consumer."""
 MAX_LAST_REPORT_S = 5.0
 """How long the end waits for CloudWatch to take the last metrics, within the grace period."""
+LAST_LINE_S = 0.2
+"""What telemetry has left of the last report's time to say that something was lost."""
 MIN_LAST_REPORT_S = 1.0
 """Its minimum, however short the grace period."""
 
@@ -283,7 +285,7 @@ class Worker:
         interval = self._handler_pool.close_interval(time.time())
         for ending in (
             start_loop("last-report", lambda: self._reporter.report(interval, timeout_s=left_s)),
-            start_loop("last-telemetry", lambda: self._events.flush(left_s)),
+            start_loop("last-telemetry", lambda: self._events.flush(left_s - LAST_LINE_S)),
         ):
             ending.join(max(until - time.monotonic(), 0.0))
 
