@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from numbers import Real
 
-from sluice_worker.core.model import MAX_VISIBILITY_S, VISIBILITY_MARGIN_S, Priority, Queue
+from sluice_worker.core.model import MAX_VISIBILITY_S, VISIBILITY_MARGIN_S, Priority, Queue, Settlement
 from sluice_worker.core.priority_buffer import MessageGroup
 
 
@@ -56,6 +56,8 @@ class Message:
     """When SQS shows it to other consumers again, unless its visibility is extended."""
     deadline_at: float = float("inf")
     stage: Stage = Stage.BUFFERED
+    settlement: Settlement = Settlement.FORGOTTEN
+    """What is done with it at its end; decided when its settlement begins."""
     unreadable: str | None = None
     """What was wrong with SQS's response, if anything: then it goes back, and no handler sees it."""
     extending: bool = False

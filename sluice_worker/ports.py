@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sluice_worker.core.counters import ReportInterval
+from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.instance_state import OutOfService
-from sluice_worker.core.model import Depth, Poll
+from sluice_worker.core.model import Depth, Outcome, Poll
 from sluice_worker.message import Message
 
 
@@ -52,6 +53,34 @@ class MetricSink(Protocol):
 
     def put(self, interval: ReportInterval) -> None:
         """Publish one interval; SluiceError if that failed."""
+        ...
+
+
+class Telemetry(Protocol):
+    """Traces of messages, and metrics as they occur. Only `flush` waits for who receives them."""
+
+    def began(self, batch: Sequence[Message]) -> None:
+        """The handler is about to be called with this batch, in this thread: its spans join the trace."""
+        ...
+
+    def returned(self) -> None:
+        """The handler has returned or raised, in this thread."""
+        ...
+
+    def ended(self, message: Message, outcome: Outcome, took_s: float, raised: BaseException | None) -> None:
+        """The processing of a message ended, or its deadline passed; `took_s` is its share of the batch."""
+        ...
+
+    def settled(self, message: Message, *, confirmed: bool) -> None:
+        """The message left this process as `message.settlement` says; whether SQS confirmed that."""
+        ...
+
+    def observe(self, gauges: Gauges) -> None:
+        """The worker's gauges at a report."""
+        ...
+
+    def flush(self, timeout_s: float) -> None:
+        """Export everything so far; give up after `timeout_s`."""
         ...
 
 

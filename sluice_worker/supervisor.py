@@ -22,6 +22,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 from sluice.errors import ConfigError
+from sluice_worker.ports import Telemetry
 from sluice_worker.runtime import handler_runner as handlers
 from sluice_worker.runtime.handler_runner import Handler
 from sluice_worker.runtime.in_service import (
@@ -35,7 +36,15 @@ from sluice_worker.runtime.loops import (
 )
 from sluice_worker.settings import Settings
 from sluice_worker.signature import must_take
-from sluice_worker.wiring import Platform, check, detect_platform, lifecycle_tasks, worker
+from sluice_worker.wiring import (
+    Platform,
+    check,
+    check_telemetry,
+    detect_platform,
+    lifecycle_tasks,
+    telemetry,
+    worker,
+)
 
 Flags = Array[c_byte]
 """Bytes in shared memory. The children write one each, IDLE, BUSY or DRAINED; the parent writes a single one,
@@ -68,12 +77,22 @@ def run(settings: Settings, handler: Handler | str) -> int:
     must_take(called, name, "messages" if settings.batch else "message", may_yield=bool(settings.batch))
     if settings.processes > 1:
         _require_picklable(called)
+    check_telemetry()
     check(settings)
     platform, drain_request = detect_platform(settings), DrainRequest()
     _on_signals(drain_request.request)
-    work = _run_single if settings.processes == 1 else _run_several
+    if settings.processes > 1:
+        return run_while_in_service(
+            platform.lifecycle,
+            drain_request,
+            lambda: _run_several(settings, called, platform, drain_request),
+        )
+    # Before the work, which may begin anew: the SDK's providers can be set once in a process.
+    reports = telemetry(settings)
     return run_while_in_service(
-        platform.lifecycle, drain_request, lambda: work(settings, called, platform, drain_request)
+        platform.lifecycle,
+        drain_request,
+        lambda: _run_single(settings, called, platform, drain_request, reports),
     )
 
 
@@ -90,8 +109,14 @@ def _require_picklable(handler: Handler) -> None:
         ) from stuck
 
 
-def _run_single(settings: Settings, handler: Handler, platform: Platform, drain_request: DrainRequest) -> int:
-    one = worker(settings, handler, platform.is_receiving)
+def _run_single(
+    settings: Settings,
+    handler: Handler,
+    platform: Platform,
+    drain_request: DrainRequest,
+    reports: Telemetry | None,
+) -> int:
+    one = worker(settings, handler, platform.is_receiving, reports)
     with (
         drain_request.forwarded_to(one.drain),
         lifecycle_tasks(settings, platform, lambda: one.busy, lambda: one.is_drained, one.drain),
@@ -245,7 +270,7 @@ def _work(settings: Settings, handler: Handler, number: int, states: Flags, rece
     """The main function of a child: one worker, whose byte in `states` follows its work."""
     configure_logging()
     named = settings.model_copy(update={"processes": 1, "worker_id": f"{settings.worker_id}-{number}"})
-    one = worker(named, handler, lambda: receiving[0] == 1)
+    one = worker(named, handler, lambda: receiving[0] == 1, telemetry(named))
     _on_signals(one.drain)
 
     def flag() -> None:

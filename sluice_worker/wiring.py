@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import boto3
 
 from sluice.aws.errors import aws_errors
+from sluice.document.versions import RELEASE
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice_worker.aws import cloudwatch, instance, kms, metadata, parameter, sqs
 from sluice_worker.aws.cloudwatch import CloudWatchSink
@@ -23,7 +25,8 @@ from sluice_worker.aws.parameter import SsmParameter
 from sluice_worker.aws.task import AGENT_VARIABLE, TaskProtection
 from sluice_worker.core.model import Queue
 from sluice_worker.naming import identity
-from sluice_worker.ports import InstanceLifecycle, MetricSink, Protection
+from sluice_worker.otlp.signals import signals
+from sluice_worker.ports import InstanceLifecycle, MetricSink, Protection, Telemetry
 from sluice_worker.runtime.draining_color import DrainingColor, DrainingColorReader
 from sluice_worker.runtime.handler_runner import Handler
 from sluice_worker.runtime.lifecycle import (
@@ -38,6 +41,11 @@ log = logging.getLogger(__name__)
 
 CONNECTING = "connecting to AWS (AWS_REGION names the region)"
 WAY_OUT = "check its URL, the region, the credentials, and that their role may sqs:GetQueueAttributes on it"
+OTLP_MODULES = (
+    "opentelemetry.sdk.trace",
+    "opentelemetry.exporter.otlp.proto.http",
+    "opentelemetry.propagators.aws",
+)
 DEAD_LETTER_WAY_OUT = "check its URL, the region and the credentials"
 
 KEY_WAY_OUT = (
@@ -185,10 +193,44 @@ def _key_problems(uses: Iterable[KeyUse]) -> Iterator[str]:
             log.warning("queue %s may not be usable: %s; the first message will show", use.name, doubt.reason)
 
 
-def worker(settings: Settings, handler: Handler, is_receiving: Callable[[], bool]) -> Worker:
+def check_telemetry() -> None:
+    """ConfigError if OpenTelemetry's variables ask for an export that is not possible."""
+    if signals(os.environ).any and not all(map(_is_installed, OTLP_MODULES)):
+        raise ConfigError(
+            "an OTLP endpoint is set and OpenTelemetry's SDK is not installed: install the worker with its "
+            "extra, pip install 'WHEEL[worker,otlp]', or set OTEL_SDK_DISABLED=true"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of one of its parents
+        return False
+
+
+def telemetry(settings: Settings) -> Telemetry | None:
+    """What exports by OTLP from this process, if an endpoint is set: one for all the workers that it runs."""
+    chosen = signals(os.environ)
+    if not chosen.any:
+        return None
+    # The SDK is an extra, and takes a third of a second to import.
+    from sluice_worker.otlp.telemetry import connect
+
+    fleet = settings.fleet
+    name = None if fleet is None else "/".join(fleet.dimensions.values())
+    return connect(chosen, worker_id=settings.worker_id, fleet=name, version=RELEASE)
+
+
+def worker(
+    settings: Settings,
+    handler: Handler,
+    is_receiving: Callable[[], bool],
+    telemetry: Telemetry | None = None,
+) -> Worker:
     """A worker that consumes SQS while `is_receiving` returns True."""
     queues = sqs.connect(connections=settings.connections, region=region())
-    return Worker(settings, handler, queues, _sink(settings), is_receiving=is_receiving)
+    return Worker(settings, handler, queues, _sink(settings), is_receiving=is_receiving, telemetry=telemetry)
 
 
 def _sink(settings: Settings) -> MetricSink | None:

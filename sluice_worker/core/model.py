@@ -64,6 +64,22 @@ class Depth:
     in_flight: int
 
 
+class Settlement(StrEnum):
+    """What the worker does with a message that it gives up."""
+
+    DELETED = "deleted"
+    DEAD_LETTERED = "dead-lettered"
+    """A copy is in the dead-letter queue, and it is deleted from its own."""
+    RETURNED = "returned"
+    """It failed, and goes back to its queue, hidden for its back-off."""
+    RELEASED = "released"
+    """It goes back without having failed, visible at once."""
+    EXPIRED = "expired"
+    """Its visibility timeout ended before its handler was called."""
+    FORGOTTEN = "forgotten"
+    """A defect was met: it is no longer kept hidden, and SQS delivers it again."""
+
+
 class Outcome(StrEnum):
     """How the handler of a message ended; the values are those of the metric's dimension Outcome."""
 

@@ -36,6 +36,7 @@ from sluice_worker.runtime.loops import (
     call_logging_defects,
     log_defect,
 )
+from sluice_worker.runtime.message_events import UNOBSERVED, MessageEvents
 from sluice_worker.runtime.results import (
     ONE_SUCCEEDED,
     Result,
@@ -81,7 +82,9 @@ class HandlerPool:
         prefetch_s: float,
         max_processing_s: float,
         on_exhausted: Callable[[], None],
+        events: MessageEvents = UNOBSERVED,
     ) -> None:
+        self._events = events
         self._call, self._in_flight, self._counters = call, in_flight, counters
         self._prefetch_per_slot = prefetch_per_slot
         self._bounds, self._prefetch_s, self._max_processing_s = slots, prefetch_s, max_processing_s
@@ -218,7 +221,9 @@ class HandlerPool:
             started_at = time.time()
             for message in batch:
                 self._counters.record_start(started_at - message.sent_at)
+        self._events.began(batch)
         raised = self._call(batch)
+        self._events.returned()
         took_s = time.monotonic() - now
         ended = results(batch, raised)
         with self._lock:
@@ -234,6 +239,7 @@ class HandlerPool:
         else:
             if ended is not ONE_SUCCEEDED:
                 log_failures(batch, ended)
+            self._events.ended(batch, ended, took_s)
             self._settle(batch, ended)
 
     def _count(self, ended: Sequence[Result], took_s: float) -> None:
@@ -299,6 +305,7 @@ class HandlerPool:
             exhausted = len(self._hung) >= self._bounds.max
         for batch, ended, took_s in given_up:
             log.error("the handler of %s is not back after %.1f s", describe(batch), took_s)
+            self._events.ended(batch, ended, took_s)
             self._settle(batch, ended)
         if exhausted:
             self._on_exhausted()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable
 
 from sluice_worker.core.attempts import Attempts
-from sluice_worker.core.model import MAX_VISIBILITY_S
+from sluice_worker.core.model import MAX_VISIBILITY_S, Settlement
 from sluice_worker.core.retry_policy import (
     DeadLetter,
     FailurePolicy,
@@ -32,6 +32,7 @@ from sluice_worker.runtime.loops import (
     defects_logged,
     start_loop,
 )
+from sluice_worker.runtime.message_events import UNOBSERVED, MessageEvents
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,9 @@ class InFlightMessages:
         visibility_s: int,
         max_held: int,
         max_held_bytes: int,
+        events: MessageEvents = UNOBSERVED,
     ) -> None:
+        self._events = events
         self._dispatcher, self._ack_batcher, self._policy = dispatcher, ack_batcher, policy
         self._dead_letters = DeadLetterSender(queues, dead_letter_queue or "")
         self._visibility_s = visibility_s
@@ -114,10 +117,11 @@ class InFlightMessages:
         self.expired += 1
         self._record_unstarted(message)
         log.warning("%s of %s expired before it was started", message.message_id, message.queue.name)
+        message.settlement = Settlement.EXPIRED
         if message.visible_at > now:
             self._hide(message, 0)
         else:
-            self._remove(message)
+            self._remove(message, confirmed=True)
         self.release(self._unblock_group(message))
 
     def _return_unreadable(self, message: Message, reason: str) -> None:
@@ -132,6 +136,10 @@ class InFlightMessages:
 
     def succeeded(self, message: Message) -> None:
         """Delete it; the next of its group begins once SQS has confirmed."""
+        message.settlement = Settlement.DELETED
+        self._delete(message)
+
+    def _delete(self, message: Message) -> None:
         message.stage = Stage.SETTLING
         self._attempts.forget(message.message_id)
         until = message.received_at + MAX_VISIBILITY_S
@@ -170,14 +178,16 @@ class InFlightMessages:
         """Make them visible to other consumers at once."""
         for message in messages:
             self.released += 1
+            message.settlement = Settlement.RELEASED
             if message.stage is Stage.BUFFERED:
                 self._record_unstarted(message)
             call_logging_defects(f"releasing {message.message_id}", self._hide, message, 0)
 
     def forget(self, message: Message) -> None:
         """Stop extending it, so that its visibility ends; release those behind it in its group at once."""
+        message.settlement = Settlement.FORGOTTEN
         try:
-            self._remove(message)
+            self._remove(message, confirmed=False)
         finally:
             self.release(self._unblock_group(message))
 
@@ -193,7 +203,8 @@ class InFlightMessages:
     def _on_dead_letter_done(self, message: Message, refused: str | None) -> None:
         """Delete the message once its copy is sent, or leave it to its queue's redrive policy."""
         if refused is None:
-            self.succeeded(message)
+            message.settlement = Settlement.DEAD_LETTERED
+            self._delete(message)
             return
         # Each return to the queue runs the handler again. With a short back-off, a dead-letter queue that
         # refuses everything would keep handlers busy with messages that are known to fail.
@@ -205,6 +216,7 @@ class InFlightMessages:
 
     def _return(self, message: Message, after_s: int) -> None:
         """Return it to its queue, hidden for `after_s`; SQS blocks its group for that time."""
+        message.settlement = Settlement.RETURNED
         behind = self._unblock_group(message)
         # A defect while hiding the failed message must not keep those behind it hidden for up to twelve
         # hours.
@@ -251,7 +263,7 @@ class InFlightMessages:
             log.warning("%s is redelivered after its visibility timeout: %s", ack.message.message_id, reason)
         elif ack.hide_s and ack.message.message_group is not None:
             self._dispatcher.record_head_hidden(ack.message.message_group, ack.requested_at + ack.hide_s)
-        self._remove(ack.message)
+        self._remove(ack.message, confirmed=reason is None)
 
     def _on_deleted(self, ack: PendingAck, reason: str | None) -> None:
         message = ack.message
@@ -259,16 +271,20 @@ class InFlightMessages:
             self.undeleted += 1
             log.error("%s was processed and could not be deleted: %s", message.message_id, reason)
         try:
-            self._remove(message)
+            self._remove(message, confirmed=reason is None)
         finally:
             self.release(self._unblock_group(message, settled=reason is None))
 
-    def _remove(self, message: Message) -> None:
+    def _remove(self, message: Message, *, confirmed: bool) -> None:
+        """Hold it no longer; `confirmed` if its settlement is known to have succeeded."""
         message.stage = Stage.SETTLED
         was_full = self.is_full
         with self._count_lock:
-            if self._held.pop(id(message), None) is not None:
+            held = self._held.pop(id(message), None) is not None
+            if held:
                 self._held_bytes -= message.size_bytes
+        if held:
+            self._events.settled(message, confirmed=confirmed)
         if was_full and not self.is_full:
             self._dispatcher.recheck_capacity()
 

@@ -22,6 +22,7 @@ from sluice_worker.core.counters import (
 from sluice_worker.core.gauges import GaugeHistory, Gauges
 from sluice_worker.ports import MetricSink
 from sluice_worker.runtime.loops import defects_logged
+from sluice_worker.runtime.message_events import UNOBSERVED, MessageEvents
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +46,11 @@ class Reporter:
         *,
         gauges: Callable[[], Gauges],
         publish_gauges: bool = False,
+        events: MessageEvents = UNOBSERVED,
         out: TextIO | None = None,
     ) -> None:
         self._worker_id, self._counters, self._state, self._sink = worker_id, counters, state, sink
-        self._gauges, self._publish_gauges = gauges, publish_gauges
+        self._gauges, self._publish_gauges, self._events = gauges, publish_gauges, events
         self._history = GaugeHistory()
         self._out = out
         self._began_at = counters.began_at
@@ -59,6 +61,7 @@ class Reporter:
         """Write a closed interval's line, and publish its metrics; waits `timeout_s` for those."""
         gauges = self._gauges()
         self._history.add(gauges)
+        self._events.observe(gauges)
         with defects_logged("the report's line"):
             self._write_line(interval, gauges)
         if self._publish_gauges:

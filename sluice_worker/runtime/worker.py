@@ -21,7 +21,7 @@ from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.model import MAX_MESSAGE_BYTES
 from sluice_worker.core.priority_buffer import MessageBuffer
 from sluice_worker.core.queue_choice import PollScheduler
-from sluice_worker.ports import MetricSink, Queues
+from sluice_worker.ports import MetricSink, Queues, Telemetry
 from sluice_worker.runtime.ack_batcher import AckBatcher
 from sluice_worker.runtime.batches import (
     BatchCaller,
@@ -36,6 +36,7 @@ from sluice_worker.runtime.loops import (
     defects_logged,
     start_loop,
 )
+from sluice_worker.runtime.message_events import MessageEvents
 from sluice_worker.runtime.pollers import PollerPool
 from sluice_worker.runtime.reporter import Reporter
 from sluice_worker.settings import Settings
@@ -57,6 +58,8 @@ MIN_RELEASE_S = 1.0
 """Its minimum, however short the grace period: messages not released stay hidden from every consumer."""
 MAX_LAST_REPORT_S = 5.0
 """How long the end waits for CloudWatch to take the last metrics, within the grace period."""
+LAST_LINE_S = 0.2
+"""What telemetry has left of the last report's time to say that something was lost."""
 MIN_LAST_REPORT_S = 1.0
 """Its minimum, however short the grace period."""
 
@@ -72,6 +75,7 @@ class Worker:
         sink: MetricSink | None = None,
         *,
         is_receiving: Callable[[], bool] = lambda: True,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """While `is_receiving` returns False no poll begins, and what was received is finished.
 
@@ -79,6 +83,7 @@ class Worker:
         """
         # Long because it only connects the parts, each of which needs those before it.
         self._settings, self._is_receiving = settings, is_receiving
+        self._events = MessageEvents(telemetry)
         self._draining = threading.Event()
         self._ended = threading.Event()
         self._reason = ""
@@ -118,6 +123,7 @@ class Worker:
             max_held_bytes=len(settings.limits) * settings.buffer_bytes
             + settings.max_concurrency * settings.batches.size * MAX_MESSAGE_BYTES
             + MAX_UNACKNOWLEDGED_BYTES,
+            events=self._events,
         )
         self._handler_pool = HandlerPool(
             BatchCaller(handler).call if settings.batch else one_at_a_time(handler),
@@ -128,6 +134,7 @@ class Worker:
             prefetch_s=settings.prefetch_s,
             max_processing_s=settings.max_processing_s,
             on_exhausted=self._exhaust,
+            events=self._events,
         )
         self._pollers = PollerPool(
             settings.queues,
@@ -148,6 +155,7 @@ class Worker:
             sink,
             gauges=self._gauges,
             publish_gauges=settings.publish_gauges,
+            events=self._events,
         )
 
     @property
@@ -271,10 +279,15 @@ class Worker:
             )
 
     def _end_report(self, ends_at: float) -> None:
-        """Make the last report in a separate thread: stdout may block, and CloudWatch may not answer."""
+        """Report for the last time in separate threads: stdout may block, CloudWatch and a collector hang."""
         left_s = max(MIN_LAST_REPORT_S, min(MAX_LAST_REPORT_S, ends_at - time.monotonic()))
+        until = time.monotonic() + left_s
         interval = self._handler_pool.close_interval(time.time())
-        start_loop("last-report", lambda: self._reporter.report(interval, timeout_s=left_s)).join(left_s)
+        for ending in (
+            start_loop("last-report", lambda: self._reporter.report(interval, timeout_s=left_s)),
+            start_loop("last-telemetry", lambda: self._events.flush(left_s - LAST_LINE_S)),
+        ):
+            ending.join(max(until - time.monotonic(), 0.0))
 
     def _wait_while(self, condition: Callable[[], bool], until: float) -> None:
         while condition() and time.monotonic() < until:

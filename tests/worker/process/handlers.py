@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from sluice_worker import Message
+from sluice_worker import Failed, Message, Reject
 
 FOLDER = "WORKER_TEST_FOLDER"
 STATUS = 3
@@ -41,3 +41,37 @@ def leaving_a_thread(message: Message) -> None:
     """Start a thread that never ends, for which Python waits at exit."""
     log_event("done", message)
     threading.Thread(target=threading.Event().wait, daemon=False).start()
+
+
+def as_the_body_says(message: Message) -> None:
+    """Succeed with a span of its own, fail, reject, or work past every deadline."""
+    log_event("began", message)
+    if message.body == "fail":
+        raise LookupError("secret-of-the-exception")
+    if message.body == "reject":
+        raise Reject("secret-of-the-reject")
+    while message.body == "hang":
+        time.sleep(0.02)
+    _with_a_span()
+    log_event("done", message)
+
+
+async def as_a_coroutine(message: Message) -> None:
+    """Succeed with a span of its own, on the event loop."""
+    _with_a_span()
+    log_event("done", message)
+
+
+def in_batches(messages: list[Message]) -> list[Failed]:
+    """Succeed with one span for all; those whose body says so fail."""
+    _with_a_span()
+    for message in messages:
+        log_event("done", message)
+    return [Failed(message, "secret-of-the-failure") for message in messages if message.body == "fail"]
+
+
+def _with_a_span() -> None:
+    from opentelemetry import trace
+
+    with trace.get_tracer("handlers").start_as_current_span("resize"):
+        time.sleep(0.002)

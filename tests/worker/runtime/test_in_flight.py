@@ -756,10 +756,10 @@ def test_a_defect_in_returning_a_message_still_returns_those_behind_it(
     assert first is not None
     sound = getattr(held, step)
 
-    def break_for_the_first(message: Message, *more: int) -> None:
+    def break_for_the_first(message: Message, *more: int, **named: bool) -> None:
         if message is first:
             raise RuntimeError("a defect")
-        sound(message, *more)
+        sound(message, *more, **named)
 
     monkeypatch.setattr(held, step, break_for_the_first)
     with pytest.raises(RuntimeError):

@@ -1,0 +1,1 @@
+"""OpenTelemetry: traces of messages and metrics by OTLP. All but `signals` needs the extra `otlp`."""
