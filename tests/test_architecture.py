@@ -214,6 +214,7 @@ ARROWS: Mapping[str, str] = {
         sluice_worker.message sluice_worker.ports sluice_worker.settings""",
     "sluice_worker.aws": """sluice.aws sluice.errors sluice_worker.core sluice_worker.json_lines
         sluice_worker.message sluice_worker.ports""",
+    "sluice_worker.otlp": "sluice.errors sluice_worker.core sluice_worker.message",
     "sluice_sim.aws_rules": "sluice_sim.clock",
     "sluice_sim.template": "sluice.core sluice.document sluice_sim.account",
     "sluice_sim.embedded": """sluice.aws sluice.core sluice.document sluice.wiring sluice_sim.account
