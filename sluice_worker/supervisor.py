@@ -22,6 +22,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 from sluice.errors import ConfigError
+from sluice_worker.log_entries import EntryFormatter
 from sluice_worker.runtime import handler_runner as handlers
 from sluice_worker.runtime.handler_runner import Handler
 from sluice_worker.runtime.in_service import (
@@ -267,6 +268,8 @@ def _work(settings: Settings, handler: Handler, number: int, states: Flags, rece
 
 def configure_logging() -> None:
     """Log lines on stderr; stdout belongs to the reports."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stderr = logging.StreamHandler()
+    stderr.setFormatter(EntryFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[stderr])
     logging.getLogger("botocore").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # callers log what fails after its retries

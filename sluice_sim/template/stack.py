@@ -46,6 +46,8 @@ def load(path: str | Path) -> dict[str, Any]:
         template = copy.deepcopy(_parsed(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise TemplateError(f"{path}: cannot be read ({error.strerror}); give a template file") from error
+    except UnicodeDecodeError as error:
+        raise TemplateError(f"{path}: is not UTF-8 text: {error}") from error
     except yaml.YAMLError as error:
         raise TemplateError(f"{path}: is not valid YAML: {error}") from error
     if not isinstance(template, dict) or "Resources" not in template:
