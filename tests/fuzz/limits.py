@@ -22,7 +22,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """TooSlow after a second of this process's own time; AssertionError if its peak of memory grows by more."""
+    """TooSlow after a second of processor time; AssertionError if the peak of memory grows by too much."""
     before = signal.signal(signal.SIGVTALRM, _stop)
     peak_mib = _peak_mib()
     signal.setitimer(signal.ITIMER_VIRTUAL, MAX_S)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sluice.document import parsing
 from sluice.errors import DocumentError
 from tests.support.builders import (
+    blue_green_document,
     deadline_document,
     deadline_section,
     document,
@@ -40,6 +41,8 @@ BASES = (
     ),
     document(tracking=tracking_section("effective", source="native", arrival_margin=0, processing_s=4)),
     document(schedules=["office-hours,MON-FRI,8:00,Europe/Berlin,3,5", "", "night,SUN-SAT,18:00,UTC,0,5"]),
+    blue_green_document(),
+    blue_green_document(kind="ecs"),
     deadline_document(),
     deadline_document(mode="paused", scaling={"type": "deadline", "promise_s": 60, "boot_s": 30}),
 )
