@@ -23,10 +23,11 @@ MAX_MIB = 1024
 PROGRESS = re.compile(r"#(\d+)\s+(\w+)\s+cov: (\d+) ft: (\d+)")
 
 
-def played(target: str, inputs: int, seed: int, kept: Path, found: Path) -> tuple[str, bool]:
+def played(target: str, inputs: int, seconds: int, seed: int, kept: Path, found: Path) -> tuple[str, bool]:
     """One target's line of the report, and whether nothing broke."""
     options = [
-        f"-runs={inputs}", f"-seed={seed}", f"-max_len={MAX_BYTES}", f"-rss_limit_mb={MAX_MIB}",
+        f"-runs={inputs}", f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={MAX_BYTES}",
+        f"-rss_limit_mb={MAX_MIB}",
         f"-artifact_prefix={found}/{target}-", "-len_control=0", "-timeout=20", "-print_final_stats=1",
     ]  # fmt: skip
     folders = [str(kept), str(CORPUS / target)]
@@ -36,7 +37,7 @@ def played(target: str, inputs: int, seed: int, kept: Path, found: Path) -> tupl
     )  # fmt: skip
     progress = PROGRESS.findall(done.stdout)
     count, _, edges, features = progress[-1] if progress else ("0", "", "0", "0")
-    if done.returncode == 0 and int(count) >= inputs:
+    if done.returncode == 0:
         return f"{target:18} {int(count):9,} inputs, {edges} edges, {features} features", True
     (found / f"{target}.log").write_text(done.stdout)
     reason = done.stdout.partition("Uncaught Python exception")[2][:4000] or done.stdout[-3000:]
@@ -47,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fresh inputs for everything that reads what others wrote.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--inputs", type=int, default=1_000_000, help="of all targets together")
+    parser.add_argument("--seconds", type=int, default=0, help="of each target at most; 0: without a limit")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--corpus", type=Path, help="keep the inputs that reach new branches here")
     given = parser.parse_args()
@@ -60,7 +62,7 @@ def main() -> None:
     def run(target: str) -> bool:
         folder = kept / target
         folder.mkdir(parents=True, exist_ok=True)
-        line, is_whole = played(target, each, given.seed, folder, found)
+        line, is_whole = played(target, each, given.seconds, given.seed, folder, found)
         print(line, flush=True)  # noqa: T201 - the report
         return is_whole
 

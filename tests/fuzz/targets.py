@@ -136,8 +136,9 @@ def documents(data: bytes) -> None:
 def _as_the_schema(text: str, is_accepted: bool, ways_out: list[str]) -> None:
     try:
         document = json.loads(text)
+        json.dumps(document, allow_nan=False)  # NaN, Infinity and 1e400 are numbers for Python alone
     except (ValueError, RecursionError):
-        assert not is_accepted
+        assert not is_accepted, "the code accepts what is no JSON"
         return
     try:
         accepts = VALIDATOR.is_valid(document)
@@ -291,7 +292,7 @@ def messages(data: bytes) -> None:
                     logging.getLogger("sluice_worker").error("%s: %s", one.message_id, one.unreadable)
                     assert one.body == ""
         assert len(read) == len(answered) or queue.is_fifo
-        assert SECRET not in written.getvalue()
+        assert SECRET not in written.getvalue(), "a secret in a log"
         _entries(written.getvalue())
 
 

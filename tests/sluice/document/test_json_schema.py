@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.core.model import Color
 from sluice.document import parsing
 from sluice.errors import DocumentError
 from tests.support.builders import (
@@ -26,8 +27,10 @@ from tests.support.builders import (
 )
 
 VALIDATOR = jsonschema.Draft202012Validator(parsing.json_schema())
-BEYOND_A_SCHEMA = ("must be at least ", "must be at most ", "must be below ", "bytes at most", "schedule ")
-"""What compares one setting with another, or counts bytes; schedules are compared with all of them."""
+BEYOND_A_SCHEMA = ("must be at least ", "must be at most ", "must be below ", "bytes at most", "schedule ") + (
+    "same fleet", "different kinds", "of its own", "of each color", "idle color",
+)  # fmt: skip
+"""What compares one setting or color with another, or counts bytes; schedules are compared with all of them."""
 BASES = (
     document(),
     ecs_document(target=dynamic_section()),
@@ -89,7 +92,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 def problems(body: Any) -> list[str]:
     try:
-        parsing.parse(json.dumps(body))
+        parsing.parse(json.dumps(body), active=Color.BLUE)
     except DocumentError as refused:
         return [problem.way_out for problem in refused.problems]
     return []

@@ -123,7 +123,7 @@ POLICY_NEEDED: dict[str, Any] = {
     },
     "then": {"properties": {"policy_arn": {"type": "string", "minLength": 1}}, "required": ["policy_arn"]},
 }
-"""JSON Schema for: mode active needs policy_arn, unless the deadline engine scales, or each color has its own."""
+"""JSON Schema for: mode active needs policy_arn, unless the deadline engine scales or each color has one."""
 PROCESSING_TIME_NEEDED: dict[str, Any] = {
     "properties": {
         "tracking": {"properties": {"processing_s": {"type": "number"}}, "required": ["processing_s"]}
