@@ -30,7 +30,7 @@ VALIDATOR = jsonschema.Draft202012Validator(parsing.json_schema())
 BEYOND_A_SCHEMA = ("must be at least ", "must be at most ", "must be below ", "bytes at most", "schedule ") + (
     "same fleet", "different kinds", "of its own", "of each color", "idle color",
 )  # fmt: skip
-"""What compares one setting or color with another, or counts bytes; schedules are compared with all of them."""
+"""What compares a setting or color with another, or counts bytes; schedules are compared with all."""
 BASES = (
     document(),
     ecs_document(target=dynamic_section()),
@@ -52,7 +52,7 @@ BASES = (
 VALUES = st.sampled_from(
     [None, True, "", "a", "a\u00a0b", "a b", "ü", "active", "paused", "backlog", "asg", "ecs", "static",
      "p90", "effective", "native", "deadline", "target_tracking", "unprotected", 0, 1, 2, 3, 3.1, 5, 10, 15,
-     49, 99.99, 100, 120, 121, 0.5, 1e-7, -1, 1e6, [], {},
+     49, 99.99, 100, 120, 121, 0.5, 1e-7, -1, 10**6, [], {},
      {"type": "asg"}, {"type": "deadline"}, {"type": "target_tracking"}, {"Queue": "q"}, {"ü": "q"},
      "https://sqs.eu-west-1.amazonaws.com/123456789012/q", "https://a\u00a0b/123456789012/q",
      "arn:aws:sns:eu-west-1:123456789012:x", "arn:a\u00a0b:sns:eu-west-1:123456789012:x",
