@@ -22,13 +22,13 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 from sluice.errors import ConfigError
-from sluice_worker.log_entries import EntryFormatter
 from sluice_worker.runtime import handler_runner as handlers
 from sluice_worker.runtime.handler_runner import Handler
 from sluice_worker.runtime.in_service import (
     DrainRequest,
     run_while_in_service,
 )
+from sluice_worker.runtime.log_entries import EntryFormatter
 from sluice_worker.runtime.loops import (
     defects_logged,
     exit_process,

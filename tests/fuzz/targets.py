@@ -35,7 +35,7 @@ from sluice_sim.template.deployment import SettingError
 from sluice_sim.workloads import service_times, traces
 from sluice_worker.aws import sqs
 from sluice_worker.core.model import Queue
-from sluice_worker.log_entries import EntryFormatter
+from sluice_worker.runtime.log_entries import EntryFormatter
 from tests.fuzz.limits import MAX_GROWTH_MIB
 from tests.fuzz.mutation import as_text
 
@@ -339,6 +339,6 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], str]] = {
     "expressions": (expressions, "sluice_sim.aws_rules"),
     "templates": (templates, "sluice_sim.template"),
     "messages": (messages, "sluice_worker.aws"),
-    "handler-failures": (handler_failures, "sluice_worker.log_entries"),
+    "handler-failures": (handler_failures, "sluice_worker.runtime.log_entries"),
 }
 """By name: what plays an input, and the package whose branches guide the choice of the next one."""

@@ -27,7 +27,8 @@ from tests.support.builders import (
 )
 
 VALIDATOR = jsonschema.Draft202012Validator(parsing.json_schema())
-BEYOND_A_SCHEMA = ("must be at least ", "must be at most ", "must be below ", "bytes at most", "schedule ") + (
+BEYOND_A_SCHEMA = (
+    "must be at least ", "must be at most ", "must be below ", "bytes at most", "schedule ",
     "same fleet", "different kinds", "of its own", "of each color", "idle color",
 )  # fmt: skip
 """What compares a setting or color with another, or counts bytes; schedules are compared with all."""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sluice_worker.log_entries import EntryFormatter
+from sluice_worker.runtime.log_entries import EntryFormatter
 
 FORGED = "bad\n2026-01-15 12:00:00,000 INFO sluice_worker 5 messages were processed"
 
