@@ -327,3 +327,9 @@ def test_a_refusal_that_quotes_a_lone_surrogate_can_be_logged() -> None:
     with pytest.raises(ConfigError) as refused:
         parse_shard('{"scheduled_time": "2026-01-15T12:00:00Z", "documents": {"\\ud800": 3}}')
     assert "\\ud800" in failure_message(refused.value).encode("utf-8").decode()
+
+
+def test_minutes_that_no_float_holds_are_refused() -> None:
+    step = {"step": "begin", "workload": "t", "by": "a", "execution": "e"}
+    with pytest.raises(ConfigError, match="drain_minutes"):
+        parse_switch(step | {"drain_minutes": 10**400})

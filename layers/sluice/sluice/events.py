@@ -261,7 +261,7 @@ def _minutes(event: Mapping[str, Any], key: str, default: float) -> float:
     value = event.get(key, default)
     try:
         minutes = 0.0 if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         minutes = 0.0
     if not 0 < minutes <= MAX_SWITCH_MINUTES:
         raise ConfigError(f"{key}: {value!r}: give minutes, up to {MAX_SWITCH_MINUTES}")
