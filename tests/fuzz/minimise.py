@@ -1,4 +1,4 @@
-"""Adds to the corpus what reaches new branches: `python -m tests.fuzz.minimise FOLDER`, after `--corpus FOLDER`.
+"""Adds to the corpus what reaches new branches: `python -m tests.fuzz.minimise FOLDER`, the --corpus of a run.
 
 The shortest inputs are tried first, so few and small ones are kept.
 """

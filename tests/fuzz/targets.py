@@ -46,7 +46,7 @@ VALIDATOR = jsonschema.Draft202012Validator(parsing.json_schema())
 BEYOND_A_SCHEMA = (
     "must be at least ", "must be at most ", "must be below ", "bytes at most", "schedule", "keep one",
     "written by", "valid integer", "not valid JSON", "same fleet", "different kinds", "of its own",
-    "idle color", "the active color", "of each color",
+    "idle color", "the active color", "of each color", "unicode string",
 )  # fmt: skip
 """What a JSON Schema cannot say; see `parsing.BEYOND_SCHEMA`."""
 

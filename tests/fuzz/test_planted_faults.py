@@ -40,8 +40,8 @@ def naked_key(event: Any) -> object:
 
 def unbounded(data: bytes) -> dict[str, Any]:
     try:
-        return json.loads(zlib.decompress(data))
-    except zlib.error as wrong:
+        return dict(json.loads(zlib.decompress(data)))
+    except (zlib.error, RecursionError, TypeError) as wrong:
         raise ValueError(str(wrong)) from wrong
 
 
@@ -61,7 +61,7 @@ def test_an_error_that_is_not_a_typed_one_is_caught(monkeypatch: pytest.MonkeyPa
 
 def test_an_unbounded_decompression_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "_fields", unbounded)
-    with pytest.raises((AssertionError, TooSlow, RecursionError), match=r"MiB|second|recursion"):
+    with pytest.raises((AssertionError, TooSlow), match=r"MiB|second"):
         first_broken("engine-items")
 
 
