@@ -1,4 +1,4 @@
-"""Adds to the corpus what reaches new branches: `python -m tests.fuzz.minimise FOLDER`, the --corpus of a run.
+"""Adds to the corpus what reaches new branches: `python -m tests.fuzz.minimise` and the --corpus of a run.
 
 The shortest inputs are tried first, so few and small ones are kept.
 """
