@@ -98,6 +98,11 @@ states: setup ## Every state of small scopes, breadth first over the use cases (
 worker-chaos: setup ## Real workers ended at random over a failing SQS (SHARE=0.1: fewer messages)
 	@$(OFFLINE) .venv/bin/python -m tests.worker_chaos $(if $(SHARE),--share $(SHARE))
 
+.PHONY: fuzz
+fuzz: setup ## A million fresh inputs for every reader of what others wrote (INPUTS=n: fewer)
+	@.venv/bin/uv sync --frozen --all-extras --group fuzz --quiet --python .venv/bin/python
+	@$(OFFLINE) PYTHONPATH=layers/sluice:. .venv/bin/python -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS))
+
 .PHONY: bench
 bench: bench-simulator bench-promise bench-worker bench-tick bench-cold-start ## Every benchmark: ratios, and what the worker's memory does
 

@@ -29,6 +29,7 @@ from sluice_worker.runtime.in_service import (
     DrainRequest,
     run_while_in_service,
 )
+from sluice_worker.runtime.log_entries import EntryFormatter
 from sluice_worker.runtime.loops import (
     defects_logged,
     exit_process,
@@ -292,6 +293,8 @@ def _work(settings: Settings, handler: Handler, number: int, states: Flags, rece
 
 def configure_logging() -> None:
     """Log lines on stderr; stdout belongs to the reports."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stderr = logging.StreamHandler()
+    stderr.setFormatter(EntryFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[stderr])
     logging.getLogger("botocore").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # callers log what fails after its retries

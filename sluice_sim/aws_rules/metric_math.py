@@ -97,7 +97,10 @@ def evaluate(
 def parse(text: str) -> Expression:
     """Parse an expression once; `ExpressionError` names what is not simulated."""
     parser = _Parser(text)
-    root = parser.logic()
+    try:
+        root = parser.logic()
+    except RecursionError:
+        raise ExpressionError(f"{text[:40]!r}... is nested too deeply to be simulated") from None
     parser.expect(_END[1])
     if not parser.ids:
         raise ExpressionError(f"{text!r} reads no metric; an alarm's expression must give a time series")

@@ -20,6 +20,9 @@ from sluice_sim.template.intrinsics import NO_VALUE, Identity, Resolver, unsuppo
 from sluice_sim.template.parameters import effective
 from sluice_sim.template.rules import broken
 
+MALFORMED = (AttributeError, LookupError, RecursionError, TypeError)
+"""The exceptions of resolving a template whose sections have another form than CloudFormation's."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
@@ -46,7 +49,9 @@ def load(path: str | Path) -> dict[str, Any]:
         template = copy.deepcopy(_parsed(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise TemplateError(f"{path}: cannot be read ({error.strerror}); give a template file") from error
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise TemplateError(f"{path}: is not UTF-8 text: {error}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise TemplateError(f"{path}: is not valid YAML: {error}") from error
     if not isinstance(template, dict) or "Resources" not in template:
         raise TemplateError(f"{path}: has no Resources section; give a CloudFormation or SAM template")
@@ -80,6 +85,21 @@ def resolve(
     Unsupported intrinsic functions and parameter problems are reported all at once, then all violated rules,
     then the first of any other problems.
     """
+    try:
+        return _resolved(template, parameters, identity, imports, account_id, region, stack_name)
+    except MALFORMED as wrong:
+        raise TemplateError(f"the template is not formed as CloudFormation's are: {wrong!r}") from wrong
+
+
+def _resolved(
+    template: Mapping[str, Any],
+    parameters: Mapping[str, object],
+    identity: Identity,
+    imports: Mapping[str, str],
+    account_id: str,
+    region: str,
+    stack_name: str,
+) -> ResolvedStack:
     declared = template.get("Parameters") or {}
     problems = unsupported(template)
     values, refused = effective(declared, parameters)

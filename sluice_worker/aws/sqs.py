@@ -47,7 +47,7 @@ READ: Mapping[str, Any] = {
 """Operation -> the parts of its response that are read as sent: parsing ten messages takes a tenth of boto3's
 share of a batch."""
 SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", dead_letter.TRACE_HEADER)
-BROKEN = (AttributeError, LookupError, TypeError, ValueError)
+BROKEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """The exceptions of reading a response that is not as documented."""
 
 

@@ -16,6 +16,9 @@ from sluice_worker.message import Message
 
 log = logging.getLogger(__name__)
 
+MAX_DIGITS = 9
+"""Of a number of receipts that can be true; Python refuses to parse one of thousands of digits."""
+
 
 def unreadable(queue: Queue, sent: object, now: float, visible_at: float, reason: str) -> Message | None:
     """The message, with `why` it cannot be read; None if what was received after it might overtake it.
@@ -38,7 +41,7 @@ def unreadable(queue: Queue, sent: object, now: float, visible_at: float, reason
         queue=queue,
         message_id=str(said.get("MessageId")),
         body="",
-        receive_count=int(count) if count.isdecimal() else 1,
+        receive_count=int(count) if count.isdecimal() and len(count) <= MAX_DIGITS else 1,
         sent_at=time.time(),
         group_id=group and str(group),
         receipt_handle=str(said.get("ReceiptHandle")),

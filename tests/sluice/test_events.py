@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sluice.core.model import Trigger
-from sluice.errors import ConfigError
+from sluice.errors import ConfigError, failure_message
 from sluice.events import (
     Shard,
     batch_response,
@@ -18,6 +18,7 @@ from sluice.events import (
     parse_retune,
     parse_scheduled_time,
     parse_shard,
+    parse_switch,
     parse_test_load,
     shard_message,
     size_in_shard_bytes,
@@ -314,3 +315,21 @@ class TestLoad:
         with pytest.raises(ConfigError) as refused:
             parse_test_load(event)
         assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize("to", [[], [[]], {}, 1, "red"])
+def test_a_switch_to_what_is_no_color_is_refused(to: Any) -> None:
+    with pytest.raises(ConfigError, match="blue or green"):
+        parse_switch({"step": "begin", "workload": "t", "by": "a", "execution": "e", "to": to})
+
+
+def test_a_refusal_that_quotes_a_lone_surrogate_can_be_logged() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_shard('{"scheduled_time": "2026-01-15T12:00:00Z", "documents": {"\\ud800": 3}}')
+    assert "\\ud800" in failure_message(refused.value).encode("utf-8").decode()
+
+
+def test_minutes_that_no_float_holds_are_refused() -> None:
+    step = {"step": "begin", "workload": "t", "by": "a", "execution": "e"}
+    with pytest.raises(ConfigError, match="drain_minutes"):
+        parse_switch(step | {"drain_minutes": 10**400})

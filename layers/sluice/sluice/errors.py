@@ -52,12 +52,16 @@ class DocumentError(ConfigError):
 
 
 def failure_message(failure: BaseException) -> str:
-    """The message of an expected failure; for any other exception its type as well."""
-    return (
+    """The message of an expected failure; for any other exception its type as well.
+
+    A lone surrogate, which no UTF-8 log takes, is escaped: its whole line would be lost.
+    """
+    message = (
         str(failure)
         if isinstance(failure, SluiceError)
         else f"unexpected {type(failure).__name__}: {failure}"
     )
+    return message.encode(errors="backslashreplace").decode()
 
 
 def attempt(step: Callable[[], Result]) -> Result | Exception:

@@ -243,7 +243,7 @@ def parse_switch(event: Mapping[str, Any]) -> SwitchRequest:
     named, to = _required(_object(event), "step"), event.get("to")
     if named not in set(Step):
         raise ConfigError(f"step: {named!r}: give one of {', '.join(Step)}")
-    if to is not None and to not in set(Color):
+    if to is not None and to not in tuple(Color):  # which takes a list for `to` too
         raise ConfigError(f"to: {to!r}: give blue or green, or null for the color that is not active")
     return SwitchRequest(
         step=Step(named),
@@ -261,7 +261,7 @@ def _minutes(event: Mapping[str, Any], key: str, default: float) -> float:
     value = event.get(key, default)
     try:
         minutes = 0.0 if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         minutes = 0.0
     if not 0 < minutes <= MAX_SWITCH_MINUTES:
         raise ConfigError(f"{key}: {value!r}: give minutes, up to {MAX_SWITCH_MINUTES}")

@@ -287,3 +287,8 @@ def test_metric_math_agrees_with_python_where_nothing_is_missing(
 def test_a_sum_has_a_point_wherever_any_metric_has_one(points: dict[str, float]) -> None:
     series = {name: ({60: points[name]} if name in points else {}) for name in "abc"}
     assert evaluate("a + b + c", series) == {60: pytest.approx(sum(points.values()))}
+
+
+def test_an_expression_that_is_nested_too_deeply_is_refused():
+    with pytest.raises(ExpressionError, match="nested too deeply"):
+        parse("(" * 5000 + "a" + ")" * 5000)

@@ -440,12 +440,21 @@ def test_a_rule_knows_parameters_and_the_known_intrinsics_alone(
         resolved(text)
 
 
+@pytest.mark.parametrize("section", ["{A: }", "[A]", "{A: {}}", "{A: {Type: T, Properties: {V: !If 1}}}"])
+def test_a_template_of_another_form_is_refused(resolved: Any, section: str) -> None:
+    with pytest.raises(TemplateError):
+        resolved(f"Resources: {section}")
+
+
 def test_a_file_that_is_no_template_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(TemplateError, match=r"missing\.yaml: cannot be read"):
         load(tmp_path / "missing.yaml")
     path = tmp_path / "bad.yaml"
     path.write_text("a: [")
     with pytest.raises(TemplateError, match=r"bad\.yaml: is not valid YAML"):
+        load(path)
+    path.write_bytes(b"a: \xbd")
+    with pytest.raises(TemplateError, match=r"bad\.yaml: is not UTF-8 text"):
         load(path)
     path.write_text("a: 1")
     with pytest.raises(TemplateError, match=r"bad\.yaml: has no Resources"):

@@ -205,7 +205,9 @@ class TestTheStoredForm:
         assert decoded(encoded(guard)) == guard
         assert decoded(encoded(guard)).text == as_stored(guard).text == encoded(guard)
 
-    @pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"at": "soon"}'])
+    @pytest.mark.parametrize(
+        "text", [None, "", "{}", "[]", '{"at": "soon"}', "[" * 100_000, '{"at": "0001-01-01T00:00:00+14:00"}']
+    )
     def test_a_hold_that_cannot_be_read_has_ended(self, text):
         damaged = decoded(text)
         assert not damaged.in_force(NOON)

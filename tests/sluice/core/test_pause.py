@@ -55,7 +55,17 @@ def test_what_is_stored_is_read_back(changed):
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "{}", "[]", '{"directions": ["up"]}', encoded(pause()).replace("2026", "soon")]
+    "text",
+    [
+        None,
+        "",
+        "{}",
+        "[]",
+        "[" * 100_000,
+        '{"directions": ["up"]}',
+        encoded(pause()).replace("2026", "soon"),
+        encoded(pause(until=None)).replace("2026-01-15T12:00:00+00:00", "0001-01-01T00:00:00+14:00"),
+    ],
 )
 def test_a_pause_that_cannot_be_read_holds_both_directions_until_it_is_resumed(text):
     damaged = decoded(text)

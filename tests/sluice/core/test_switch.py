@@ -93,6 +93,7 @@ def test_a_record_is_read_as_it_was_stored_and_stored_as_it_was_read(switch):
         {"to": "red"},
         {"since": None},
         {"since": "noon"},
+        {"since": "0001-01-01T00:00:00+14:00"},
         {"step": "flop"},
         {"was": []},
         {"was": {"blue": {"minimum": -1, "desired": 0, "fields": {}}}},
@@ -107,6 +108,7 @@ def test_a_damaged_record_is_unknown_and_shows_itself(changes):
     assert isinstance(found, Unknown)
     assert "what is stored of a switch cannot be read" in found.reason
     assert isinstance(decoded("{"), Unknown)
+    assert isinstance(decoded("[" * 100_000), Unknown)
     assert isinstance(decoded(None), Unknown)
 
 

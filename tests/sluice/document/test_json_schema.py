@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.core.model import Color
 from sluice.document import parsing
 from sluice.errors import DocumentError
 from tests.support.builders import (
+    blue_green_document,
     deadline_document,
     deadline_section,
     document,
@@ -25,8 +27,11 @@ from tests.support.builders import (
 )
 
 VALIDATOR = jsonschema.Draft202012Validator(parsing.json_schema())
-BEYOND_A_SCHEMA = ("must be at least ", "must be at most ", "must be below ", "bytes at most", "schedule ")
-"""What compares one setting with another, or counts bytes; schedules are compared with all of them."""
+BEYOND_A_SCHEMA = (
+    "must be at least ", "must be at most ", "must be below ", "bytes at most", "schedule ",
+    "same fleet", "different kinds", "of its own", "of each color", "idle color",
+)  # fmt: skip
+"""What compares a setting or color with another, or counts bytes; schedules are compared with all."""
 BASES = (
     document(),
     ecs_document(target=dynamic_section()),
@@ -40,13 +45,15 @@ BASES = (
     ),
     document(tracking=tracking_section("effective", source="native", arrival_margin=0, processing_s=4)),
     document(schedules=["office-hours,MON-FRI,8:00,Europe/Berlin,3,5", "", "night,SUN-SAT,18:00,UTC,0,5"]),
+    blue_green_document(),
+    blue_green_document(kind="ecs"),
     deadline_document(),
     deadline_document(mode="paused", scaling={"type": "deadline", "promise_s": 60, "boot_s": 30}),
 )
 VALUES = st.sampled_from(
     [None, True, "", "a", "a\u00a0b", "a b", "ü", "active", "paused", "backlog", "asg", "ecs", "static",
      "p90", "effective", "native", "deadline", "target_tracking", "unprotected", 0, 1, 2, 3, 3.1, 5, 10, 15,
-     49, 99.99, 100, 120, 121, 0.5, 1e-7, -1, 1e6, [], {},
+     49, 99.99, 100, 120, 121, 0.5, 1e-7, -1, 10**6, [], {},
      {"type": "asg"}, {"type": "deadline"}, {"type": "target_tracking"}, {"Queue": "q"}, {"ü": "q"},
      "https://sqs.eu-west-1.amazonaws.com/123456789012/q", "https://a\u00a0b/123456789012/q",
      "arn:aws:sns:eu-west-1:123456789012:x", "arn:a\u00a0b:sns:eu-west-1:123456789012:x",
@@ -86,7 +93,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 def problems(body: Any) -> list[str]:
     try:
-        parsing.parse(json.dumps(body))
+        parsing.parse(json.dumps(body), active=Color.BLUE)
     except DocumentError as refused:
         return [problem.way_out for problem in refused.problems]
     return []

@@ -852,3 +852,8 @@ class TestJsonSchema:
     def test_the_schema_refuses_what_the_parser_refuses(self, changed: dict[str, Any]) -> None:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(document(**changed), parsing.json_schema())
+
+
+def test_a_lone_surrogate_is_a_problem_of_the_document() -> None:
+    with pytest.raises(DocumentError):
+        parsing.parse(json.dumps(document(), ensure_ascii=False).replace("transcription", "\ud800", 1))

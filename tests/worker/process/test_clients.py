@@ -163,6 +163,10 @@ UNREADABLE: dict[str, dict[str, object]] = {
     "no id": {"MessageId": None},
     "no receipt handle": {"ReceiptHandle": None},
     "no system attributes": {"Attributes": None},
+    "a count of thousands of digits": {
+        "Attributes": {"ApproximateReceiveCount": "9" * 5000, "SentTimestamp": "1"}
+    },
+    "an endless count": {"Attributes": {"ApproximateReceiveCount": float("inf"), "SentTimestamp": "1"}},
     "a count that is none": {"Attributes": {"ApproximateReceiveCount": "?", "SentTimestamp": "1"}},
     "an attribute without a value": {"MessageAttributes": {"tenant": {"DataType": "String"}}},
     "bytes that are no base64": {"MessageAttributes": {"raw": {"DataType": "Binary", "BinaryValue": "A"}}},

@@ -237,7 +237,7 @@ def decoded(text: object) -> Guard:
             before={str(name): value is True for name, value in stored["before"].items()},
             text=str(text),
         )
-    except (AttributeError, LookupError, TypeError, ValueError) as wrong:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as wrong:
         why = f"what is stored of it cannot be read ({wrong})"
         return Guard(at=EPOCH, until=EPOCH, why=why, seen_at=EPOCH, is_put_back=True, text=str(text))
 

@@ -111,7 +111,7 @@ def decoded(text: object) -> Pause:
             reason=str(stored["reason"]),
             before={str(name): value is True for name, value in stored["before"].items()},
         )
-    except (AttributeError, LookupError, TypeError, ValueError) as wrong:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as wrong:
         return Pause(
             directions=BOTH,
             by="somebody",

@@ -128,7 +128,7 @@ def decoded(text: object) -> Switch | Unknown:
             told_at=_moment(stored["told_at"]),
             shows_work=stored["shows_work"] is True,
         )
-    except (AttributeError, LookupError, TypeError, ValueError) as wrong:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as wrong:
         return Unknown(reason=f"what is stored of a switch cannot be read ({wrong!r}): {text!r:.200}")
 
 

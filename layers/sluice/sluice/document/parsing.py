@@ -99,6 +99,8 @@ BEYOND_SCHEMA = (
     "capacity.max is at least min, and bootstrap within both; margin_s is below promise_s; "
     "surge.hold_min is at least drain_min; "
     "schedules have different names and starts, and bounds within capacity; "
+    "the colors of a blue/green fleet are two of one kind, each with its policy_arn, and not tracked by "
+    "AWS's own metrics; "
     "max_messages_per_instance is at least min_messages_per_instance, and fallback_messages_per_instance "
     "within both; whole numbers are written 5, "
     f"not 5.0; no key stands twice; the document has at most {MAX_BYTES} bytes."
@@ -109,15 +111,19 @@ IS_DEADLINE: dict[str, Any] = {
     "properties": {"scaling": {"properties": {"type": {"const": "deadline"}}, "required": ["type"]}},
     "required": ["scaling"],
 }
+IS_BLUE_GREEN: dict[str, Any] = {
+    "properties": {"fleet": {"properties": {"type": {"const": "blue_green"}}, "required": ["type"]}},
+    "required": ["fleet"],
+}
 POLICY_NEEDED: dict[str, Any] = {
     "if": {
         "properties": {"mode": {"const": Mode.ACTIVE.value}},
         "required": ["mode"],
-        "not": IS_DEADLINE,
+        "not": {"anyOf": [IS_DEADLINE, IS_BLUE_GREEN]},
     },
     "then": {"properties": {"policy_arn": {"type": "string", "minLength": 1}}, "required": ["policy_arn"]},
 }
-"""JSON Schema for: mode active needs policy_arn, unless the deadline engine scales the fleet."""
+"""JSON Schema for: mode active needs policy_arn, unless the deadline engine scales or each color has one."""
 PROCESSING_TIME_NEEDED: dict[str, Any] = {
     "properties": {
         "tracking": {"properties": {"processing_s": {"type": "number"}}, "required": ["processing_s"]}
@@ -589,7 +595,7 @@ def parse(text: str, *, what: str = "the workload document", active: Color | Non
     except ValidationError as invalid:
         newer = unknown_key(text)
         problems += [problem(error, unknown_key=newer) for error in invalid.errors(include_url=False)]
-    if (size := len(text.encode())) > MAX_BYTES:
+    if (size := len(text.encode(errors="surrogatepass"))) > MAX_BYTES:
         way_out = f"shorten it to {MAX_BYTES} bytes at most"
         problems.append(Problem(path="document", value=f"{size} bytes", way_out=way_out))
     if problems:
