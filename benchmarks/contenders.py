@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import resource
+import subprocess
 import sys
 import threading
 import time
@@ -74,6 +75,41 @@ def worker(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
         ),
         handler,
     )
+
+
+def traced(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
+    """The worker with an OTLP collector in a process of its own; OTEL_TRACES_SAMPLER says what is traced."""
+    collector = subprocess.Popen(  # noqa: S603 - the text below
+        [sys.executable, "-c", COLLECTOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert collector.stdout is not None
+    port = int(collector.stdout.readline())
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{port}"
+    worker(url, connections, handler)
+
+
+COLLECTOR = """
+import http.server, os, sys, threading
+
+class Sink(http.server.BaseHTTPRequestHandler):
+    protocol_version, wbufsize = "HTTP/1.1", -1
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+print(server.server_port, flush=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+sys.stdin.read()
+os._exit(0)
+"""
+"""Takes what it gets, and ends with its stdin, and so with who started it."""
 
 
 def loop(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
@@ -191,6 +227,7 @@ def celery_body(message_id: str) -> str:
 
 CONTENDERS: dict[str, Callable[[str, int, Callable[[Any], Any]], None]] = {
     "worker": worker,
+    "traced": traced,
     "loop": loop,
     "celery": celery,
 }

@@ -55,7 +55,7 @@ def _end(number: int, _: FrameType | None) -> None:
 @click.option(
     "--contenders",
     "names",
-    default=",".join(CONTENDERS),
+    default="worker,loop,celery",
     show_default=True,
     callback=_names,
     help="Contenders to compare.",

@@ -105,14 +105,14 @@ def find(options: AccountOptions, *, all_regions: bool, on_step: Callable[[str],
 
 
 def _places(options: AccountOptions, *, all_regions: bool) -> tuple[list[Place], list[UnknownPlace]]:
-    """The regions of each profile; a profile whose regions cannot be read is unknown."""
+    """The regions of each profile; one without credentials, or whose regions cannot be read, is unknown."""
     places: list[Place] = []
     unknown: list[UnknownPlace] = []
     named = _names(options.region, "--region")
     for profile in _names(options.profile, "--profile"):
         session = _session(profile, named[0], options.endpoint_url)
-        home = session.in_region(session.region)
         try:
+            home = session.in_region(session.region)
             names = regions.enabled(home.clients()("ec2")) if all_regions else named
         except SluiceError as failure:
             unknown.append(UnknownPlace(profile=profile, region=None, reason=str(failure)))

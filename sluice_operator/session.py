@@ -56,7 +56,7 @@ class AwsSession:
         except (BotoCoreError, ValueError) as error:
             raise _misconfigured(error) from error
         if credentials is None:
-            raise _misconfigured(NoCredentialsError())
+            raise ConfigError(f"the profile {self._session.profile_name}: {NoCredentialsError()}")
         other = copy(self)
         other.region = region
         return other
@@ -99,6 +99,4 @@ def _misconfigured(error: Exception) -> ConfigError:
         )
     if isinstance(error, NoRegionError):
         return ConfigError(f"{problem}; give --region, or set AWS_REGION and AWS_PROFILE")
-    if isinstance(error, NoCredentialsError):
-        return ConfigError(f"{problem}; set AWS_PROFILE, or give --profile")
     return ConfigError(f"{problem}; look at your AWS_... variables and your AWS configuration file")

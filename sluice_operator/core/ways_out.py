@@ -36,6 +36,8 @@ def way_out(failure: str, command: str) -> str | None:
         return "set AWS_PROFILE, give --profile, or try it without an account: --embedded"
     if code == "ResourceNotFoundException" and "log group" in failure.lower():
         return "the control plane is of another release than this command: update its stack"
+    if "SSO" in failure:
+        return "log in first: `aws sso login` with the same profile"
     if "no answer from AWS" in failure:
         return "check the network, the region and --endpoint-url"
     return None

@@ -265,6 +265,17 @@ def test_a_registry_that_cannot_be_read_makes_its_control_plane_unknown(sluice, 
     assert names(found) == {(PRODUCTION, "eu-west-1"): ["transcription"]}
 
 
+def test_a_profile_without_credentials_is_unknown_and_hides_no_other(sluice, deployed):
+    deployed("production", "eu-west-1", "transcription")
+    for further in ((), ("--all-regions",)):
+        answer = sluice("status", "--profile", "empty,production", *further)
+        assert answer.exit_code == 1
+        assert f"production, eu-west-1 (account {PRODUCTION})" in answer.stdout
+        [line] = [line for line in answer.stdout.splitlines() if line.startswith("? empty")]
+        assert "the profile empty: Unable to locate credentials" in line
+        assert line.count("AWS_PROFILE") == 1
+
+
 def test_a_profile_whose_regions_cannot_be_listed_is_unknown_and_hides_no_other(
     sluice, deployed, monkeypatch
 ):
@@ -381,7 +392,6 @@ class TestRefused:
             (("--profile", "production,"), "--profile production,: an empty name beside a comma"),
             (("--all-regions", "--region", "eu-west-1"), "--all-regions reads every enabled region"),
             (("--profile", "production,nobody"), "The config profile (nobody) could not be found"),
-            (("--profile", "empty,production"), "Unable to locate credentials; set AWS_PROFILE, or give"),
             (("--embedded", "--profile", "production,staging"), "--embedded reads no account of yours"),
         ],
     )
