@@ -53,6 +53,9 @@ class Account:
         for queue in QUEUES:
             self._aws("sqs", "PurgeQueue", QueueUrl=self._queue_url(queue))
             self.set_desired(queue, 0)
+        pool = self._aws("autoscaling", "DescribeWarmPool", AutoScalingGroupName=GROUP)
+        if pool.get("WarmPoolConfiguration"):
+            self._aws("autoscaling", "DeleteWarmPool", AutoScalingGroupName=GROUP, ForceDelete=True)
         cloudwatch_backends[ACCOUNT_ID][REGION].metric_data.clear()  # no call of AWS's deletes metrics
         for table in self._aws("dynamodb", "ListTables")["TableNames"]:
             for item in self._aws("dynamodb", "Scan", TableName=table)["Items"]:
