@@ -103,9 +103,8 @@ def test_a_drain_under_honcho_is_shorter_than_its_patience() -> None:
 
 def test_honcho_finds_variables_and_handler_by_the_command_that_is_given() -> None:
     """It ignores a file of variables that is missing, and the worker looks for the handler where it runs."""
-    [line] = [
-        line for line in (supervisors.FOLDER / "Procfile").read_text().splitlines() if "honcho -" in line
-    ]
+    lines = (supervisors.FOLDER / "Procfile").read_text().splitlines()
+    [line] = [line for line in lines if "honcho -" in line]
     command = line.removeprefix("#").strip()
     assert f"`{command}`" in (supervisors.ROOT / "docs/ways-in.md").read_text()
     change, start = command.split(" && ")
