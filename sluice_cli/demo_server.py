@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -51,7 +51,14 @@ def serve_until_interrupted(address: Address, console: Console, began_s: float, 
     from sluice_sim.embedded.server import http_endpoint
 
     first, last = (datetime.fromtimestamp(at, UTC) for at in (began_s, ended_s))
-    with http_endpoint(address.host, address.port) as url, suppress(KeyboardInterrupt):
+    with ExitStack() as serving:
+        try:
+            url = serving.enter_context(http_endpoint(address.host, address.port))
+        except OSError as error:
+            raise click.ClickException(
+                f"{address.host}:{address.port} was taken while the demo played: give --serve another one"
+            ) from error
+        serving.enter_context(suppress(KeyboardInterrupt))
         console.print(
             f"\nThe account answers at {url}, in {REGION} with any credentials, until Ctrl-C. Its metrics "
             f"are from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC.\n"

@@ -100,7 +100,7 @@ def check(settings: Settings) -> None:
     """
     with aws_errors(CONNECTING):
         client = sqs.client(connections=1, region=region())
-    problems = _heartbeat_problems(settings.heartbeat_file)
+    problems: list[str] = []
     keys: list[KeyUse] = []
     with closing(client):
         queues = sqs.SqsQueues(client)
@@ -121,17 +121,22 @@ def check(settings: Settings) -> None:
             if settings.dead_letter_queue is not None:
                 problems += _dead_letter_problems(queues, settings, client.meta.region_name, keys)
     problems += _key_problems(keys)
+    if not problems:  # a worker that cannot consume must not look ready
+        problems = _heartbeat_problems(settings.heartbeat_file)
     if problems:
         raise ConfigError("\n".join(problems))
 
 
 def _heartbeat_problems(path: Path | None) -> list[str]:
-    """Why a probe would never see the heartbeat, and would end a worker that works."""
-    if path is None or os.access(path.parent, os.W_OK | os.X_OK):
+    """Make the first beat, or say why a probe would never see one, and would end a worker that works."""
+    if path is None:
         return []
-    return [
-        f"heartbeat file {path} cannot be written: mount a folder at {path.parent} that the user may write to"
-    ]
+    try:
+        path.touch()
+    except OSError as failed:
+        way_out = f"mount a folder at {path.parent} that the user may write to"
+        return [f"heartbeat file {path} cannot be written ({failed.strerror}): {way_out}"]
+    return []
 
 
 def _warn_of_few_receipts(queue: Queue, max_receive_count: int | None, processes: int) -> None:

@@ -6,6 +6,7 @@ instance metadata service without any interruption or termination notice.
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from moto.moto_server.werkzeug_app import (
     MotoRequestHandler,
     create_backend_app,
 )
-from werkzeug.serving import make_server
+from werkzeug.serving import LISTEN_QUEUE, make_server
 
 HOST = "127.0.0.1"
 METADATA = "/latest/"
@@ -36,17 +37,20 @@ def http_endpoint(host: str = HOST, port: int = 0) -> Iterator[str]:
 
     Raises OSError if it cannot listen there.
     """
-    server = make_server(
-        host,
-        port,
-        _with_metadata(DomainDispatcherApplication(create_backend_app)),
-        threaded=True,
-        request_handler=_Silent,
-    )
+    # make_server would end the process if it could not listen, so it is given a socket that listens.
+    with socket.create_server((host, port), backlog=LISTEN_QUEUE) as listening:
+        server = make_server(
+            host,
+            port,
+            _with_metadata(DomainDispatcherApplication(create_backend_app)),
+            threaded=True,
+            request_handler=_Silent,
+            fd=listening.fileno(),
+        )
     thread = threading.Thread(target=server.serve_forever, name="embedded-aws", daemon=True)
     thread.start()
     try:
-        yield f"http://{host}:{server.server_port}"
+        yield f"http://{host}:{server.port}"
     finally:
         server.shutdown()
         thread.join()

@@ -11,7 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
+import click
 import pytest
+
+from sluice_cli.demo_server import Address, serve_until_interrupted
+from sluice_cli.terminal import Console
 
 pytestmark = pytest.mark.slow
 
@@ -54,3 +58,13 @@ def test_the_account_answers_after_the_run_until_ctrl_c_which_prints_the_summary
         rest, _ = run.communicate(timeout=60)
     assert run.returncode == 0, rest
     assert "Promise kept" in rest
+
+
+def test_a_port_that_was_taken_while_the_demo_played_is_named_with_the_way_out():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = Address(host="127.0.0.1", port=other.getsockname()[1])
+        with pytest.raises(click.ClickException) as refused:
+            serve_until_interrupted(taken, Console(), 0.0, 0.0)
+    assert refused.value.message == (
+        f"127.0.0.1:{taken.port} was taken while the demo played: give --serve another one"
+    )

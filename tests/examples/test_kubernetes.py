@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import yaml
 
 from sluice.core.model import BACKLOG_PER_INSTANCE
 from sluice.document import parsing
+from sluice_sim.policies import keda
 from sluice_worker import Settings, command
 from tests.templates import fleet_workers, stacks
 from tests.templates.fleet_workers import understood
@@ -204,6 +206,37 @@ def test_the_heartbeat_lies_where_the_pod_may_write(
     assert not mount.get("readOnly")
 
 
+def test_the_user_of_the_pod_may_read_the_token_of_its_role(pod: Manifest, container: Manifest) -> None:
+    """Kubernetes gives it to the group of the pod's volumes. Without it the node's role must not step in."""
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    assert {"name": "AWS_EC2_METADATA_DISABLED", "value": "true"} in container["env"]
+
+
+def test_a_pod_reaches_aws_names_and_pod_identity_and_nothing_reaches_a_pod() -> None:
+    spec = one("worker.yaml", "NetworkPolicy")["spec"]
+    assert (spec["policyTypes"], spec["ingress"]) == (["Ingress", "Egress"], [])
+    everywhere, identity = spec["egress"]
+    ports = {(each["protocol"], each["port"]) for each in everywhere["ports"]}
+    assert (everywhere.keys(), ports) == ({"ports"}, {("TCP", 443), ("UDP", 53), ("TCP", 53)})
+    assert identity == {
+        "to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}],
+        "ports": [{"protocol": "TCP", "port": 80}],
+    }
+
+
+def test_a_node_can_be_drained_and_takes_a_quarter_of_the_pods_at_a_time() -> None:
+    assert one("worker.yaml", "PodDisruptionBudget")["spec"]["maxUnavailable"] == "25%"
+
+
+def test_the_kubelet_kills_only_what_several_slow_probes_have_found_hanging(container: Manifest) -> None:
+    """A handler may take the container's whole CPU from a probe, and the first import a minute and more."""
+    startup, liveness = container["startupProbe"], container["livenessProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 120
+    assert liveness["periodSeconds"] * liveness["failureThreshold"] >= 90
+    assert liveness["failureThreshold"] >= 3
+    assert min(startup["timeoutSeconds"], liveness["timeoutSeconds"]) >= 5
+
+
 def probed(probe: Manifest, settings: Settings, beside: Path) -> int:
     """The exit status of the probe's command over a file on this machine."""
     program, *arguments = [
@@ -306,6 +339,32 @@ def test_pods_alone_read_their_own_queue_and_count_what_is_at_work(settings: Set
     said = trigger("keda/alone.yaml")["metadata"]
     assert [said["queueURL"]] == [queue.url for queue in settings.queues]
     assert (said["scaleOnInFlight"], said["scaleOnDelayed"]) == ("true", "false")
+
+
+def test_pods_alone_are_sized_by_the_promise_and_the_processing_time_that_the_manifest_names(
+    settings: Settings,
+) -> None:
+    said = re.search(r"(\d+) s x (\d+) / (\d+) s\.", (FOLDER / "keda/alone.yaml").read_text())
+    assert said is not None
+    promise_s, concurrency, processing_s = map(int, said.groups())
+    assert concurrency == settings.max_concurrency
+    assert float(trigger("keda/alone.yaml")["metadata"]["queueLength"]) == promise_s / processing_s
+
+
+@pytest.mark.parametrize("name", ["keda/overflow.yaml", "keda/alone.yaml"])
+def test_the_last_pod_stays_for_as_long_as_in_the_simulator(name: str) -> None:
+    assert one(name, "ScaledObject")["spec"]["cooldownPeriod"] == keda.COOLDOWN_S == 300
+
+
+def test_the_exporter_asks_for_as_many_minutes_as_keda_and_invents_no_zero() -> None:
+    [job] = yaml.safe_load((FOLDER / "hpa/exporter.yaml").read_text())["static"]
+    [metric] = job["metrics"]
+    said = trigger("keda/overflow.yaml")["metadata"]
+    assert metric["nilToZero"] is False
+    assert (metric["period"], metric["length"]) == (
+        int(said["metricStatPeriod"]),
+        int(said["metricCollectionTime"]),
+    )
 
 
 def test_the_autoscaler_asks_the_adapter_for_what_the_exporter_shows() -> None:

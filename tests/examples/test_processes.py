@@ -79,6 +79,11 @@ def test_supervisord_starts_the_workers_anew_unless_they_drained() -> None:
         assert program.startretries > 1000  # an outage at the start is waited for as long as it takes
 
 
+def test_supervisord_waits_between_starts_that_fail() -> None:
+    """It does so only within startsecs, and a worker takes seconds to find that it has no credentials."""
+    assert min(program.startsecs for program in supervisors.programs()) >= 10
+
+
 def test_supervisord_signals_the_worker_and_waits_for_the_drain() -> None:
     settings, _ = understood(supervisors.variables())
     for program in supervisors.programs():
@@ -94,3 +99,19 @@ def test_a_drain_under_honcho_is_shorter_than_its_patience() -> None:
     assert words[:3] == fleet_workers.entry_point()
     assert words[3] == "--grace-s"
     assert float(words[4]) < HONCHO_KILLS_AFTER_S
+
+
+def test_honcho_finds_variables_and_handler_by_the_command_that_is_given() -> None:
+    """It ignores a file of variables that is missing, and the worker looks for the handler where it runs."""
+    lines = (supervisors.FOLDER / "Procfile").read_text().splitlines()
+    [line] = [line for line in lines if "honcho -" in line]
+    command = line.removeprefix("#").strip()
+    assert f"`{command}`" in (supervisors.ROOT / "docs/ways-in.md").read_text()
+    change, start = command.split(" && ")
+    folder = supervisors.ROOT / change.removeprefix("cd ")
+    words = shlex.split(start)
+    given = dict(zip(words[1:5:2], words[2:5:2], strict=True))
+    assert folder / given["-f"] == supervisors.FOLDER / "Procfile"
+    assert folder / given["-e"] == supervisors.FOLDER / "worker.env"
+    module, _ = supervisors.variables()["SLUICE_WORKER_HANDLER"].split(":")
+    assert (folder / f"{module}.py").is_file()

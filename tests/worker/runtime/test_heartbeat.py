@@ -132,11 +132,30 @@ def test_a_file_that_cannot_be_touched_is_logged_once_and_again_after_it_could(
     assert len(caplog.records) == 2
 
 
-def test_a_start_where_the_file_could_never_be_written_is_refused(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lost", "reason"),
+    [
+        ("missing/heartbeat", "No such file or directory"),
+        ("lost", "No such file or directory"),  # whose folder may be written to
+        ("file/heartbeat", "Not a directory"),
+    ],
+)
+def test_a_start_where_the_file_could_never_be_written_is_refused(
+    lost: str, reason: str, tmp_path: Path
+) -> None:
     """Otherwise the probe would end every worker soon after its start."""
-    lost = path / "missing/heartbeat"
-    [problem] = wiring._heartbeat_problems(lost)
+    (tmp_path / "file").touch()
+    (tmp_path / "lost").symlink_to(tmp_path / "missing/heartbeat")
+    path = tmp_path / lost
+    [problem] = wiring._heartbeat_problems(path)
     assert problem == (
-        f"heartbeat file {lost} cannot be written: mount a folder at {lost.parent} that the user may write to"
+        f"heartbeat file {path} cannot be written ({reason}): mount a folder at {path.parent} that the user "
+        "may write to"
     )
+
+
+def test_a_heartbeat_file_that_can_be_written_is_no_problem(tmp_path: Path) -> None:
+    path = tmp_path / "a folder/heartbeat"
+    path.parent.mkdir()
     assert wiring._heartbeat_problems(path) == wiring._heartbeat_problems(None) == []
+    assert path.exists()

@@ -137,6 +137,11 @@ def test_pollers_grow_with_what_waits_and_shrink_once_it_is_gone(
     eventually(lambda: started.poller_pool.alive == 6, "there are as many pollers as may be")
     monkeypatch.setattr(sqs, "depth", lambda url: Depth(visible=0, in_flight=0))
     eventually(lambda: started.poller_pool.alive == 1, "one poller is left")
+    ended = time.monotonic()
+    eventually(
+        lambda: started.poller_pool.stalled_s(time.monotonic()) < time.monotonic() - ended,
+        "those that ended do not count as stalled",
+    )
 
 
 def test_a_poller_that_waits_at_an_empty_queue_is_replaced_where_there_is_work(
