@@ -11,7 +11,7 @@ from sluice_operator.core.ways_out import with_way_out
     ("failure", "way_out"),
     [
         ("no answer from AWS to GetX: Error loading SSO Token: Token for x does not exist", "aws sso login"),
-        ("no answer from AWS to GetX: Could not connect to the endpoint URL", "check the network, the region"),
+        ("no answer from AWS to GetX: Could not connect to the endpoint URL", "check the network"),
         ("GetX: AWS answered AccessDenied: no", "docs/policies/status.json"),
         ("the profile p: Unable to locate credentials", "set AWS_PROFILE, give --profile"),
     ],
