@@ -34,35 +34,47 @@ SCRIPTS = Path(sys.executable).parent
 
 
 def build(checkout: Path, into: Path) -> Release:
-    """Write the release that `checkout` has committed to the folder `into`, which must be empty or new."""
+    """Write the release that `checkout` has committed to the folder `into`, which must be empty or new.
+
+    The folder appears once the release is complete: one that is broken off leaves nothing to mistake for it.
+    """
     if into.exists() and any(into.iterdir()):
         raise ReleaseError(f"{into} is not empty: remove it, or name another folder")
     git.refuse_changes(checkout)
     if sys.version_info[:2] != RUNTIME:
         raise ReleaseError("a release needs Python 3.13: make clean release PYTHON=/path/to/python3.13")
     commit = git.committed(checkout)
-    into.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="sluice-release-") as folder:
-        source = Path(folder) / "source"
+    into.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(prefix="sluice-release-") as folder,
+        TemporaryDirectory(prefix=".release-", dir=into.parent) as beside,
+    ):
+        source, files = Path(folder) / "source", Path(beside) / into.name
+        files.mkdir()
         git.export(checkout, commit, source)
         release = release_of(source)
-        _packages(source, into, commit)
-        functions = f"sluice-functions-{release.version}.zip"
-        write_zip(into / functions, source / "functions", epoch_s=commit.epoch_s)
-        for architecture in ARCHITECTURES:
-            layer = f"sluice-layer-{release.version}-{architecture}.zip"
-            built = _layer(source, Path(folder) / architecture, architecture)
-            write_zip(into / layer, built, epoch_s=commit.epoch_s)
-            template = packaged(
-                _text(source / "template.yaml"), architecture=architecture, layer=layer, functions=functions
-            )
-            _write(into / f"template-{architecture}.yaml", template)
-        for name in COPIED:
-            _write(into / name, _text(source / name))
-        write_bills(source, into, epoch_s=commit.epoch_s)
+        _write_files(release, commit, source, files)
+        files.replace(into)
+    return release
+
+
+def _write_files(release: Release, commit: Commit, source: Path, into: Path) -> None:
+    _packages(source, into, commit)
+    functions = f"sluice-functions-{release.version}.zip"
+    write_zip(into / functions, source / "functions", epoch_s=commit.epoch_s)
+    for architecture in ARCHITECTURES:
+        layer = f"sluice-layer-{release.version}-{architecture}.zip"
+        built = _layer(source, source.parent / architecture, architecture)
+        write_zip(into / layer, built, epoch_s=commit.epoch_s)
+        template = packaged(
+            _text(source / "template.yaml"), architecture=architecture, layer=layer, functions=functions
+        )
+        _write(into / f"template-{architecture}.yaml", template)
+    for name in COPIED:
+        _write(into / name, _text(source / name))
+    write_bills(source, into, epoch_s=commit.epoch_s)
     _write(into / NOTES, _notes(release, commit))
     _write(into / CHECKSUMS, _checksums(into))
-    return release
 
 
 def _packages(source: Path, into: Path, commit: Commit) -> None:
@@ -107,7 +119,9 @@ def _checksums(folder: Path) -> str:
 
 def _run(command: list[str | Path], folder: Path, more: Mapping[str, str] | None = None) -> None:
     path = f"{SCRIPTS}{os.pathsep}{os.environ.get('PATH', '')}"  # sam looks for python3.13 on it
-    environment = {**os.environ, "PATH": path, **(more or {})}
+    # Python's own variables say, among others, what bytecode holds and where it is written.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment = {**inherited, "PATH": path, **(more or {})}
     done = subprocess.run(  # noqa: S603 - fixed arguments
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from io import BytesIO
 from pathlib import Path
 
 from release.versions import ReleaseError
+
+AS_COMMITTED = ("-c", "core.autocrlf=false", "-c", "core.attributesFile=/dev/null")
+"""Git's own settings that would give an archive other bytes, such as Windows' line ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +38,14 @@ def refuse_changes(checkout: Path) -> None:
 
 def export(checkout: Path, commit: Commit, into: Path) -> None:
     """Write the files of the commit, without what lies beside them in the checkout."""
-    archive = _git(checkout, "archive", "--format=tar", commit.id)
+    archive = _git(checkout, *AS_COMMITTED, "archive", "--format=tar", commit.id)
     with tarfile.open(fileobj=BytesIO(archive)) as tar:
         tar.extractall(into, filter="data")
 
 
 def _git(checkout: Path, *arguments: str) -> bytes:
+    if shutil.which("git") is None:
+        raise ReleaseError("git is not installed, and a release is built from a commit: install it")
     done = subprocess.run(["git", "-C", checkout, *arguments], capture_output=True, check=False)  # noqa: S603, S607
     if done.returncode != 0:
         said = done.stderr.decode().strip()

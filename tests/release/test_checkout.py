@@ -10,6 +10,7 @@ import pytest
 from release.build import build
 from release.checkout import committed, export, refuse_changes
 from release.versions import ReleaseError
+from tests.deploy.build import ROOT
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -34,6 +35,14 @@ def clone(tmp_path: Path) -> Path:
 def test_the_files_of_the_commit_are_exported_and_nothing_beside_them(clone: Path, tmp_path: Path) -> None:
     export(clone, committed(clone), tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".gitignore", "kept.py"]
+
+
+def test_the_line_ends_of_the_commit_are_exported_whatever_git_is_set_to(clone: Path, tmp_path: Path) -> None:
+    (tmp_path / "attributes").write_text("*.py export-ignore\n")
+    git(clone, "config", "core.autocrlf", "true")
+    git(clone, "config", "core.attributesFile", str(tmp_path / "attributes"))
+    export(clone, committed(clone), tmp_path / "out")
+    assert (tmp_path / "out" / "kept.py").read_bytes() == b"one\n"
 
 
 def test_a_changed_file_is_refused_by_its_name(clone: Path) -> None:
@@ -61,3 +70,23 @@ def test_a_folder_that_is_no_clone_is_refused(tmp_path: Path) -> None:
 def test_a_folder_with_files_is_never_written_to(clone: Path) -> None:
     with pytest.raises(ReleaseError, match="is not empty: remove it, or name another folder"):
         build(clone, clone)
+
+
+def test_a_release_that_is_broken_off_leaves_no_folder_that_could_pass_for_one(
+    clone: Path, tmp_path: Path
+) -> None:
+    files = ["pyproject.toml", "CHANGELOG.md", "uv.lock", "template.yaml", "workload.yaml"]
+    for name in [*files, "layers/sluice/sluice/document/versions.py"]:
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_bytes((ROOT / name).read_bytes())
+    git(clone, "add", ".")
+    git(clone, "commit", "-q", "-m", "Add what names the version, and nothing to build")
+    with pytest.raises(ReleaseError, match=r"^python\S* ended with "):
+        build(clone, tmp_path / "out" / "files")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_machine_without_git_is_told(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ReleaseError, match=r"^git is not installed"):
+        committed(clone)

@@ -102,6 +102,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     build = (sys.executable, "-m", "release")
     run(*build, folder / "first", folder=first, TZ="UTC", LC_ALL="C", PYTHONHASHSEED="1")
     elsewhere = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"}
+    elsewhere |= {"PYTHONOPTIMIZE": "1", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+    run("git", "config", "core.autocrlf", "true", folder=second)
     run(*build, folder / "second", folder=second, umask=0o077, **elsewhere)
     epoch_s = int(run("git", "log", "-1", "--format=%ct", folder=first))
     return Built(first=folder / "first", second=folder / "second", epoch_s=epoch_s)
