@@ -10,16 +10,17 @@ from tests.templates.stacks import WORKLOAD_TEMPLATE, WORKLOAD_TEMPLATE_BEFORE, 
 
 PLANE = template("template.yaml")
 RELEASED = {
-    "BootstrapFunctionArn",
-    "MetricNamespace",
-    "RegistryPrefix",
-    "ShutdownFunctionArn",
-    "SurgeFunctionArn",
+    "BootstrapFunctionArn": {"Fn::GetAtt": ["BootstrapFunction", "Arn"]},
+    "MetricNamespace": {"Ref": "MetricNamespace"},
+    "RegistryPrefix": {"Ref": "RegistryPrefix"},
+    "ShutdownFunctionArn": {"Fn::GetAtt": ["ShutdownFunction", "Arn"]},
+    "SurgeFunctionArn": {"Fn::GetAtt": ["SurgeFunction", "Arn"]},
 }
-"""Every export that a release has had. A name is added with the export, and leaves with none.
+"""Every export that a release has had, and its value. One is added with the export, and leaves with none.
 
-An update without an export that a stack imports fails and is rolled back.
+An update that takes away an export that a stack imports, or gives it another value, fails and is rolled back.
 """
+DEFAULTS = {"MetricNamespace": "Sluice", "RegistryPrefix": "/sluice/workloads"}
 
 
 def exports() -> dict[str, dict]:
@@ -42,8 +43,17 @@ def imports(node: object) -> Iterator[str]:
             yield from imports(child)
 
 
-def test_an_export_is_never_removed_and_a_new_one_is_written_down() -> None:
-    assert set(exports()) == RELEASED
+def test_an_export_is_never_removed_or_changed_and_a_new_one_is_written_down() -> None:
+    assert {name: output["Value"] for name, output in exports().items()} == RELEASED
+    assert {name: PLANE["Parameters"][name]["Default"] for name in DEFAULTS} == DEFAULTS
+
+
+@pytest.mark.parametrize("name", [each for each in RELEASED if each.endswith("Arn")])
+def test_no_update_replaces_a_function_whose_arn_is_exported(name: str) -> None:
+    """CloudFormation replaces a function that is given another name, or another kind of package."""
+    function = PLANE["Resources"][name.removesuffix("Arn")]
+    assert function["Type"] == "AWS::Serverless::Function"
+    assert {"FunctionName", "PackageType"} & function["Properties"].keys() == set()
 
 
 def test_no_parameter_takes_an_export_away() -> None:

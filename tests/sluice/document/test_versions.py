@@ -193,6 +193,27 @@ def test_a_key_of_a_newer_release_of_the_same_version_is_refused_with_the_releas
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "changed"),
+    [
+        ("mode", {"mode": "advise"}),
+        ("fleet", {"fleet": {"type": "spot_fleet", "name": "workers"}}),
+        ("scaling", {"scaling": {"type": "forecast"}}),
+        ("tracking.metric", {"tracking": {"metric": "age"}}),
+    ],
+)
+def test_a_mode_or_type_of_a_newer_release_is_refused_with_the_release_to_update_to(
+    path: str, changed: dict[str, Any]
+) -> None:
+    problem = refused(json.dumps(document(release="0.2.0", **changed)))
+    assert problem.startswith(f"the document of workload x is refused; {path}: ")
+    assert problem.endswith(
+        f": written by release 0.2.0 of workload.yaml, but this control plane, release {RELEASE}, does not "
+        "know it: update the control plane's stack to release 0.2.0 first"
+    )
+    assert "written by" not in refused(json.dumps(document(release=RELEASE, **changed)))
+
+
 @pytest.mark.parametrize("not_newer", [RELEASE, "0.0.9", "0.1.0-rc.1", None, 7, "soon"])
 def test_a_key_that_no_newer_release_wrote_is_to_be_removed(not_newer: object) -> None:
     problem = refused(json.dumps(document(release=not_newer, colour="blue")))

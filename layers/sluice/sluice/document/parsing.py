@@ -55,7 +55,7 @@ from sluice.document.schedule_lines import PATTERN as SCHEDULE_PATTERN
 from sluice.document.schedule_lines import parsed
 from sluice.document.versions import (
     RELEASE_PATTERN,
-    unknown_key,
+    newer_release,
     version_problem,
 )
 from sluice.errors import DocumentError, Problem
@@ -593,8 +593,8 @@ def parse(text: str, *, what: str = "the workload document", active: Color | Non
     try:
         document = WorkloadDocument.model_validate_json(text)
     except ValidationError as invalid:
-        newer = unknown_key(text)
-        problems += [problem(error, unknown_key=newer) for error in invalid.errors(include_url=False)]
+        newer = newer_release(text)
+        problems += [problem(error, newer=newer) for error in invalid.errors(include_url=False)]
     if (size := len(text.encode(errors="surrogatepass"))) > MAX_BYTES:
         way_out = f"shorten it to {MAX_BYTES} bytes at most"
         problems.append(Problem(path="document", value=f"{size} bytes", way_out=way_out))

@@ -41,15 +41,24 @@ _WAYS_OUT = {
 }
 
 
-def problem(error: ErrorDetails, *, unknown_key: str | None = None) -> Problem:
-    """One of pydantic's errors as a Problem; `unknown_key` is what to do about a key of a newer release."""
+_MAY_BE_NEW = {
+    "extra_forbidden": "unknown key",
+    "enum": "{message}",
+    "literal_error": "{message}",
+    "union_tag_invalid": "{message}",
+}
+"""What a newer release may have added: a key, or a value that is a name, such as a mode or a type."""
+
+
+def problem(error: ErrorDetails, *, newer: str | None = None) -> Problem:
+    """One of pydantic's errors as a Problem; `newer` is what to do about what only a newer release knows."""
     location = error["loc"]
     if location[-1:] == ("[key]",):  # pydantic's marker: the key itself is the offending value
         location = location[:-2]
     message = error["msg"][:1].lower() + error["msg"][1:]
     way_out = _WAYS_OUT.get(error["type"], "{message}").format(message=message)
-    if unknown_key and error["type"] == "extra_forbidden":
-        way_out = unknown_key
+    if newer and error["type"] in _MAY_BE_NEW:
+        way_out = f"{_MAY_BE_NEW[error['type']].format(message=message)}: {newer}"
     return Problem(path=".".join(_path(location)) or "document", value=error["input"], way_out=way_out)
 
 

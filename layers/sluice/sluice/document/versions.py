@@ -52,10 +52,10 @@ def version_problem(text: str, *, newest: int = VERSION, release: str = RELEASE)
     )
 
 
-def unknown_key(text: str, *, release: str = RELEASE) -> str | None:
-    """What to do about a key that this release does not know; None if no newer release wrote the document.
+def newer_release(text: str, *, release: str = RELEASE) -> str | None:
+    """What to do about what this release does not know; None if no newer release wrote the document.
 
-    A version says what an older control plane would misread. One that only lacks a new key refuses the key.
+    A version says what an older control plane would misread. It refuses a new key, mode or type by itself.
     """
     written_by = (_object(text) or {}).get("release")
     if not isinstance(written_by, str) or not re.fullmatch(RELEASE_PATTERN, written_by):
@@ -63,8 +63,8 @@ def unknown_key(text: str, *, release: str = RELEASE) -> str | None:
     if _numbers(written_by) <= _numbers(release):
         return None
     return (
-        f"unknown key: written by release {written_by} of workload.yaml, but this control plane, release "
-        f"{release}, does not know it: update the control plane's stack to release {written_by} first"
+        f"written by release {written_by} of workload.yaml, but this control plane, release {release}, does "
+        f"not know it: update the control plane's stack to release {written_by} first"
     )
 
 
