@@ -48,14 +48,6 @@ def test_an_export_is_never_removed_or_changed_and_a_new_one_is_written_down() -
     assert {name: PLANE["Parameters"][name]["Default"] for name in DEFAULTS} == DEFAULTS
 
 
-@pytest.mark.parametrize("name", [each for each in RELEASED if each.endswith("Arn")])
-def test_no_update_replaces_a_function_whose_arn_is_exported(name: str) -> None:
-    """CloudFormation replaces a function that is given another name, or another kind of package."""
-    function = PLANE["Resources"][name.removesuffix("Arn")]
-    assert function["Type"] == "AWS::Serverless::Function"
-    assert {"FunctionName", "PackageType"} & function["Properties"].keys() == set()
-
-
 def test_no_parameter_takes_an_export_away() -> None:
     assert [name for name, output in exports().items() if "Condition" in output] == []
 
