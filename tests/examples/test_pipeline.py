@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -129,6 +130,24 @@ def test_the_pipeline_deploys_the_service_of_the_example_by_default() -> None:
     assert own["ServiceName"]["Default"] == fleet["FleetName"]["Default"]
     assert own["ClusterName"]["Default"] == fleet["ClusterName"]["Default"]
     assert f"--stack-name {own['ServiceStack']['Default']} " in (ROOT / TEMPLATE).read_text(encoding="utf-8")
+
+
+def test_the_name_of_the_services_stack_fits_into_the_names_of_its_roles() -> None:
+    """CloudFormation shortens a name that IAM would refuse, and the pattern of the policy matches no more."""
+    passed = [
+        resource.rpartition("/")[2].removesuffix("-*")
+        for statement in the(pipeline(ServiceStack="a" * 36), "DeployRole")["Policies"][0]["PolicyDocument"][
+            "Statement"
+        ]
+        if statement["Action"] == "iam:PassRole"
+        for resource in statement["Resource"]
+    ]
+    assert max(len(f"{name}-{'x' * 13}") for name in passed) == 64
+    made = of_type(stacks.example_fleet("ecs"), "AWS::IAM::Role")
+    assert {name.rpartition("-")[2] for name in passed} <= made.keys()
+    allowed = stacks.template(TEMPLATE)["Parameters"]["ServiceStack"]["AllowedPattern"]
+    assert re.search(allowed, "a" * 36)
+    assert not re.search(allowed, "a" * 37)
 
 
 # ---- secrets, encryption, the public -----------------------------------------------------------------------
