@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cfnlint import api
 from cfnlint.config import ManualArgs
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from sluice_sim.aws_rules.iam_policies import Request
 from sluice_sim.template import ResolvedStack
@@ -233,6 +234,25 @@ def test_every_request_is_allowed_and_every_grant_is_used() -> None:
     allowed = roles(pipeline())
     assert refused(allowed, uses()) == []
     assert [str(grant) for grant in surplus(allowed, uses())] == []
+
+
+def test_cloudformation_may_do_what_its_schemas_say_that_another_image_takes() -> None:
+    """Another image makes a task definition, updates the service, and deletes the old task definition."""
+    taken = {
+        "AWS::ECS::TaskDefinition": ("create", "read", "delete"),
+        "AWS::ECS::Service": ("update", "read"),
+    }
+    needed = {
+        action
+        for kind, handlers in taken.items()
+        for handler in handlers
+        for action in PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema["handlers"][handler][
+            "permissions"
+        ]
+    }
+    assert "ecs:DescribeServiceDeployments" in needed
+    # A deployment keeps the stack's tags: none is removed.
+    assert needed - {"ecs:UntagResource"} <= {request.action for request in REQUESTS["DeployRole"]}
 
 
 def test_a_wildcard_stands_only_where_aws_takes_no_resource() -> None:
