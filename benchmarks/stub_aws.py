@@ -316,6 +316,7 @@ class Aws:
         return (
             '<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">'
             f"<DescribeStacksResult><Stacks><member><StackName>{parameters['StackName']}</StackName>"
+            "<StackId>arn:aws:cloudformation:eu-west-1:123456789012:stack/sluice/1</StackId>"
             "<CreationTime>2026-01-15T12:00:00.000Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus>"
             f"<Outputs>{members}</Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
         )

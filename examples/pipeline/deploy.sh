@@ -18,6 +18,7 @@ fail() {
 command -v aws > /dev/null || fail "the AWS CLI is not on the PATH; install it"
 
 image=$REPOSITORY_URI:$COMMIT
+MAX_UNREAD=10
 
 stack() { # stack QUERY: what the stack says of itself, as text
 	aws cloudformation describe-stacks --stack-name "$SERVICE_STACK" --query "Stacks[0].$1" --output text
@@ -49,11 +50,19 @@ aws cloudformation update-stack --stack-name "$SERVICE_STACK" --use-previous-tem
 	fail "CloudFormation refused to update $SERVICE_STACK, see above; it is as it was"
 
 # CloudFormation waits for the old tasks, and they for their messages: longer than the hour of `aws cloudformation wait`.
-while status=$(stack StackStatus) && [[ $status == *_IN_PROGRESS ]]; do
-	echo "$SERVICE_STACK: $status"
+# A call that AWS throttles does not end hours of waiting; MAX_UNREAD in a row do, and what happens is unknown then.
+unread=0
+while true; do
+	if status=$(stack StackStatus); then
+		unread=0
+		[[ $status == *_IN_PROGRESS ]] || break
+		echo "$SERVICE_STACK: $status"
+	elif ((++unread >= MAX_UNREAD)); then
+		fail "$SERVICE_STACK could not be read $unread times in a row, see above; its update goes on, and may still succeed"
+	fi
 	sleep "${POLL_S:-30}"
 done
 [[ $status == UPDATE_COMPLETE ]] ||
-	fail "$SERVICE_STACK is ${status:-unreadable} and not UPDATE_COMPLETE: $image is not deployed." \
+	fail "$SERVICE_STACK is $status and not UPDATE_COMPLETE: $image is not deployed." \
 		"The stack's events say why: aws cloudformation describe-stack-events --stack-name $SERVICE_STACK"
 echo "$SERVICE_STACK runs $image"

@@ -20,6 +20,8 @@ from benchmarks.bill import (
 )
 from benchmarks.list_prices import MINUTES, Minute, month
 
+pytestmark = pytest.mark.slow
+
 WORKLOADS = 10
 SLOW_S = 0.9
 """0.9 s for each invocation: far more than any takes with its share of a core."""
@@ -44,7 +46,6 @@ def ticks(usages: dict[str, Usage]) -> Ticks:
     return found
 
 
-@pytest.mark.slow
 def test_the_core_of_ten_deadline_workloads_costs_at_most_1_8_times_target_trackings(
     usages: dict[str, Usage],
 ) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -37,6 +38,8 @@ def test_the_account_answers_after_the_run_until_ctrl_c_which_prints_the_summary
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers/sluice'}"},
         stdout=subprocess.PIPE,
         text=True,
+        # A test run in the background of a shell ignores it, and so would its children.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert run.stdout is not None
     try:

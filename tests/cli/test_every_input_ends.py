@@ -17,6 +17,8 @@ from sluice_sim.workloads import traces
 from tests.cli.conftest import Answer
 from tests.sim.simulator.builders import trace_file
 
+pytestmark = pytest.mark.slow
+
 TIME_LIMIT_S = 60
 EXTREMES = ("nan", "inf", "-1", "0", "1e-300", "1e15", "1e300", "99999999999999999999")
 TYPED = ("nan", "0", "1e15", "99999999999999999999")

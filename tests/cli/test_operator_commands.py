@@ -15,6 +15,8 @@ from sluice_cli import workloads
 from sluice_cli.main import main
 from sluice_sim.embedded.busy_account import BusyAccount, busy_account
 
+pytestmark = pytest.mark.slow
+
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schemas"
 READING = ("status", "explain", "doctor", "dead-letters", "cost")
 NAMES = ["photo-import", "queue-proc", "transcription"]

@@ -28,6 +28,8 @@ from tests.sim.simulator.builders import trace_file
 from tests.templates import stacks
 from tests.test_costs import alarms
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = json.loads((workloads.CHECKOUT / "docs/schemas/plan.json").read_text(encoding="utf-8"))
 GUIDE = ("--arrivals", "600000/day", "--processing", "2s", "--promise", "10m")
 BACKLOG = (*GUIDE, "--backlog", 2_800_000, "--drain-in", "7d")

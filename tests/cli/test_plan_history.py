@@ -22,6 +22,8 @@ from sluice_sim.template import deployment
 from tests.cli.conftest import Answer
 from tests.operator.aws.test_price_list import product
 
+pytestmark = pytest.mark.slow
+
 POLICY = json.loads((workloads.CHECKOUT / "docs/policies/plan.json").read_text(encoding="utf-8"))
 NOW = datetime(2026, 1, 15, 12, 7, 30, tzinfo=UTC)
 UNTIL = datetime(2026, 1, 15, 12, 2, tzinfo=UTC)

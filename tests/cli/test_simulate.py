@@ -17,6 +17,8 @@ from tests.support.builders import (
     dynamic_section,
 )
 
+pytestmark = pytest.mark.slow
+
 SHORT = "steady:days=0.05:per-day=4000"
 QUICK = ("simulate", "transcription", "--trace", SHORT)
 BUSY = ("simulate", "transcription", "--trace", "steady:days=0.05:per-day=40000", "--promise-s", 300)

@@ -228,8 +228,8 @@ class TestRefusals:
         assert "knows no surge: update it" in words(answer.stderr)
 
 
-def without_the_function(response):
-    found = response["Stacks"][0]["Outputs"]
+def without_the_function(described):
+    found = described["Outputs"]
     return {
         each["OutputKey"]: each["OutputValue"] for each in found if each["OutputKey"] != "SurgeFunctionArn"
     }

@@ -17,6 +17,7 @@ SOURCES = {"connection": {"ConnectionArn": CONNECTION}, "token": {"TokenSecretAr
 BUCKET, KEY = "arn:aws:s3:::artifacts", arn("kms", "key/0d5a8f0b-7c2e-4a6f-9b1d-3c5e7f9a0b2c")
 IMAGES = arn("ecr", "repository/sluice-worker")
 SERVICE = arn("ecs", "service/workers/queue-proc")
+DEPLOYMENT = arn("ecs", "service-deployment/workers/queue-proc/0d5a8f0b")
 SERVICE_STACK = arn("cloudformation", "stack/sluice-example-service/0d5a8f0b")
 REVISION = arn("ecs", "task-definition/queue-proc:8")
 THROUGH_CLOUDFORMATION = {"aws:CalledViaFirst": "cloudformation.amazonaws.com"}
@@ -112,6 +113,13 @@ REQUESTS: Mapping[str, list[Request]] = {
             "*", "ecs:DescribeTaskDefinition", "ecs:DeregisterTaskDefinition", context=THROUGH_CLOUDFORMATION
         ),
         *_of(SERVICE, "ecs:DescribeServices", "ecs:UpdateService", context=THROUGH_CLOUDFORMATION),
+        *_of(
+            SERVICE, "ecs:ListServiceDeployments", "ecs:ListTagsForResource", context=THROUGH_CLOUDFORMATION
+        ),
+        *_of(DEPLOYMENT, "ecs:DescribeServiceDeployments", context=THROUGH_CLOUDFORMATION),
+        *_of(DEPLOYMENT, "ecs:StopServiceDeployment", context=THROUGH_CLOUDFORMATION),
+        *_of(f"arn:aws:iam::{ACCOUNT}:role/sluice-example-service-TaskRole-1X2Y", "iam:GetRole"),
+        *_of(f"arn:aws:iam::{ACCOUNT}:role/sluice-example-service-ExecutionRole-3Z4W", "iam:GetRole"),
         pass_role("sluice-example-service-TaskRole-1X2Y"),
         pass_role("sluice-example-service-ExecutionRole-3Z4W"),
         # The same, for parameters of the types AWS::EC2::VPC::Id and List<AWS::EC2::Subnet::Id>.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from typing import Any
 
 import pytest
 from cfnlint import api
 from cfnlint.config import ManualArgs
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from sluice_sim.aws_rules.iam_policies import Request
 from sluice_sim.template import ResolvedStack
@@ -131,6 +133,24 @@ def test_the_pipeline_deploys_the_service_of_the_example_by_default() -> None:
     assert f"--stack-name {own['ServiceStack']['Default']} " in (ROOT / TEMPLATE).read_text(encoding="utf-8")
 
 
+def test_the_name_of_the_services_stack_fits_into_the_names_of_its_roles() -> None:
+    """CloudFormation shortens a name that IAM would refuse, and the pattern of the policy matches no more."""
+    passed = [
+        resource.rpartition("/")[2].removesuffix("-*")
+        for statement in the(pipeline(ServiceStack="a" * 36), "DeployRole")["Policies"][0]["PolicyDocument"][
+            "Statement"
+        ]
+        if statement["Action"] == "iam:PassRole"
+        for resource in statement["Resource"]
+    ]
+    assert max(len(f"{name}-{'x' * 13}") for name in passed) == 64
+    made = of_type(stacks.example_fleet("ecs"), "AWS::IAM::Role")
+    assert {name.rpartition("-")[2] for name in passed} <= made.keys()
+    allowed = stacks.template(TEMPLATE)["Parameters"]["ServiceStack"]["AllowedPattern"]
+    assert re.search(allowed, "a" * 36)
+    assert not re.search(allowed, "a" * 37)
+
+
 # ---- secrets, encryption, the public -----------------------------------------------------------------------
 
 
@@ -214,6 +234,25 @@ def test_every_request_is_allowed_and_every_grant_is_used() -> None:
     allowed = roles(pipeline())
     assert refused(allowed, uses()) == []
     assert [str(grant) for grant in surplus(allowed, uses())] == []
+
+
+def test_cloudformation_may_do_what_its_schemas_say_that_another_image_takes() -> None:
+    """Another image makes a task definition, updates the service, and deletes the old task definition."""
+    taken = {
+        "AWS::ECS::TaskDefinition": ("create", "read", "delete"),
+        "AWS::ECS::Service": ("update", "read"),
+    }
+    needed = {
+        action
+        for kind, handlers in taken.items()
+        for handler in handlers
+        for action in PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema["handlers"][handler][
+            "permissions"
+        ]
+    }
+    assert "ecs:DescribeServiceDeployments" in needed
+    # A deployment keeps the stack's tags: none is removed.
+    assert needed - {"ecs:UntagResource"} <= {request.action for request in REQUESTS["DeployRole"]}
 
 
 def test_a_wildcard_stands_only_where_aws_takes_no_resource() -> None:

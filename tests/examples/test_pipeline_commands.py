@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -15,6 +16,7 @@ import jsonschema
 import pytest
 from moto.cloudformation.models import Stack
 
+from release import bills
 from tests.deploy.deployment import Deployment
 from tests.deploy.server import Server, served
 from tests.examples.pipeline_commands import (
@@ -120,7 +122,9 @@ def test_the_bills_of_materials_are_what_the_build_hands_on() -> None:
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8")
     [folder, pattern] = specification("buildspec.yml")["artifacts"]["files"][0].split("/")
     assert f"BILLS = {folder}\n" in recipe
-    assert f"$(BILLS)/{pattern.replace('*', 'sluice-worker')}" in recipe
+    assert "python -m release.bills $(BILLS)\n" in recipe
+    assert fnmatch("sluice-worker.cdx.json", pattern)
+    assert "worker" in bills.CONTENTS
 
 
 def test_a_build_tests_lists_what_is_inside_and_pushes_the_image(server: Server, commands: Commands) -> None:

@@ -37,6 +37,8 @@ from tests.examples.infrastructure import (
 )
 from tests.templates.stacks import ROOT, WORKLOAD_TEMPLATE, template, workload_environments
 
+pytestmark = pytest.mark.slow
+
 MODULE = ROOT / "examples/terraform"
 BUCKET = "templates-123456789012"
 DOMAIN = "${data.aws_s3_bucket.templates.bucket_regional_domain_name}"

@@ -22,6 +22,8 @@ from sluice.aws import (
 from tests.faults.account import Account
 from tests.faults.matrix import Cell, run_cell, share
 
+pytestmark = pytest.mark.slow
+
 ADAPTERS = (
     *(asg, cloudwatch, ecs, engine_states, event_bus, hold_ends, launch_failures),
     *(own_scaling, policies, registry, sqs, surges),
@@ -51,7 +53,6 @@ def sample() -> list[Cell]:
     return cells[:: len(cells) // OFTEN_ENOUGH]
 
 
-@pytest.mark.slow
 def test_without_the_mapping_every_cell_of_a_sample_fails(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:

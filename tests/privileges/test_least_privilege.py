@@ -16,6 +16,8 @@ from tests.privileges.scenarios import WORKLOADS
 from tests.templates import stacks
 from tests.templates.stacks import arn
 
+pytestmark = pytest.mark.slow
+
 TAG = "aws:ResourceTag/sluice"
 USERS_RESOURCES = ("autoScalingGroup:", "service/", "scalable-target/")
 # Application Auto Scaling checks these of its caller with calls that name no alarm: no name can narrow them.

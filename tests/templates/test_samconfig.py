@@ -52,7 +52,7 @@ def test_no_environment_names_a_bucket_because_its_owner_could_replace_the_code(
 
 FOREIGN = {
     "a bucket": re.compile(
-        r"s3://(?!BUCKET/|\$wheel)[a-z0-9]|(?<!aws_)s3[-_]bucket|arn:aws[a-z-]*:s3:::[a-z0-9]|\w\.s3[.-]"
+        r"s3://(?!BUCKET/|\$wheel)[a-z0-9]|(?<!aws_)s3[-_]bucket|arn:aws[a-z-]*:s3:::[a-z0-9]|[a-z0-9]\.s3[.-]"
     ),
     "a project of a package index": re.compile(r"(pip install|uv add|uvx|pipx run)[^\n`]*[ '\"]sluice\b"),
 }
