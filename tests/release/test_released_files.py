@@ -13,6 +13,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_string
@@ -93,18 +94,22 @@ class Built:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Of two clones of the last commit, one after the other, in folders and environments that differ."""
+    """Of two clones of the last commit, at the same time, in folders and environments that differ."""
     demand(unmet())
     folder = tmp_path_factory.mktemp("release")
     first, second = folder / "clone", folder / "another" / "clone of it"
     for clone in (first, second):
         run("git", "clone", "--quiet", ROOT, clone, folder=folder)
     build = (sys.executable, "-m", "release")
-    run(*build, folder / "first", folder=first, TZ="UTC", LC_ALL="C", PYTHONHASHSEED="1")
     elsewhere = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"}
     elsewhere |= {"PYTHONOPTIMIZE": "1", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
     run("git", "config", "core.autocrlf", "true", folder=second)
-    run(*build, folder / "second", folder=second, umask=0o077, **elsewhere)
+    with ThreadPoolExecutor() as both:
+        plain = both.submit(
+            run, *build, folder / "first", folder=first, TZ="UTC", LC_ALL="C", PYTHONHASHSEED="1"
+        )
+        run(*build, folder / "second", folder=second, umask=0o077, **elsewhere)
+        plain.result()
     epoch_s = int(run("git", "log", "-1", "--format=%ct", folder=first))
     return Built(first=folder / "first", second=folder / "second", epoch_s=epoch_s)
 
