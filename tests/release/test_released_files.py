@@ -6,6 +6,7 @@ import hashlib
 import json
 import marshal
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -28,6 +29,7 @@ from trove_classifiers import classifiers
 
 from release.build import ARCHITECTURES
 from release.versions import release_of
+from sluice_sim import template
 from tests.deploy.build import ARCHITECTURE, ROOT, SCRIPTS
 from tests.deploy.deployment import Deployment
 from tests.deploy.emulator import emulated, lambda_runtime
@@ -66,13 +68,15 @@ BY_CHECKED_HASH = 0b11
 """The flags of bytecode (PEP 552) that is compared with the hash of its source."""
 
 
+OUTSIDE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def run(*command: str | Path, folder: Path, umask: int = 0o022, **variables: str) -> str:
     """What a command printed; the test fails if it does."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**environment, **variables},
+        env={**OUTSIDE, **variables},
         umask=umask,
         capture_output=True,
         text=True,
@@ -192,6 +196,32 @@ def test_a_layers_bytecode_is_of_its_source_and_names_no_folder_of_the_build(
         assert marshal.loads(content[16:]).co_filename.startswith("/opt/python/"), name
 
 
+def test_a_layer_holds_the_locked_version_of_each_package(layer: tuple[str, zipfile.ZipFile]) -> None:
+    locked = (ROOT / "layers" / "sluice" / "requirements.txt").read_text(encoding="utf-8")
+    metadata = {each for each in layer[1].namelist() if each.endswith(".dist-info/METADATA")}
+    assert {each.split("/")[1].removesuffix(".dist-info").replace("-", "==") for each in metadata} == {
+        pinned.replace("-", "_") for pinned in re.findall(r"^\S+==\S+", locked, re.MULTILINE)
+    }
+
+
+def test_a_binary_package_that_is_not_the_locked_one_stops_the_release(tmp_path: Path) -> None:
+    """sam fetches those of the other architecture by version alone, here pydantic-core for arm64."""
+    clone, locked = tmp_path / "clone", tmp_path / "clone" / "layers" / "sluice" / "requirements.txt"
+    run("git", "clone", "--quiet", ROOT, clone, folder=tmp_path)
+    wheel = r"pydantic_core-[^/]+-cp313-cp313-manylinux[^/]+aarch64\.whl\", hash = \"sha256:(\w+)"
+    (theirs,) = re.findall(wheel, (clone / "uv.lock").read_text(encoding="utf-8"))
+    text = locked.read_text(encoding="utf-8")
+    locked.write_text(text.replace(theirs, "0" * len(theirs)), encoding="utf-8")
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+    run("git", *who, "commit", "--quiet", "--all", "--message", "Lock another package", folder=clone)
+    command = [sys.executable, "-m", "release", tmp_path / "out"]
+    refused = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=OUTSIDE)
+    assert refused.returncode == 1
+    assert "DO NOT MATCH THE HASHES" in refused.stderr
+    assert "pydantic-core" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
 # ---- the bills of materials --------------------------------------------------------------------------------
 
 
@@ -305,6 +335,24 @@ def test_the_source_distribution_deploys_and_has_its_tests_and_pages(files: Path
 
 
 # ---- the control plane -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_released_template_names_its_own_layer_and_functions_that_their_archive_holds(
+    files: Path, architecture: str
+) -> None:
+    resources = template.load(files / TEMPLATES[architecture])["Resources"]
+    assert resources["SluiceLayer"]["Properties"]["ContentUri"] == LAYERS[architecture]
+    functions = [
+        each["Properties"] for each in resources.values() if each["Type"] == "AWS::Serverless::Function"
+    ]
+    assert {each["CodeUri"] for each in functions} == {FUNCTIONS}
+    with zipfile.ZipFile(files / FUNCTIONS) as archive:
+        handlers = {each["Handler"].removesuffix(".handler").replace(".", "/") + ".py" for each in functions}
+        assert handlers == {*archive.namelist()}
+        assert [
+            each for each in handlers if archive.read(each) != (ROOT / "functions" / each).read_bytes()
+        ] == []
 
 
 def test_a_released_template_passes_sams_own_checks(files: Path) -> None:
