@@ -217,8 +217,7 @@ def test_a_binary_package_that_is_not_the_locked_one_stops_the_release(tmp_path:
     command = [sys.executable, "-m", "release", tmp_path / "out"]
     refused = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=OUTSIDE)
     assert refused.returncode == 1
-    assert "DO NOT MATCH THE HASHES" in refused.stderr
-    assert "pydantic-core" in refused.stderr
+    assert "pydantic-core==" in refused.stderr
     assert not (tmp_path / "out").exists()
 
 
