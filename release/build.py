@@ -54,7 +54,12 @@ def build(checkout: Path, into: Path) -> Release:
         git.export(checkout, commit, source)
         release = release_of(source)
         _write_files(release, commit, source, files)
-        files.replace(into)
+        try:
+            files.replace(into)
+        except OSError as problem:
+            raise ReleaseError(
+                f"{into} was filled during the build, perhaps by another: {problem.strerror}"
+            ) from problem
     return release
 
 

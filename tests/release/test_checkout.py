@@ -9,7 +9,7 @@ import pytest
 
 from release.build import build
 from release.checkout import committed, export, refuse_changes
-from release.versions import ReleaseError
+from release.versions import Release, ReleaseError
 from tests.deploy.build import ROOT
 
 
@@ -84,6 +84,24 @@ def test_a_release_that_is_broken_off_leaves_no_folder_that_could_pass_for_one(
     with pytest.raises(ReleaseError, match=r"^python\S* ended with "):
         build(clone, tmp_path / "out" / "files")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_another_build_filled_in_the_meantime_is_left_as_it_is(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other build ends while this one reads the version."""
+    into, version = tmp_path / "out", Release(version="1.2.3", changes="", released=True)
+
+    def meanwhile(_: Path) -> Release:
+        into.mkdir()
+        (into / "SHA256SUMS").write_text("of the other\n")
+        return version
+
+    monkeypatch.setattr("release.build.release_of", meanwhile)
+    monkeypatch.setattr("release.build._write_files", lambda *_: None)
+    with pytest.raises(ReleaseError, match="out was filled during the build, perhaps by another"):
+        build(clone, into)
+    assert (into / "SHA256SUMS").read_text() == "of the other\n"
 
 
 def test_a_machine_without_git_is_told(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
